@@ -1,0 +1,35 @@
+"""Theorems about the expressive power of ReLU networks, as networks that run.
+
+Rooms are imported on first use, so that sizes, help and refusals never wait for torch:
+`dw.targets`, `dw.distributions`, `dw.networks`, `dw.constructions`, `dw.errors`, `dw.training`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from depthwright.refusal import Refusal
+
+__version__ = "0.1.0"
+__all__ = [
+    "Refusal",
+    "bounds",
+    "constructions",
+    "distributions",
+    "errors",
+    "networks",
+    "targets",
+    "training",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a room (PEP 562)."""
+    if name in __all__:
+        return importlib.import_module(f"depthwright.{name}")
+    raise AttributeError(f"module 'depthwright' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,11 @@
+"""One file per theorem, each a network and its claim.
+
+A new theorem is one file here, its class in the registry below, and one file in
+conf/construction; the contract test then runs over it.
+"""
+
+from depthwright.constructions.construction import Built, Claim, Construction
+
+REGISTRY: dict[str, type[Construction]] = {}
+
+__all__ = ["REGISTRY", "Built", "Claim", "Construction"]

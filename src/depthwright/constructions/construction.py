@@ -1,0 +1,75 @@
+"""The contract of every construction: sizes without building, a network with its claim."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.network import Arithmetic, Network
+from depthwright.refusal import Refusal
+from depthwright.targets.target import Target
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a construction promises of the network it built. Proved, never sampled.
+
+    norm "sup": abs(network − target) ≤ bound on all of `domain`.
+    norm "probability": the same outside a set whose probability under `domain`'s uniform law
+    is at most `failure_probability`.
+    """
+
+    accuracy: float
+    """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
+    norm: Literal["sup", "probability"]
+    domain: str
+    terms: Mapping[str, float]
+    """Each source of error with its rigorous bound; the claim is their sum."""
+    arithmetic: Arithmetic = "float64"
+    """The arithmetic of the evaluation that the claim speaks of."""
+    failure_probability: float = 0.0
+
+    @property
+    def bound(self) -> float:
+        """The sum of the terms, rounded up."""
+        return math.nextafter(math.fsum(self.terms.values()), math.inf) if self.terms else 0.0
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network and its claim."""
+
+    network: Network
+    claim: Claim
+
+
+class Construction(ABC):
+    """A recipe that builds a network from a target, after one theorem.
+
+    Subclasses are frozen dataclasses whose fields are the theorem's parameters; creating one
+    checks the hypotheses and raises `Refusal` naming the one that fails.
+    """
+
+    theorem: ClassVar[str]
+    """The result it realises, with its source key."""
+    target: Target
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """The size, from formulas; no network is built."""
+
+    @abstractmethod
+    def build(self) -> Built:
+        """The network and its claim."""
+
+
+def check_accuracy(accuracy: float) -> None:
+    """Every theorem here wants 0 < ε < ∞."""
+    if not (math.isfinite(accuracy) and accuracy > 0):
+        raise Refusal(
+            f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"
+        )

@@ -1,0 +1,22 @@
+"""Laws of the inputs. A new law is one class and one line in the registry below."""
+
+from depthwright.distributions.distribution import Distribution
+from depthwright.distributions.domain import Ball, Cube, Domain
+from depthwright.distributions.uniform import UniformBall, UniformCube, UniformRadius
+
+REGISTRY: dict[str, type[Distribution]] = {
+    "uniform_radius": UniformRadius,
+    "uniform_ball": UniformBall,
+    "uniform_cube": UniformCube,
+}
+
+__all__ = [
+    "REGISTRY",
+    "Ball",
+    "Cube",
+    "Distribution",
+    "Domain",
+    "UniformBall",
+    "UniformCube",
+    "UniformRadius",
+]

@@ -1,0 +1,44 @@
+"""The contract of every law of the inputs."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from depthwright.distributions.domain import Domain
+from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Distribution(ABC):
+    """A law on R^input_dim, supported in its `domain`."""
+
+    input_dim: int
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.input_dim < 1:
+            raise Refusal(f"input_dim={self.input_dim} is below 1; a law needs a dimension")
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            raise Refusal(f"radius={self.radius} is not a positive number")
+
+    @property
+    @abstractmethod
+    def domain(self) -> Domain:
+        """The support."""
+
+    @property
+    @abstractmethod
+    def density_bound(self) -> float:
+        """VYS22's β: the largest value of the density; inf where it is unbounded."""
+
+    @abstractmethod
+    def sample(
+        self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
+        """Independent points (count, input_dim), on the generator's device; default float64."""

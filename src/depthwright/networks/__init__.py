@@ -1,0 +1,6 @@
+"""What a ReLU network is: architectures, values, files."""
+
+from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.network import Arithmetic, Network
+
+__all__ = ["Architecture", "Arithmetic", "Block", "Network"]

@@ -1,0 +1,55 @@
+"""What a ReLU network is, constructed or trained: the same kind of object, measured alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from depthwright.networks.architecture import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+Arithmetic = Literal["float32", "float64", "exact"]
+
+
+class Network(ABC):
+    """A function R^input_dim → R^output_dim computed by affine maps and σ(z) = max(0, z)."""
+
+    arithmetic: Arithmetic = "float64"
+    """The arithmetic its claim speaks of, and the one it is measured in."""
+
+    @property
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """Counted on what was built, nonzeros included."""
+
+    @abstractmethod
+    def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
+        """Values at `x` (batch, input_dim) → (batch, output_dim), no gradient.
+
+        `arithmetic` says how every intermediate number is held ("exact": no rounding before
+        the end, where the result is rounded once to float64); None means the network's own.
+        """
+
+    @abstractmethod
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same values by differentiable torch operations, in the dtype of `x`."""
+
+    @abstractmethod
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
+        """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64)."""
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write a file that `depthwright.networks.load` reads back to the same values."""
+
+    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Up to `count` inputs (·, input_dim) at which this network has kinks.
+
+        The attack on the sup error starts there as well as from random points. None by default.
+        """
+        import torch
+
+        return torch.empty(0, self.architecture.input_dim, dtype=torch.float64)

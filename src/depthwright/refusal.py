@@ -1,0 +1,10 @@
+"""The one exception a user is meant to read."""
+
+from __future__ import annotations
+
+
+class Refusal(ValueError):
+    """Bad input, in one sentence that names the value, the limit and the cure.
+
+    The command line prints the sentence and exits with a status that is not 0; no traceback.
+    """

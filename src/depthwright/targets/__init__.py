@@ -1,0 +1,13 @@
+"""Functions to approximate. A new target is one class and one line in the registry below."""
+
+from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
+from depthwright.targets.target import Target
+
+REGISTRY: dict[str, type[Target]] = {
+    "cone": Cone,
+    "hat": Hat,
+    "random_profile": RandomProfile,
+    "monomial": Monomial,
+}
+
+__all__ = ["REGISTRY", "Cone", "Hat", "Monomial", "Radial", "RandomProfile", "Target"]

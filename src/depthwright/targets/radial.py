@@ -1,0 +1,198 @@
+"""Radial targets f(x) = ϕ(‖x‖) on the unit ball (SES19): the profile ϕ is all there is to say.
+
+`norms` are those of ϕ: "sup" on [0, 1], "l1", "l2" and "mean" under a uniform radius.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depthwright.distributions.domain import Ball
+from depthwright.refusal import Refusal
+from depthwright.targets.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Radial(Target):
+    """f(x) = ϕ(‖x‖) on the unit ball of R^input_dim."""
+
+    input_dim: int = 5
+
+    def __post_init__(self) -> None:
+        if self.input_dim < 1:
+            raise Refusal(f"input_dim={self.input_dim} is below 1; a radial target needs inputs")
+
+    @property
+    def domain(self) -> Ball:
+        """The unit ball."""
+        return Ball(self.input_dim)
+
+    @abstractmethod
+    def profile(self, r: Any) -> Any:
+        """ϕ(r) for radii in [0, 1], elementwise on a numpy array or a torch tensor."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """ϕ(‖x‖) for `x` (batch, input_dim) → (batch, 1)."""
+        import torch
+
+        return self.profile(torch.linalg.vector_norm(x, dim=1, keepdim=True))
+
+
+class PiecewiseLinear(Radial):
+    """A profile given by its values at breaks 0 = r_0 < r_1 < … < r_m = 1."""
+
+    @property
+    @abstractmethod
+    def breaks(self) -> np.ndarray:
+        """(m + 1,) radii."""
+
+    @property
+    @abstractmethod
+    def values(self) -> np.ndarray:
+        """(m + 1,) values of ϕ there."""
+
+    @cached_property
+    def _slopes(self) -> np.ndarray:
+        return np.diff(self.values) / np.diff(self.breaks)
+
+    @property
+    def lipschitz(self) -> float:
+        """The steepest piece."""
+        return float(np.abs(self._slopes).max())
+
+    def profile(self, r: Any) -> Any:
+        """A sum of ramps, one per break."""
+        total = float(self.values[0]) + float(self._slopes[0]) * r
+        for at, turn in zip(self.breaks[1:-1], np.diff(self._slopes), strict=True):
+            total = total + float(turn) * (r - float(at)).clip(0)
+        return total
+
+    @property
+    def norms(self) -> Mapping[str, float]:
+        """Exact integrals over the pieces."""
+        a, b, h = self.values[:-1], self.values[1:], np.diff(self.breaks)
+        crossing = a * b < 0
+        span = np.where(crossing, np.abs(a) + np.abs(b), 1.0)
+        l1 = np.where(crossing, (a * a + b * b) / (2 * span), (np.abs(a) + np.abs(b)) / 2)
+        return {
+            "sup": float(np.abs(self.values).max()),
+            "mean": float(h @ (a + b)) / 2,
+            "l1": float(h @ l1),
+            "l2": math.sqrt(float(h @ (a * a + a * b + b * b)) / 3),
+        }
+
+
+@dataclass(frozen=True)
+class Cone(PiecewiseLinear):
+    """ϕ(r) = r: the 1-Lipschitz profile that every other one is compared with."""
+
+    @property
+    def breaks(self) -> np.ndarray:
+        """Just the ends."""
+        return np.array([0.0, 1.0])
+
+    @property
+    def values(self) -> np.ndarray:
+        """ϕ = r there."""
+        return np.array([0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Hat(PiecewiseLinear):
+    """ϕ(r) = max(0, 1 − slope·r)/slope, 1-Lipschitz, supported on [0, 1/slope]; SES19 Theorem 5."""
+
+    slope: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.slope) and self.slope > 1):
+            raise Refusal(
+                f"slope={self.slope} leaves no room for the flat part; Hat needs slope > 1"
+            )
+
+    @property
+    def breaks(self) -> np.ndarray:
+        """The tip, the brim at 1/slope, the rim of the ball."""
+        return np.array([0.0, 1 / self.slope, 1.0])
+
+    @property
+    def values(self) -> np.ndarray:
+        """1/slope at the tip, 0 from the brim on."""
+        return np.array([1 / self.slope, 0.0, 0.0])
+
+
+@dataclass(frozen=True)
+class RandomProfile(PiecewiseLinear):
+    """A random 1-Lipschitz profile: `pieces` equal pieces, slopes uniform on [−1, 1], ϕ(0) = 0.
+
+    The steepest slope is scaled to ±1, so the Lipschitz constant is 1 and not merely at most 1.
+    """
+
+    seed: int = 0
+    pieces: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pieces < 1:
+            raise Refusal(f"pieces={self.pieces} is below 1; a profile needs at least one piece")
+        if self.seed < 0:
+            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+
+    @property
+    def breaks(self) -> np.ndarray:
+        """Equally spaced."""
+        return np.linspace(0.0, 1.0, self.pieces + 1)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        slopes = np.random.default_rng(self.seed).uniform(-1, 1, self.pieces)
+        slopes /= np.abs(slopes).max()
+        return np.concatenate([[0.0], np.cumsum(slopes) / self.pieces])
+
+    @property
+    def values(self) -> np.ndarray:
+        """Running sums of the slopes."""
+        return self._values
+
+
+@dataclass(frozen=True)
+class Monomial(Radial):
+    """ϕ(r) = r^{2k}, that is ‖x‖^{2k}: SES19 Theorem 3."""
+
+    power: int = 2
+    """k, half the degree."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.power < 1:
+            raise Refusal(f"power={self.power} is below 1; Monomial is ‖x‖^(2·power)")
+
+    @property
+    def lipschitz(self) -> float:
+        """2k, attained on the sphere."""
+        return 2.0 * self.power
+
+    def profile(self, r: Any) -> Any:
+        """r^{2k}."""
+        return r ** (2 * self.power)
+
+    @property
+    def norms(self) -> Mapping[str, float]:
+        """Integrals of powers."""
+        k = self.power
+        return {
+            "sup": 1.0,
+            "mean": 1 / (2 * k + 1),
+            "l1": 1 / (2 * k + 1),
+            "l2": 1 / math.sqrt(4 * k + 1),
+        }

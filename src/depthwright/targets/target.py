@@ -1,0 +1,41 @@
+"""The contract of every function to approximate: it declares its truth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from depthwright.distributions.domain import Domain
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Target(ABC):
+    """A function on a domain, with the facts a theorem asks about.
+
+    Subclasses are frozen dataclasses; their fields are what a config file may set.
+    """
+
+    input_dim: int
+    output_dim: int = 1
+
+    @property
+    @abstractmethod
+    def domain(self) -> Domain:
+        """Where it is to be approximated."""
+
+    @property
+    @abstractmethod
+    def lipschitz(self) -> float:
+        """A Lipschitz constant on the domain, in the Euclidean norm."""
+
+    @property
+    def norms(self) -> Mapping[str, float]:
+        """Norms known in closed form, by name; tested against samples."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch."""
