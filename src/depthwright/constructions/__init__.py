@@ -5,7 +5,10 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.ridge import Ridge
 
-REGISTRY: dict[str, type[Construction]] = {}
+REGISTRY: dict[str, type[Construction]] = {
+    "ridge": Ridge,
+}
 
-__all__ = ["REGISTRY", "Built", "Claim", "Construction"]
+__all__ = ["REGISTRY", "Built", "Claim", "Construction", "Ridge"]

@@ -41,6 +41,11 @@ class Radial(Target):
     def profile(self, r: Any) -> Any:
         """ϕ(r) for radii in [0, 1], elementwise on a numpy array or a torch tensor."""
 
+    @property
+    def even_polynomial(self) -> tuple[int, ...] | None:
+        """Coefficients a_j where ϕ(r) = Σ_j a_j r^{2j} exactly; None for other profiles."""
+        return None
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """ϕ(‖x‖) for `x` (batch, input_dim) → (batch, 1)."""
         import torch
@@ -185,6 +190,11 @@ class Monomial(Radial):
     def profile(self, r: Any) -> Any:
         """r^{2k}."""
         return r ** (2 * self.power)
+
+    @property
+    def even_polynomial(self) -> tuple[int, ...]:
+        """One coefficient."""
+        return (0,) * self.power + (1,)
 
     @property
     def norms(self) -> Mapping[str, float]:

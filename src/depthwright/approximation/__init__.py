@@ -1,0 +1,1 @@
+"""Classical approximation theory that constructions are made of, each part with its own bound."""

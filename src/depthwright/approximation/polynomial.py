@@ -1,0 +1,145 @@
+"""Polynomials with exact rational coefficients, and best uniform approximation by even ones.
+
+Coefficients of the ridge function grow like d^j and cancel, so nothing here is rounded before
+the end: a best approximation is found in floats, taken as the dyadic rationals those floats are,
+and transformed exactly from then on. Values come from the Chebyshev form, whose rounding error
+is a small multiple of eps·Σ abs(coefficients).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+EPS = float(np.finfo(np.float64).eps)
+CERTIFICATE_POINTS = 1 << 17
+"""Angles at which a best approximation is checked; the gap between them is in the bound."""
+
+
+@cache
+def _chebyshev_table(degree: int) -> tuple[tuple[int, ...], ...]:
+    """Monomial coefficients of T_0, …, T_degree."""
+    rows = [(1,), (0, 1)]
+    while len(rows) <= degree:
+        raised = (0, *(2 * c for c in rows[-1]))
+        lower = rows[-2] + (0,) * (len(raised) - len(rows[-2]))
+        rows.append(tuple(a - b for a, b in zip(raised, lower, strict=True)))
+    return tuple(rows[: degree + 1])
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """Σ_j coefficients[j]·t^j on [−1, 1], exact."""
+
+    coefficients: tuple[Fraction, ...]
+
+    @classmethod
+    def from_chebyshev(cls, coefficients: Sequence[float]) -> Polynomial:
+        """Σ_j coefficients[j]·T_j(t), each float taken as the dyadic rational it is."""
+        total = [Fraction(0)] * len(coefficients)
+        for c, row in zip(coefficients, _chebyshev_table(len(coefficients) - 1), strict=True):
+            for power, integer in enumerate(row):
+                total[power] += Fraction(float(c)) * integer
+        return cls(tuple(total))
+
+    @property
+    def degree(self) -> int:
+        """One less than the number of coefficients."""
+        return len(self.coefficients) - 1
+
+    def derivative(self) -> Polynomial:
+        """d/dt."""
+        return Polynomial(
+            tuple(j * c for j, c in enumerate(self.coefficients))[1:] or (Fraction(0),)
+        )
+
+    @cached_property
+    def chebyshev(self) -> np.ndarray:
+        """Coefficients in T_0, T_1, …, each correctly rounded to float64."""
+        remaining, table = list(self.coefficients), _chebyshev_table(self.degree)
+        result = [Fraction(0)] * len(remaining)
+        for j in range(self.degree, -1, -1):
+            result[j] = remaining[j] / table[j][-1]
+            for power, integer in enumerate(table[j]):
+                remaining[power] -= result[j] * integer
+        return np.array([float(c) for c in result])
+
+    @property
+    def magnitude(self) -> float:
+        """Σ abs(Chebyshev coefficients) ≥ sup over [−1, 1]."""
+        return float(np.abs(self.chebyshev).sum()) * (1 + 4 * EPS * len(self.coefficients))
+
+    @property
+    def rounding(self) -> float:
+        """Bound on abs(self(t) − exact value) for float64 t in [−1, 1] (Clenshaw)."""
+        return 4 * (self.degree + 2) * EPS * self.magnitude
+
+    def __call__(self, t: np.ndarray) -> np.ndarray:
+        """Float64 values, within `rounding` of the exact ones."""
+        return np.polynomial.chebyshev.chebval(t, self.chebyshev)
+
+
+@dataclass(frozen=True)
+class EvenApproximation:
+    """q(r) = p(r²) near ϕ on [0, 1]."""
+
+    polynomial: Polynomial
+    """q, even, of degree 2K."""
+    error: float
+    """Rigorous bound on sup over [0, 1] of abs(ϕ − q)."""
+
+
+def best_even_polynomial(
+    profile: Callable[[Any], Any], lipschitz: float, half_degree: int
+) -> EvenApproximation:
+    """The best uniform approximation of ϕ on [0, 1] by Σ_{j ≤ K} a_j r^{2j}, with its error.
+
+    A linear program on a Chebyshev grid finds the coefficients in T_0, T_2, …, T_{2K}. The error
+    is then bounded off the grid: in r = cos θ, q is a trigonometric polynomial of degree 2K, so
+    abs(dq/dθ) ≤ 2K·sup abs(q) (Bernstein), and abs(dϕ/dθ) ≤ Lip(ϕ). Jackson and Favard promise an
+    error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
+    """
+    coefficients = _minimax(profile, half_degree)
+    full = np.zeros(2 * half_degree + 1)
+    full[::2] = coefficients
+    q = Polynomial.from_chebyshev(full)
+    # q is evaluated in u = r², as T_{2j}(r) = T_j(2r² − 1): half the work, same bound.
+    angles = np.linspace(0.0, math.pi / 2, CERTIFICATE_POINTS + 1)
+    r = np.cos(angles)
+    values = np.polynomial.chebyshev.chebval(2 * r * r - 1, coefficients)
+    phi = np.asarray(profile(r), dtype=np.float64)
+    # Half the spacing, widened by what the rounding of cos moves an angle (≤ eps/sin θ₁).
+    reach = math.pi / (4 * CERTIFICATE_POINTS) * (1 + 1e-5)
+    rounding = 64 * (half_degree + 2) * EPS * (
+        float(np.abs(coefficients).sum()) + float(np.abs(phi).max()) + lipschitz
+    )
+    height = (float(np.abs(values).max()) + rounding) / (1 - 2 * half_degree * reach)
+    slope = lipschitz + 2 * half_degree * height
+    error = float(np.abs(phi - values).max()) + slope * reach + rounding
+    return EvenApproximation(q, error)
+
+
+def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
+    """Coefficients (K + 1,) in T_{2j}(r) of the best approximation on a Chebyshev grid."""
+    from scipy.optimize import linprog
+
+    r = np.cos(np.linspace(0.0, math.pi / 2, 60 * half_degree + 241))
+    basis = np.polynomial.chebyshev.chebvander(2 * r * r - 1, half_degree)
+    phi = np.asarray(profile(r), dtype=np.float64)
+    ones = np.ones((len(r), 1))
+    solution = linprog(
+        np.eye(half_degree + 2)[-1],
+        A_ub=np.block([[basis, -ones], [-basis, -ones]]),
+        b_ub=np.concatenate([phi, -phi]),
+        bounds=[(None, None)] * (half_degree + 1) + [(0, None)],
+        method="highs",
+    )
+    if solution.status != 0:
+        raise ArithmeticError(f"best approximation of degree {half_degree}: {solution.message}")
+    return np.asarray(solution.x[:-1])

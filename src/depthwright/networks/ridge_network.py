@@ -1,0 +1,261 @@
+"""Depth-2 networks whose neurons share few directions: f(x) = c + Σ_i A_i ĝ(abs(w_i·x)).
+
+ĝ(s) = Σ_k turns[k]·(s − kinks[k])₊ is piecewise linear with 0 ≤ kinks ≤ 1, so a direction w_i and
+a kink b > 0 make two hidden neurons, σ(w_i·x − b) and σ(−w_i·x − b), and a kink at 0 makes one,
+since abs(t) = 2σ(t) − t and all the linear parts together are one linear function (two neurons).
+
+*Structured evaluation* projects on the directions and looks ĝ up: a cost of directions·(nonzeros
++ 1) a point where the plain network pays width·d, and never a batch × width array.
+
+*Rounding.* `rounding_bound` and `dense_rounding_bound` bound, for ‖x‖ ≤ 1, how far structured
+and plain evaluation in floating point lie from the real-number value of the stored parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.network import Arithmetic, Network
+from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK_ELEMENTS = 1 << 22
+"""Largest points × directions array of the torch form."""
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@dataclass(frozen=True)
+class RidgeGroup:
+    """Directions that share one ridge function ĝ."""
+
+    indices: np.ndarray
+    """(n, k) coordinates at which each direction is not zero."""
+    values: np.ndarray
+    """(n, k) its entries there; directions have norm 1 (k = input_dim for dense ones)."""
+    weights: np.ndarray
+    """(n,) the A_i."""
+    kinks: np.ndarray
+    """(m,) increasing, in [0, 1)."""
+    turns: np.ndarray
+    """(m,) changes of slope."""
+
+    @property
+    def neurons_per_direction(self) -> int:
+        """Two a kink, one for a kink at 0 (its linear part is carried once for all)."""
+        return 2 * len(self.kinks) - int(self.turns_at_zero)
+
+    @property
+    def turns_at_zero(self) -> bool:
+        """Whether ĝ has a kink at 0."""
+        return bool(len(self.kinks) and self.kinks[0] == 0)
+
+    @cached_property
+    def linear_part(self) -> list[tuple[int, float]]:
+        """Nonzero entries of Σ_i A_i·turns[0]·w_i, what σ alone leaves of the kinks at 0."""
+        if not self.turns_at_zero:
+            return []
+        total = np.zeros(int(self.indices.max()) + 1)
+        np.add.at(total, self.indices, self.values * self.weights[:, None] * self.turns[0])
+        return [(int(j), float(total[j])) for j in np.flatnonzero(total)]
+
+    def dense(self, input_dim: int) -> np.ndarray:
+        """(n, input_dim) the directions written out."""
+        matrix = np.zeros((len(self.weights), input_dim))
+        np.put_along_axis(matrix, self.indices, self.values, axis=1)
+        return matrix
+
+
+class RidgeNetwork(Network):
+    """c + Σ over groups of Σ_i A_i ĝ(abs(w_i·x)), one output."""
+
+    def __init__(self, input_dim: int, groups: Sequence[RidgeGroup], offset: float) -> None:
+        self.input_dim = input_dim
+        self.groups = tuple(groups)
+        self.offset = offset
+
+    @property
+    def architecture(self) -> Architecture:
+        """Depth 2; nonzeros are those of `to_torch`."""
+        width, nonzeros = 0, int(self.offset != 0)
+        for group in self.groups:
+            neurons = len(group.weights) * group.neurons_per_direction
+            biases = 2 * len(group.weights) * int(np.count_nonzero(group.kinks))
+            entries = np.count_nonzero(group.values) * group.neurons_per_direction
+            width += neurons
+            nonzeros += int(entries) + biases + neurons
+        linear = int(np.count_nonzero(self._linear_part))
+        if linear:
+            width += 2
+            nonzeros += 2 * linear + 2
+        return Architecture.of((self.input_dim, width, 1), nonzeros=nonzeros)
+
+    @cached_property
+    def _linear_part(self) -> np.ndarray:
+        total = np.zeros(self.input_dim)
+        for group in self.groups:
+            for coordinate, value in group.linear_part:
+                total[coordinate] += value
+        return total
+
+    # ── values ────────────────────────────────────────────────────────────────────────────────
+
+    def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
+        """Structured values (batch, 1) in float32 or float64, on the device of `x`."""
+        import torch
+
+        arithmetic = arithmetic or self.arithmetic
+        if arithmetic not in UNIT_ROUNDOFF:
+            raise Refusal(
+                f"a ridge network is evaluated in float32 or float64, not {arithmetic!r}; "
+                "its rounding_bound says what that costs"
+            )
+        if x.ndim != 2 or x.shape[1] != self.input_dim:
+            raise Refusal(
+                f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"
+            )
+        x = x.to(getattr(torch, arithmetic))
+        with torch.no_grad():
+            if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
+                return torch.from_numpy(compiled).to(x.dtype)
+            directions = max(len(group.weights) for group in self.groups)
+            chunk = max(1, CHUNK_ELEMENTS // max(directions, 1))
+            return torch.cat([self.forward(part) for part in x.split(chunk)] or [x[:, :1]])
+
+    def _compiled(self, x: np.ndarray) -> np.ndarray | None:
+        """Values by the compiled loop; None where a table would be too large."""
+        from depthwright.networks.ridge_kernel import accumulate, table
+
+        tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
+        out = np.full(len(x), self.offset)
+        for group, rows in zip(self.groups, tables, strict=True):
+            if rows is None:
+                return None
+            accumulate(
+                np.ascontiguousarray(x),
+                group.indices.astype(np.uint32),
+                group.values.astype(x.dtype),
+                group.weights.astype(x.dtype),
+                rows,
+                out,
+            )
+        return out[:, None]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Structured values by torch operations: any device, differentiable in `x`."""
+        import torch
+
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(array, dtype=x.dtype, device=x.device)
+
+        total = torch.full((len(x), 1), self.offset, dtype=x.dtype, device=x.device)
+        for group in self.groups:
+            s = (x @ tensor(group.dense(self.input_dim)).T).abs()
+            slopes = np.concatenate([[0.0], np.cumsum(group.turns)])
+            values = np.concatenate([[0.0, 0.0], np.cumsum(slopes[1:-1] * np.diff(group.kinks))])
+            starts = tensor(np.concatenate([[0.0], group.kinks]))
+            piece = torch.bucketize(s.detach(), starts[1:], right=True)
+            ridge = tensor(values)[piece] + tensor(slopes)[piece] * (s - starts[piece])
+            total = total + ridge @ tensor(group.weights)[:, None]
+        return total
+
+    # ── rounding ──────────────────────────────────────────────────────────────────────────────
+
+    def rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
+        """Bound for `evaluate` on ‖x‖ ≤ 1, covering also directions and weights rounded from
+        exact ones with a relative error of 4 units in the last place.
+
+        With u the unit roundoff: a projection is off by (k + 8)u, a ridge value by that times
+        Σ abs(turns) and by the few operations of a look-up, and the sum over directions by
+        (FLUSH + 4)u of what it adds up (64 directions at a time, then in float64).
+        """
+        u, total = UNIT_ROUNDOFF[arithmetic], abs(self.offset) * 4
+        for group in self.groups:
+            turning = float(np.abs(group.turns).sum())
+            k, m = group.indices.shape[1], len(group.kinks)
+            height = self._height(group)
+            ridge = turning * (k + m + 16) + height * (64 + 8)
+            total += float(np.abs(group.weights).sum()) * ridge
+            total += 2.0**-53 / u * float(np.abs(group.weights).sum()) * height * len(group.weights)
+        return 1.01 * u * total
+
+    def dense_rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
+        """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order."""
+        u, width = UNIT_ROUNDOFF[arithmetic], self.architecture.width
+        turning = sum(
+            float(np.abs(g.weights).sum() * np.abs(g.turns).sum()) for g in self.groups
+        )
+        linear = 2 * float(np.abs(self._linear_part).sum())
+        return 1.01 * u * ((2 * turning + linear) * (self.input_dim + width + 16) + abs(self.offset))
+
+    @staticmethod
+    def _height(group: RidgeGroup) -> float:
+        """sup over [0, 1] of abs(ĝ), attained at a kink or at 1."""
+        at = np.append(group.kinks, 1.0)
+        ramps = np.maximum(at[:, None] - group.kinks[None, :], 0.0)
+        return float(np.abs(ramps @ group.turns).max(initial=0.0))
+
+    # ── other forms ───────────────────────────────────────────────────────────────────────────
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
+        """`Linear(input_dim, width) → ReLU → Linear(width, 1)`, the same function."""
+        import torch
+
+        rows, biases, outs = [], [], []
+        for group in self.groups:
+            w = group.dense(self.input_dim)
+            for kink, turn in zip(group.kinks, group.turns, strict=True):
+                if kink == 0:
+                    rows.append(w)
+                    biases.append(np.zeros(len(w)))
+                    outs.append(2 * turn * group.weights)
+                else:
+                    rows += [w, -w]
+                    biases += [np.full(len(w), -kink)] * 2
+                    outs += [turn * group.weights] * 2
+        if self._linear_part.any():
+            rows.append(np.stack([self._linear_part, -self._linear_part]))
+            biases.append(np.zeros(2))
+            outs.append(np.array([-1.0, 1.0]))
+        weight, bias, out = np.concatenate(rows), np.concatenate(biases), np.concatenate(outs)
+        dtype = dtype or torch.float64
+        module = torch.nn.Sequential(
+            torch.nn.utils.skip_init(torch.nn.Linear, *weight.shape[::-1], dtype=dtype),
+            torch.nn.ReLU(),
+            torch.nn.utils.skip_init(torch.nn.Linear, len(weight), 1, dtype=dtype),
+        )
+        with torch.no_grad():
+            for parameter, array in zip(
+                module.parameters(), (weight, bias, out[None], np.array([self.offset])), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(array))
+        return module
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file."""
+        from depthwright.networks.files import save_ridge
+
+        save_ridge(self, path)
+
+    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Points kink·w_i, where a hyperplane of kinks comes nearest to the origin."""
+        import torch
+
+        points = []
+        for group in self.groups:
+            share = -(-count // len(self.groups))
+            size = (share,)
+            i = torch.randint(len(group.weights), size, generator=generator).numpy()
+            k = torch.randint(len(group.kinks), size, generator=generator).numpy()
+            block = np.zeros((share, self.input_dim))
+            np.put_along_axis(block, group.indices[i], group.values[i], axis=1)
+            points.append(block * group.kinks[k][:, None])
+        return torch.from_numpy(np.concatenate(points)[:count])
