@@ -19,11 +19,18 @@ class Network(ABC):
 
     arithmetic: Arithmetic = "float64"
     """The arithmetic its claim speaks of, and the one it is measured in."""
+    differentiable: bool = True
+    """Whether `forward` follows the network closely enough for its gradient to be of use."""
 
     @property
     @abstractmethod
     def architecture(self) -> Architecture:
         """Counted on what was built, nonzeros included."""
+
+    @property
+    def weight_bits(self) -> int:
+        """Significant bits of the longest weight."""
+        return {"float32": 24, "float64": 53}[self.arithmetic]
 
     @abstractmethod
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:

@@ -1,0 +1,161 @@
+"""From a Hydra config to a comparison: typed schemas, so that a misspelt key is refused.
+
+Targets, distributions and constructions are frozen dataclasses in registries; the schema of each
+is made from its own fields, so a new one needs no code here. A group's `name` is the registry key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+import depthwright
+from depthwright import constructions, distributions, targets
+from depthwright.comparison import Comparison
+from depthwright.errors.measure import EvaluationConfig
+from depthwright.refusal import Refusal
+from depthwright.tracking import LoggerConfig
+from depthwright.training.config import TrainerConfig, TrainingConfig
+
+REGISTRIES: dict[str, Mapping[str, type]] = {
+    "target": targets.REGISTRY,
+    "distribution": distributions.REGISTRY,
+    "construction": constructions.REGISTRY,
+}
+WATCHING = ("logger", "output", "trainer.progress", "trainer.threads")
+"""What does not change a run's numbers, and so not its folder."""
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """The top level of every config."""
+
+    experiment_name: str = "comparison"
+    """The folder of the runs and the W&B group."""
+    accuracy: float = 0.1
+    """The theorem's ε."""
+    failure_probability: float = 0.01
+    """The theorem's δ, where it has one."""
+    seed: int = 0
+    """Of training: points, initialisations, validation. Evaluation has its own."""
+    matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
+    """One trained contender per rule: architecture, parameters; [] trains nothing."""
+    output: str = "outputs"
+    """Results folder, relative to the working directory."""
+    target: Any = dataclasses.MISSING
+    distribution: Any = dataclasses.MISSING
+    construction: Any = dataclasses.MISSING
+    training: Any = dataclasses.MISSING
+    evaluation: Any = dataclasses.MISSING
+    trainer: Any = dataclasses.MISSING
+    logger: Any = dataclasses.MISSING
+
+
+def conf_folder() -> str:
+    """The config tree: beside the package once installed, at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return str(installed if installed.is_dir() else package.parents[1] / "conf")
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra; conf/*/*.yaml name them in their defaults."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=_with_missing(RunConfig))
+    for group, registry in REGISTRIES.items():
+        for name, cls in registry.items():
+            store.store(group=f"schema/{group}", name=name, node=_schema(name, cls))
+    for group, cls in (
+        ("training", TrainingConfig),
+        ("evaluation", EvaluationConfig),
+        ("trainer", TrainerConfig),
+        ("logger", LoggerConfig),
+    ):
+        store.store(group="schema", name=group, node=cls)
+
+
+def _with_missing(cls: type) -> Any:
+    """`cls` with OmegaConf's "???" for fields that a group fills."""
+    values = {f.name: "???" for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING
+              and f.default_factory is dataclasses.MISSING}
+    return cls(**values)
+
+
+def _schema(name: str, cls: type) -> type:
+    """A mutable dataclass with the plain fields of `cls` and its registry name."""
+    hints = typing.get_type_hints(cls)
+    plain: list[Any] = [("name", str, dataclasses.field(default=name))]
+    for field in dataclasses.fields(cls):
+        if field.init and field.name != "target":
+            default = "???" if field.default is dataclasses.MISSING else field.default
+            plain.append((field.name, hints[field.name], dataclasses.field(default=default)))
+    return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
+
+
+def _make(group: str, config: DictConfig, **given: Any) -> Any:
+    """The registered class of a group, from its config."""
+    fields = dict(typing.cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
+    name = fields.pop("name")
+    registry = REGISTRIES[group]
+    if name not in registry:
+        raise Refusal(f"{group}={name!r} is unknown; choose one of {', '.join(registry)}")
+    return registry[name](**given, **fields)
+
+
+def comparison(config: DictConfig) -> Comparison:
+    """Check every hypothesis and put the parts together; nothing long happens here."""
+    target = _make("target", config.target)
+    return Comparison(
+        target=target,
+        distribution=_make("distribution", config.distribution),
+        construction=_make("construction", config.construction, target=target),
+        matching=tuple(config.matching),
+        training=_object(config.training),
+        evaluation=_object(config.evaluation),
+        trainer=_object(config.trainer),
+        seed=config.seed,
+        names={group: config[group].name for group in REGISTRIES},
+    )
+
+
+def logger(config: DictConfig) -> LoggerConfig:
+    """What watches the run."""
+    return typing.cast(LoggerConfig, _object(config.logger))
+
+
+def _object(config: DictConfig) -> Any:
+    return OmegaConf.to_object(config)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """All of the config as plain values."""
+    return typing.cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def run_folder(config: DictConfig) -> Path:
+    """`output`/experiment/slug-hash: what the run is, not when it was."""
+    plain = resolved(config)
+    slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
+    slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
+    return Path(config.output).absolute() / config.experiment_name / f"{slug}-{run_hash(config)}"
+
+
+def run_hash(config: DictConfig) -> str:
+    """Ten hex digits of what determines the numbers, this package's version included."""
+    plain = resolved(config) | {"version": depthwright.__version__}
+    for path in WATCHING:
+        *parents, last = path.split(".")
+        node = plain
+        for parent in parents:
+            node = node[parent]
+        node.pop(last)
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

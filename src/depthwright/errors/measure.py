@@ -1,0 +1,86 @@
+"""All errors of one network at one set of points, each under its own name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from depthwright.distributions.distribution import Distribution
+from depthwright.errors.l2 import L2Error, l2_error
+from depthwright.errors.sup import attack, residuals
+from depthwright.networks.network import Network
+from depthwright.refusal import Refusal
+from depthwright.targets.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class EvaluationConfig:
+    """How contenders are measured. The points depend on `seed` alone, so all share them.
+
+    Not frozen because Hydra makes a frozen schema read-only.
+    """
+
+    points: int = 100_000
+    """Independent samples, for L2 and the sampled sup."""
+    attack_starts: int = 256
+    """Half of them the worst samples, half the network's own kinks."""
+    attack_steps: int = 200
+    seed: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.points < 2:
+            raise Refusal(f"evaluation.points={self.points} is below 2; an interval needs more")
+        if self.attack_starts < 2 or self.attack_steps < 1:
+            raise Refusal(
+                f"evaluation.attack_starts={self.attack_starts} and "
+                f"attack_steps={self.attack_steps} leave nothing to attack with; "
+                "use at least 2 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one network."""
+
+    l2: L2Error
+    sup_sampled: float
+    sup_attacked: float | None
+    """None for a network that offers no gradient."""
+    evaluate_seconds: float
+    """Time for the values at all points, compilation excluded."""
+
+
+def measure(
+    network: Network,
+    target: Target,
+    distribution: Distribution,
+    config: EvaluationConfig,
+    device: str = "cpu",
+) -> Measurement:
+    """Measure on points drawn on `device` from `config.seed`."""
+    import torch
+
+    generator = torch.Generator(device).manual_seed(config.seed)
+    x = distribution.sample(config.points, generator)
+    network.evaluate(x[:2])  # compiles where there is something to compile
+    start = time.perf_counter()
+    network.evaluate(x)
+    seconds = time.perf_counter() - start
+    error = residuals(network, target, x)
+    gap = error.abs().amax(dim=1)
+    sampled = float(gap.max())
+    attacked = None
+    if network.differentiable:
+        worst = x[gap.topk(min(config.attack_starts // 2, len(x))).indices]
+        chooser = torch.Generator().manual_seed(config.seed + 1)
+        own = network.landmarks(config.attack_starts - len(worst), chooser).to(x)
+        attacked = max(
+            sampled, attack(network, target, torch.cat([worst, own]), config.attack_steps)
+        )
+    return Measurement(
+        l2_error(error.cpu().numpy(), target(x).cpu().numpy()), sampled, attacked, seconds
+    )

@@ -1,0 +1,1 @@
+"""Pictures from the files of finished runs; nothing here runs an experiment."""

@@ -1,0 +1,53 @@
+"""One look for every picture: who has which colour, what a claim's line looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "target": "#222222",
+    "constructed": "#0b6e99",
+    "trained_architecture": "#c8553d",
+    "trained_parameters": "#e09f3e",
+}
+"""Distinguishable in grey and with red–green blindness."""
+CLAIM = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
+
+
+def colour(contender: str) -> str:
+    """The contender's colour in every picture."""
+    return COLOURS.get(contender, "#7a5195")
+
+
+def label(contender: str) -> str:
+    """`trained_parameters` → "trained, same parameters"."""
+    if contender.startswith("trained_"):
+        return f"trained, same {contender.removeprefix('trained_')}"
+    return contender
+
+
+def figure(columns: int) -> tuple[Figure, list[Axes]]:
+    """A row of `columns` panels, without pyplot: figures are values, not a global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(5.2 * columns, 3.9), layout="constrained", dpi=140)
+    FigureCanvasAgg(drawing)
+    axes = [drawing.add_subplot(1, columns, k + 1) for k in range(columns)]
+    for panel in axes:
+        panel.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return drawing, axes
+
+
+def save(drawing: Figure, path: Path) -> Path:
+    """Write the picture; the suffix says the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path)
+    return path

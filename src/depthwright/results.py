@@ -1,0 +1,125 @@
+"""The results table, which is the record: one row per contender, one file per finished run.
+
+A run's folder is named by its experiment and a hash of its resolved config. `results.json` is
+written last and in one piece, so a folder that has it is finished and one that has not is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    import polars
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender of one comparison; None where a quantity does not exist for it."""
+
+    contender: str
+    """"constructed", or "trained_" and the matching rule."""
+    construction: str
+    """The construction compared with, in every row of the run."""
+    target: str
+    distribution: str
+    input_dim: int
+    accuracy: float | None
+    """The theorem's ε, asked of the construction."""
+    failure_probability: float | None
+    """The theorem's δ; 0 for a claim that holds everywhere."""
+    seed: int
+    width: int
+    depth: int
+    parameters: int
+    """Every entry of every matrix and bias, zeros counted."""
+    nonzeros: int
+    weight_bits: int
+    """Significant bits of the longest weight: 24 in float32, 53 in float64."""
+    arithmetic: str
+    """What the errors below were measured in."""
+    error_l2: float
+    error_l2_low: float
+    """95 % confidence interval."""
+    error_l2_high: float
+    error_l2_relative: float
+    """Divided by the target's standard deviation: 1 means "learned the mean"."""
+    error_sup_sampled: float
+    """A lower bound on the sup error."""
+    error_sup_attacked: float | None
+    """A better lower bound."""
+    error_sup_certified: float | None
+    """An upper bound, proved."""
+    exceedance: float | None
+    """Share of points with an error above `accuracy`."""
+    exceedance_upper: float | None
+    """Its Clopper–Pearson bound."""
+    build_seconds: float | None
+    train_seconds: float | None
+    evaluate_seconds: float
+    device: str
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
+"""The columns that differ between two runs of one config."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece: it is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one piece."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=True) + "\n")
+
+
+def write(folder: Path, rows: Iterable[Row]) -> None:
+    """Finish a run."""
+    write_json(folder / RESULTS, [asdict(row) for row in rows])
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run of this folder has its rows."""
+    return (folder / RESULTS).exists()
+
+
+def read(folder: Path) -> list[Row]:
+    """The rows of a finished run; columns that a later version added are ignored."""
+    path = folder / RESULTS
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return [Row(**{name: row[name] for name in COLUMNS}) for row in stored]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise Refusal(
+            f"{path} is not a results table of this version ({error!r}); "
+            "delete the folder to run it again"
+        ) from error
+
+
+def table(folders: Iterable[Path]) -> polars.DataFrame:
+    """The rows of all finished runs among `folders`, one frame."""
+    import polars
+
+    rows = [asdict(row) for folder in folders if finished(folder) for row in read(folder)]
+    return polars.DataFrame(rows, infer_schema_length=None)
