@@ -1,0 +1,269 @@
+"""Plain Linear/ReLU modules as networks: what training returns and what users bring.
+
+A module network keeps its own copy of the weights, so that its counts and values stay what they
+were when the module it came from is trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.network import Arithmetic, Network
+from depthwright.refusal import Refusal
+
+SUFFIX = ".safetensors"
+"""Files of module networks end so."""
+
+FORMAT = "depthwright-module-1"
+"""Written into every such file."""
+
+BUFFER_BYTES = {"cpu": 2**21, "cuda": 2**25}
+"""Largest activation held at once: what a core's cache holds (2 MB is 1.5 to 3 times as fast as
+32 MB on CPU), and enough to fill a GPU."""
+
+DTYPES: dict[Arithmetic, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+Layers = list[tuple[torch.Tensor, torch.Tensor]]
+"""One (weight (fan_out, fan_in), bias (fan_out,)) per affine map."""
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products in the dtype's own precision: no TF32 (GPU), no bfloat16 (CPU) inside."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+class ModuleNetwork(Network):
+    """A `torch.nn.Sequential` of `Linear` maps with a `ReLU` between each two, in one dtype."""
+
+    def __init__(self, module: nn.Sequential) -> None:
+        self._layers = _read(module)
+        dtype = self._layers[0][0].dtype
+        self.arithmetic = "float32" if dtype == torch.float32 else "float64"
+        self._cast: dict[tuple[torch.dtype, torch.device], Layers] = {}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(input_dim, n_1, …, n_{L−1}, output_dim)."""
+        first = self._layers[0][0].shape[1]
+        return (first, *(weight.shape[0] for weight, _ in self._layers))
+
+    @property
+    def architecture(self) -> Architecture:
+        """Counted on the weights."""
+        nonzeros = sum(int(t.count_nonzero()) for layer in self._layers for t in layer)
+        return Architecture.of(self.widths, nonzeros)
+
+    def _in(self, dtype: torch.dtype, device: torch.device) -> Layers:
+        """The layers in a dtype on a device, kept for the next call."""
+        key = (dtype, device)
+        if key not in self._cast:
+            self._cast[key] = [(w.to(device, dtype), b.to(device, dtype)) for w, b in self._layers]
+        return self._cast[key]
+
+    def _check(self, x: torch.Tensor) -> None:
+        if x.ndim != 2 or x.shape[1] != self.widths[0]:
+            raise Refusal(
+                f"inputs of shape {tuple(x.shape)} do not fit a network of "
+                f"{self.widths[0]} inputs; give (batch, {self.widths[0]})"
+            )
+
+    def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
+        """Values in chunks whose buffers are reused; weights are rounded to `arithmetic`."""
+        self._check(x)
+        arithmetic = arithmetic or self.arithmetic
+        if arithmetic not in DTYPES:
+            raise Refusal(
+                f"arithmetic={arithmetic!r} is not available for a torch module; "
+                f"use one of {', '.join(DTYPES)}"
+            )
+        dtype = DTYPES[arithmetic]
+        layers = self._in(dtype, x.device)
+        rows = max(1, _buffer_bytes(x.device) // (dtype.itemsize * max(self.widths)))
+        rows = min(rows, max(1, len(x)))
+        with torch.no_grad(), full_precision():
+            out = torch.empty(len(x), self.widths[-1], dtype=dtype, device=x.device)
+            buffers = [
+                torch.empty(rows, len(bias), dtype=dtype, device=x.device)
+                for _, bias in layers[:-1]
+            ]
+            for start in range(0, len(x), rows):
+                h = x[start : start + rows].to(dtype)
+                for (weight, bias), buffer in zip(layers[:-1], buffers, strict=True):
+                    h = torch.addmm(bias, h, weight.T, out=buffer[: len(h)]).relu_()
+                weight, bias = layers[-1]
+                torch.addmm(bias, h, weight.T, out=out[start : start + rows])
+        return out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One matrix product per layer, in the dtype of `x`."""
+        self._check(x)
+        *hidden, (weight, bias) = self._in(x.dtype, x.device)
+        for w, b in hidden:
+            x = torch.addmm(b, x, w.T).relu()
+        return torch.addmm(bias, x, weight.T)
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> nn.Sequential:
+        """A new module, trainable, that shares nothing with this network."""
+        return assemble(self._layers, dtype or torch.float64)
+
+    def save(self, path: str | Path) -> None:
+        """Write `path`, which ends in .safetensors."""
+        save_module(self, path)
+
+    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """First-layer hyperplanes, drawn at random: the point of each nearest the origin.
+
+        For w·x + b = 0 that is −b·w/‖w‖²; neurons with w = 0 have none.
+        """
+        if len(self._layers) == 1:
+            return super().landmarks(count, generator)
+        weight, bias = self._in(torch.float64, generator.device)[0]
+        chosen = torch.randperm(len(bias), generator=generator, device=generator.device)[:count]
+        w, b = weight[chosen], bias[chosen, None]
+        points = -b * w / w.square().sum(dim=1, keepdim=True)
+        return points[points.isfinite().all(dim=1)]
+
+
+def _buffer_bytes(device: torch.device) -> int:
+    return BUFFER_BYTES.get(device.type, BUFFER_BYTES["cuda"])
+
+
+def _read(module: nn.Sequential) -> Layers:
+    """Copies of the weights on the CPU, after checking that the module is what it should be."""
+    if not isinstance(module, nn.Sequential):
+        raise Refusal(
+            f"a {type(module).__name__} is not a torch.nn.Sequential; "
+            "give a Sequential of Linear and ReLU"
+        )
+    parts = list(module)
+    for position, part in enumerate(parts):
+        if type(part) not in (nn.Linear, nn.ReLU):
+            raise Refusal(
+                f"layer {position} is a {type(part).__name__}; "
+                "only Linear and ReLU layers have the networks of these theorems"
+            )
+    alternate = all((type(p) is nn.Linear) == (k % 2 == 0) for k, p in enumerate(parts))
+    if not alternate or len(parts) % 2 == 0:
+        raise Refusal(
+            f"the layers {', '.join(type(p).__name__ for p in parts) or '(none)'} do not alternate; "
+            "begin and end with a Linear and put one ReLU between each two"
+        )
+    linears = [cast(nn.Linear, part) for part in parts[::2]]
+    dtypes = {str(linear.weight.dtype).removeprefix("torch.") for linear in linears}
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+        raise Refusal(
+            f"weights in {' and '.join(sorted(dtypes))} cannot be measured; "
+            "use one of float32, float64 for all layers"
+        )
+    layers: Layers = []
+    for position, linear in enumerate(linears):
+        weight = linear.weight.detach().to("cpu", copy=True)
+        bias = linear.bias
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().to("cpu", copy=True)
+        if not (weight.isfinite().all() and bias.isfinite().all()):
+            raise Refusal(
+                f"affine map {position} has weights that are not finite numbers; "
+                "the network has diverged and computes nothing"
+            )
+        layers.append((weight, bias))
+    for position, ((a, _), (b, _)) in enumerate(pairwise(layers)):
+        if len(a) != b.shape[1]:
+            raise Refusal(
+                f"affine map {position} has {len(a)} outputs and the next one "
+                f"{b.shape[1]} inputs; make them equal"
+            )
+    return layers
+
+
+def assemble(
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]], dtype: torch.dtype
+) -> nn.Sequential:
+    """A `Sequential` on the CPU from (weight (fan_out, fan_in), bias (fan_out,)) pairs, copied."""
+    parts: list[nn.Module] = []
+    for weight, bias in layers:
+        fan_out, fan_in = weight.shape
+        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=dtype)
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        parts += [linear, nn.ReLU()]
+    return nn.Sequential(*parts[:-1])
+
+
+def _suffixed(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise Refusal(f"{path} does not end in {SUFFIX}, where module networks are kept")
+    return path
+
+
+def save_module(network: ModuleNetwork, path: str | Path) -> None:
+    """Write the state dict of `network.to_torch` in its own dtype, whole or not at all.
+
+    Any safetensors reader finds the tensors `0.weight`, `0.bias`, `2.weight`, …; the metadata
+    names the widths.
+    """
+    from safetensors.torch import save_file
+
+    path = _suffixed(path)
+    tensors = network.to_torch(DTYPES[network.arithmetic]).state_dict()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            partial,
+            metadata={"format": FORMAT, "widths": json.dumps(network.widths)},
+        )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_module(path: str | Path) -> ModuleNetwork:
+    """Read what `save_module` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    path = _suffixed(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{path} cannot be read as a module network: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise Refusal(
+            f"{path} is not marked {FORMAT}; save it with Network.save, "
+            "or wrap the module itself in ModuleNetwork"
+        )
+    widths = json.loads(metadata["widths"])
+    try:
+        layers = [
+            (tensors[f"{2 * k}.weight"], tensors[f"{2 * k}.bias"]) for k in range(len(widths) - 1)
+        ]
+        network = ModuleNetwork(assemble(layers, layers[0][0].dtype))
+    except (KeyError, IndexError) as error:
+        raise Refusal(f"{path} lacks the tensor {error}; it is damaged") from error
+    if list(network.widths) != widths:
+        raise Refusal(
+            f"{path} says widths {widths} and holds {list(network.widths)}; it is damaged"
+        )
+    return network

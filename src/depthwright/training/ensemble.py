@@ -1,0 +1,124 @@
+"""Many networks of one shape as one batched network, and Adam with a learning rate for each.
+
+Members never mix: every operation acts on each slice of the first dimension alone, so that a
+member's numbers are those of the same network trained by itself, and a member that runs off to
+infinity takes nobody along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthwright.networks.torch_network import ModuleNetwork, assemble
+
+
+class Ensemble(nn.Module):
+    """`len(seeds)` ReLU networks of shape `widths`: stacked weights and biases.
+
+    He initialisation: hidden weights have variance 2/fan_in, the last map's 1/fan_in, biases are
+    uniform on ±1/√fan_in. Each member is drawn in float64 on the CPU by a generator of its own
+    seed, so that it is the same in any ensemble, in any order, on any device.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], seeds: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.members = len(seeds)
+        drawn = [self._draw(torch.Generator().manual_seed(seed)) for seed in seeds]
+        self.weights = nn.ParameterList()
+        """(members, fan_in, fan_out) each."""
+        self.biases = nn.ParameterList()
+        """(members, 1, fan_out) each."""
+        for layer in range(len(widths) - 1):
+            weight, bias = (torch.stack([m[layer][k] for m in drawn]) for k in (0, 1))
+            self.weights.append(nn.Parameter(weight.to(dtype)))
+            self.biases.append(nn.Parameter(bias.to(dtype)))
+
+    def _draw(self, generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        layers, last = [], len(self.widths) - 2
+        for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
+            gain = 1.0 if layer == last else 2.0
+            weight = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
+            bias = torch.rand(1, fan_out, generator=generator, dtype=torch.float64)
+            layers.append((weight * math.sqrt(gain / fan_in), (2 * bias - 1) / math.sqrt(fan_in)))
+        return layers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` (batch, input_dim), shared by all → (members, batch, output_dim)."""
+        h = x.expand(self.members, *x.shape)
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = torch.baddbmm(bias, h, weight)
+            if layer < last:
+                h = h.relu()
+        return h
+
+    def member(self, index: int) -> ModuleNetwork:
+        """One member as a network, copied."""
+        layers = [
+            (weight[index].detach().T, bias[index, 0].detach())
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
+        return ModuleNetwork(assemble(layers, layers[0][0].dtype))
+
+
+class EnsembleAdam(torch.optim.Optimizer):
+    """`torch.optim.Adam`, member by member: `lr` is a vector over the first dimension.
+
+    Members that `drop` has marked keep their parameters from then on.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[torch.Tensor],
+        lr: torch.Tensor,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        alive = torch.ones(len(lr), dtype=torch.bool, device=lr.device)
+        super().__init__(params, {"lr": lr, "alive": alive, "betas": betas, "eps": eps})
+
+    def drop(self, members: torch.Tensor) -> None:
+        """Freeze the members (members,) marked True."""
+        for group in self.param_groups:
+            group["alive"] = group["alive"] & ~members
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None, factor: float = 1.0
+    ) -> float | None:
+        """One step at `factor` × lr (a schedule's value, the same for all members)."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            rate = group["lr"] * factor
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state: dict[str, Any] = self.state[p]
+                if not state:
+                    state["step"] = 0
+                    state["exp_avg"] = torch.zeros_like(p)
+                    state["exp_avg_sq"] = torch.zeros_like(p)
+                state["step"] += 1
+                mean, square = state["exp_avg"], state["exp_avg_sq"]
+                mean.lerp_(p.grad, 1 - beta1)
+                square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                correction1 = 1 - beta1 ** state["step"]
+                correction2 = math.sqrt(1 - beta2 ** state["step"])
+                denominator = (square.sqrt() / correction2).add_(group["eps"])
+                each = (-1, *[1] * (p.ndim - 1))
+                change = (rate / correction1).view(each) * mean / denominator
+                p.sub_(change.where(group["alive"].view(each), 0))
+        return loss

@@ -1,0 +1,105 @@
+"""Matching rules: which shapes a trained rival of a given network may have.
+
+- `architecture`: the same widths, layer by layer. One shape.
+- `parameters`: at most the same number of parameters (every entry of every matrix and bias), as
+  near to it as equal hidden widths allow, at depths 2, 3 and 4; the best of these is the rival.
+  A depth at which width 2 is already too large is left out.
+
+A match without shapes says why in its note: plain networks deeper than `DEPTH_LIMIT` collapse to
+a constant in training (their neurons die), so a rival of such an architecture would be a straw
+man; and above `PARAMETERS_LIMIT` parameters training outlasts a comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from depthwright.networks.architecture import Architecture
+from depthwright.refusal import Refusal
+
+DEPTH_LIMIT = 64
+"""Deepest plain network that is trained."""
+
+PARAMETERS_LIMIT = 50_000_000
+"""Largest network that is trained."""
+
+DEPTHS = (2, 3, 4)
+"""Depths tried where only the number of parameters is given."""
+
+Widths = tuple[int, ...]
+"""(input_dim, n_1, …, n_{L−1}, output_dim)."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a rule makes of an architecture."""
+
+    rule: str
+    shapes: tuple[Widths, ...]
+    """Full widths, one shape per family of rivals; empty where training is hopeless."""
+    note: str = ""
+    """Why there are no shapes."""
+
+
+def _architecture(architecture: Architecture) -> Match:
+    if architecture.depth > DEPTH_LIMIT:
+        return Match(
+            "architecture",
+            (),
+            f"depth {architecture.depth} is above {DEPTH_LIMIT}: plain networks that deep "
+            "collapse to a constant in training; match by parameters instead",
+        )
+    return Match("architecture", (architecture.widths,))
+
+
+def hidden_width(input_dim: int, output_dim: int, depth: int, parameters: int) -> int:
+    """The largest n such that depth − 1 hidden layers of width n stay within `parameters`.
+
+    They cost (depth−2)·n² + (input_dim + depth − 1 + output_dim)·n + output_dim.
+    """
+    a, b = depth - 2, input_dim + depth - 1 + output_dim
+    rest = parameters - output_dim
+    if rest < 0:
+        return 0
+    if a == 0:
+        return rest // b
+    return (math.isqrt(b * b + 4 * a * rest) - b) // (2 * a)
+
+
+def _parameters(architecture: Architecture) -> Match:
+    d, outputs = architecture.input_dim, architecture.output_dim
+    shapes = []
+    for depth in DEPTHS:
+        width = hidden_width(d, outputs, depth, architecture.parameters)
+        if width >= 2:
+            shapes.append((d, *[width] * (depth - 1), outputs))
+    if not shapes:
+        return Match(
+            "parameters",
+            (),
+            f"{architecture.parameters} parameters are too few for two hidden neurons "
+            f"on {d} inputs",
+        )
+    return Match("parameters", tuple(shapes))
+
+
+RULES: dict[str, Callable[[Architecture], Match]] = {
+    "architecture": _architecture,
+    "parameters": _parameters,
+}
+
+
+def match(architecture: Architecture, rule: str) -> Match:
+    """The shapes of the rivals of `architecture` under `rule`."""
+    if rule not in RULES:
+        raise Refusal(f"matching={rule!r} is not a rule; choose one of {', '.join(RULES)}")
+    if architecture.parameters > PARAMETERS_LIMIT:
+        return Match(
+            rule,
+            (),
+            f"{architecture.parameters} parameters are above {PARAMETERS_LIMIT}: "
+            "training rivals of that size outlasts a comparison",
+        )
+    return RULES[rule](architecture)

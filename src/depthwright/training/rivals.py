@@ -1,0 +1,323 @@
+"""All rivals of a run in one training: every shape, seed and learning rate on the same batches.
+
+One Lightning step is a chunk of many optimiser steps, after which every member is validated; so
+Lightning's overhead and the host's look at the numbers are paid once a chunk. Points are drawn
+on the device, fresh for every step. The seeds of the points, of each initialisation and of the
+validation points are separate streams of the run's one seed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import nn
+
+from depthwright.distributions.distribution import Distribution
+from depthwright.refusal import Refusal
+from depthwright.targets.target import Target
+from depthwright.training.config import TrainerConfig, TrainingConfig
+from depthwright.training.ensemble import EnsembleAdam
+from depthwright.training.family import Family, schedule
+from depthwright.training.memory import keep_freed_memory, return_freed_memory
+from depthwright.training.result import Rival, TrainingDiverged, TrainingResult
+
+OnValidation = Callable[[int, Mapping[str, float]], None]
+"""Called with the step and each contender's lowest error there."""
+
+Widths = tuple[int, ...]
+
+_STREAMS = {"points": 0, "validation": 1, "initialisation": 2}
+
+
+def stream(seed: int, name: str, index: int = 0) -> int:
+    """The seed of one of a run's independent streams."""
+    return int(np.random.SeedSequence([seed, _STREAMS[name], index]).generate_state(1)[0])
+
+
+class RivalTraining(pl.LightningModule):
+    """Trains the families of all shapes; `contenders` names the shapes that each may use."""
+
+    def __init__(
+        self,
+        contenders: Mapping[str, Sequence[Widths]],
+        target: Target,
+        distribution: Distribution,
+        config: TrainingConfig,
+        seed: int = 0,
+        on_validation: OnValidation | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.contenders = {name: tuple(shapes) for name, shapes in contenders.items()}
+        self.target = target
+        self.distribution = distribution
+        self.config = config
+        self.seed = seed
+        self.on_validated = on_validation
+        self.number = torch.float32 if config.dtype == "float32" else torch.float64
+        """The dtype of weights and points."""
+        seeds = [stream(seed, "initialisation", k) for k in range(config.seeds)]
+        shapes = dict.fromkeys(shape for shapes in self.contenders.values() for shape in shapes)
+        self.index = {shape: k for k, shape in enumerate(shapes)}
+        self.families = nn.ModuleList(
+            Family(shape, seeds, config.learning_rates, self.number) for shape in shapes
+        )
+        self.steps_done = 0
+        self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
+
+    def family(self, shape: Widths) -> Family:
+        """The family of a shape."""
+        found = self.families[self.index[shape]]
+        assert isinstance(found, Family)
+        return found
+
+    @property
+    def chunks(self) -> int:
+        """Lightning steps in all."""
+        return math.ceil(self.config.steps / self.config.chunk_steps)
+
+    def train_dataloader(self) -> range:
+        """Chunk indices: the points are drawn on the device."""
+        return range(self.chunks)
+
+    def configure_optimizers(self) -> list[EnsembleAdam]:
+        """One per shape."""
+        return [self.family(shape).optimiser() for shape in self.index]
+
+    def _optimisers(self) -> list[EnsembleAdam]:
+        found: Any = self.optimizers(use_pl_optimizer=False)
+        return found if isinstance(found, list) else [found]
+
+    def on_fit_start(self) -> None:
+        """Draw the validation points (on the CPU: the same on every device), seed the others."""
+        generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
+        points = self.distribution.sample(self.config.validation_points, generator, self.number)
+        self.validation_x = points.to(self.device)
+        self.validation_y = self.target(self.validation_x)
+        self.generator = torch.Generator(self.device).manual_seed(stream(self.seed, "points"))
+
+    def on_train_start(self) -> None:
+        """Where everybody starts from."""
+        self._validate()
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One chunk."""
+        config, first = self.config, self.steps_done
+        count = min(config.chunk_steps, config.steps - first)
+        with torch.no_grad():
+            x = self.distribution.sample(count * config.batch_size, self.generator, self.number)
+            y = self.target(x)
+        x = x.view(count, config.batch_size, -1)
+        y = y.view(count, config.batch_size, -1)
+        factors = [schedule(k, config.steps, config.warmup) for k in range(first, first + count)]
+        for shape, optimiser in zip(self.index, self._optimisers(), strict=True):
+            if self.family(shape).alive:
+                self.family(shape).train_on(x, y, optimiser, factors)
+        self.steps_done += count
+        self._validate()
+
+    def _validate(self) -> None:
+        for shape, optimiser in zip(self.index, self._optimisers(), strict=True):
+            if self.family(shape).alive:
+                self.family(shape).validate(
+                    self.validation_x, self.validation_y, self.steps_done, optimiser
+                )
+        if not any(self.family(shape).alive for shape in self.index):
+            rates = ", ".join(f"{rate:g}" for rate in self.config.learning_rates)
+            raise TrainingDiverged(
+                f"every rival diverged by step {self.steps_done} (learning rates {rates}); "
+                "lower the learning rates"
+            )
+        now = {name: self._lowest(name) for name in self.contenders}
+        now = {name: error for name, error in now.items() if math.isfinite(error)}
+        for name, error in now.items():
+            self.history[name].append((self.steps_done, error))
+        if self.on_validated is not None:
+            self.on_validated(self.steps_done, now)
+
+    def _lowest(self, name: str) -> float:
+        return min(self.family(shape).now() for shape in self.contenders[name])
+
+    def rival(self, name: str) -> Rival | None:
+        """The contender's best; None where all its members were dropped."""
+        families = [self.family(shape) for shape in self.contenders[name]]
+        best = min(families, key=lambda family: family.winner()[0])
+        error, member = best.winner()
+        if not math.isfinite(error):
+            return None
+        return Rival(
+            network=best.network(member),
+            member=best.records()[member],
+            members=tuple(record for family in families for record in family.records()),
+            history=tuple(self.history[name]),
+            train_seconds=sum(family.seconds for family in families),
+        )
+
+
+class StepsBar(TQDMProgressBar):
+    """Lightning's bar, counting optimiser steps and showing the lowest error so far."""
+
+    def init_train_tqdm(self) -> Tqdm:
+        """On stderr, so that a table on stdout stays clean."""
+        return Tqdm(
+            desc="training rivals",
+            unit="step",
+            disable=self.is_disabled,
+            dynamic_ncols=True,
+            file=sys.stderr,
+            smoothing=0,
+        )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """The one epoch is the training."""
+        module = trainer.lightning_module
+        assert isinstance(module, RivalTraining)
+        self.train_progress_bar.total = module.config.steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """A chunk further."""
+        assert isinstance(pl_module, RivalTraining)
+        bar = self.train_progress_bar
+        bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
+        bar.update(pl_module.steps_done - bar.n)
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The lowest root mean squared validation error of any rival so far."""
+        assert isinstance(pl_module, RivalTraining)
+        errors = [error for history in pl_module.history.values() for _, error in history]
+        return {"best_rmse": f"{min(errors):.4g}"} if errors else {}
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave the terminal usable."""
+        self.train_progress_bar.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's banners, tips and advice about data loaders."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's threads set to `count`, and back; 0 leaves them."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _accelerator(name: str) -> str:
+    if name == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if name == "gpu" and not torch.cuda.is_available():
+        raise Refusal("accelerator='gpu': torch sees no CUDA GPU here; use auto or cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise Refusal("accelerator='mps': torch sees no Apple GPU here; use auto or cpu")
+    return name
+
+
+def _check(
+    matches: Mapping[str, Sequence[Widths]], target: Target, distribution: Distribution, seed: int
+) -> None:
+    if seed < 0:
+        raise Refusal(f"seed={seed} is negative; seeds start at 0")
+    if distribution.input_dim != target.input_dim:
+        raise Refusal(
+            f"the distribution has input_dim={distribution.input_dim} and the target "
+            f"{target.input_dim}; make them equal"
+        )
+    if not any(matches.values()):
+        raise Refusal("no contender has a shape to train; the match's note says why")
+    for name, shapes in matches.items():
+        for shape in shapes:
+            ends = (target.input_dim, target.output_dim)
+            if len(shape) < 2 or (shape[0], shape[-1]) != ends or min(shape) < 1:
+                raise Refusal(
+                    f"{name} has widths {tuple(shape)}, which do not lead from {ends[0]} inputs "
+                    f"to {ends[1]} outputs through positive widths"
+                )
+
+
+def train_rivals(
+    matches: Mapping[str, Sequence[Sequence[int]]],
+    target: Target,
+    distribution: Distribution,
+    config: TrainingConfig | None = None,
+    trainer: TrainerConfig | None = None,
+    *,
+    seed: int = 0,
+    on_validation: OnValidation | None = None,
+    progress: bool | None = None,
+) -> TrainingResult:
+    """Train every contender of a run at once; `matches` gives each its shapes (full widths).
+
+    A contender's rival is the best of its shapes, seeds and learning rates by validation error.
+    Contenders without shapes are left out; a shape named by two contenders is trained once.
+    `progress` overrules `trainer.progress`. The same arguments give the same bits on one CPU.
+    """
+    config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
+    contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
+    _check(contenders, target, distribution, seed)
+    accelerator = _accelerator(trainer.accelerator)
+    show = trainer.progress if progress is None else progress
+    start = time.perf_counter()
+    module = RivalTraining(contenders, target, distribution, config, seed, on_validation)
+    if accelerator == "cpu":
+        keep_freed_memory()
+    try:
+        with _quiet(), _threads(trainer.threads):
+            engine = pl.Trainer(
+                accelerator=accelerator,
+                devices=1,
+                plugins=[LightningEnvironment()],  # one device needs no Slurm set-up
+                max_epochs=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=show,
+                callbacks=[StepsBar()] if show else [],
+            )
+            engine.fit(module)
+            device = str(engine.strategy.root_device)
+    finally:
+        if accelerator == "cpu":
+            return_freed_memory()
+    found = {name: module.rival(name) for name in contenders}
+    return TrainingResult(
+        rivals={name: rival for name, rival in found.items() if rival is not None},
+        diverged=tuple(name for name, rival in found.items() if rival is None),
+        steps=config.steps,
+        seconds=time.perf_counter() - start,
+        device=device,
+    )
