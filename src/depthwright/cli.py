@@ -6,6 +6,7 @@ is known to be sound: help and refusals answer at once.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import traceback
@@ -69,6 +70,7 @@ def compare(config: DictConfig, console: Console) -> Path:
             ) as tracker,
             console.status("starting") as status,
         ):
+
             def say(message: str) -> None:
                 status.update(message)
                 if message == "training":
@@ -91,27 +93,38 @@ def compare(config: DictConfig, console: Console) -> Path:
 
 def show(folder: Path, console: Console) -> None:
     """The rows of a run as a table, where its files are, how to open the dashboard."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
+    from depthwright.figures.style import label
 
     rows = results.read(folder)
     first = rows[0]
     table = Table(
+        box=SIMPLE_HEAD,
         title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}, "
-        f"accuracy {first.accuracy:g}: {first.construction} beside its rivals"
+        f"accuracy {first.accuracy:g}: {first.construction} beside its rivals",
     )
-    for column in ("contender", "width", "depth", "parameters", "L2", "relative L2",
-                   "sup, attacked", "sup, promised"):
-        table.add_column(column, justify="left" if column == "contender" else "right")
+    for column in (
+        "contender",
+        "width",
+        "parameters",
+        "L2",
+        "sup, attacked",
+        "sup, promised",
+        "relative L2",
+    ):
+        left = column == "contender"
+        table.add_column(column, justify="left" if left else "right", no_wrap=left)
     for row in rows:
         table.add_row(
-            row.contender,
+            label(row.contender),
             f"{row.width:,}",
-            f"{row.depth:,}",
             f"{row.parameters:,}",
-            f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}",
-            f"{row.error_l2_relative:.3g}",
+            f"{row.error_l2:.4f} ± {(row.error_l2_high - row.error_l2_low) / 2:.0e}",
             _number(row.error_sup_attacked),
             _number(row.error_sup_certified),
+            _number(row.error_l2_relative),
         )
     console.print(table)
     console.print(f"run folder  {folder}", soft_wrap=True)
@@ -141,12 +154,57 @@ def _task(config: DictConfig) -> None:
 
 
 def _refuse(error: Exception) -> None:
-    print(f"depthwright: {error}", file=sys.stderr)
+    print(f"depthwright: {_sentence(error)}", file=sys.stderr)
     sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    stop = next((k for k, line in enumerate(lines) if line.startswith("Config search")), len(lines))
+    told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]
+    return " ".join(told).replace("options in", "options for")
+
+
+_NOISE = ("To append to your config", "reference_type=", "object_type=")
+_HELP = """\
+depthwright: theorems about ReLU networks, as networks that run, measured against trained ones.
+
+  depthwright                                                      one comparison
+  depthwright target=hat target.input_dim=3 accuracy=0.05          another
+  depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
+  depthwright experiment=NAME                                      a prepared one
+
+Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
+"""
+
+
+def _help() -> str:
+    """What can be said without composing a config: groups, options, keys of the top level."""
+    conf = Path(configs.conf_folder())
+    groups = {
+        folder.name: ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        for folder in sorted(conf.iterdir())
+        if folder.is_dir()
+    }
+    keys = [f.name for f in dataclasses.fields(configs.RunConfig) if f.name not in groups]
+    lines = [f"  {group:13} {options}" for group, options in groups.items()]
+    return _HELP + "\n".join(
+        [
+            *lines,
+            f"  keys          {', '.join(keys)}",
+            "",
+            "depthwright --cfg job      the whole config, to see every key and its value",
+            "depthwright --hydra-help   Hydra's own flags",
+        ]
+    )
 
 
 def main() -> None:
     """The command `depthwright`."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(_help())
+        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not out as a traceback
     configs.register_schemas()
     try:

@@ -1,7 +1,7 @@
 """One run: build, train, measure → rows. The only room where theorems and training meet.
 
-    target, distribution → construction.build() → network + claim → matching rules → rivals'
-    shapes → training (all rivals at once) → the same evaluation points for everyone → rows
+target, distribution → construction.build() → network + claim → matching rules → rivals'
+shapes → training (all rivals at once) → the same evaluation points for everyone → rows
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def run(
         measured = measure(
             network, comparison.target, comparison.distribution, comparison.evaluation, device
         )
-        rows.append(_row(comparison, name, network, measured, built, build_seconds, trained, device))
+        rows.append(
+            _row(comparison, name, network, measured, built, build_seconds, trained, device)
+        )
         tracker.summary({f"{name}/{key}": value for key, value in asdict(rows[-1]).items()})
         network.save(folder / f"{name}.safetensors")
     results.write_json(folder / CURVES, _curves(comparison, networks, trained))

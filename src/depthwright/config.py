@@ -10,12 +10,12 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 import depthwright
 from depthwright import constructions, distributions, targets
@@ -50,13 +50,13 @@ class RunConfig:
     """One trained contender per rule: architecture, parameters; [] trains nothing."""
     output: str = "outputs"
     """Results folder, relative to the working directory."""
-    target: Any = dataclasses.MISSING
-    distribution: Any = dataclasses.MISSING
-    construction: Any = dataclasses.MISSING
-    training: Any = dataclasses.MISSING
-    evaluation: Any = dataclasses.MISSING
-    trainer: Any = dataclasses.MISSING
-    logger: Any = dataclasses.MISSING
+    target: Any = MISSING
+    distribution: Any = MISSING
+    construction: Any = MISSING
+    training: Any = MISSING
+    evaluation: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
 
 
 def conf_folder() -> str:
@@ -69,7 +69,7 @@ def conf_folder() -> str:
 def register_schemas() -> None:
     """Make the schemas known to Hydra; conf/*/*.yaml name them in their defaults."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=_with_missing(RunConfig))
+    store.store(name="schema", node=RunConfig)
     for group, registry in REGISTRIES.items():
         for name, cls in registry.items():
             store.store(group=f"schema/{group}", name=name, node=_schema(name, cls))
@@ -82,20 +82,13 @@ def register_schemas() -> None:
         store.store(group="schema", name=group, node=cls)
 
 
-def _with_missing(cls: type) -> Any:
-    """`cls` with OmegaConf's "???" for fields that a group fills."""
-    values = {f.name: "???" for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING
-              and f.default_factory is dataclasses.MISSING}
-    return cls(**values)
-
-
 def _schema(name: str, cls: type) -> type:
     """A mutable dataclass with the plain fields of `cls` and its registry name."""
     hints = typing.get_type_hints(cls)
     plain: list[Any] = [("name", str, dataclasses.field(default=name))]
     for field in dataclasses.fields(cls):
         if field.init and field.name != "target":
-            default = "???" if field.default is dataclasses.MISSING else field.default
+            default = MISSING if field.default is dataclasses.MISSING else field.default
             plain.append((field.name, hints[field.name], dataclasses.field(default=default)))
     return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
 
@@ -107,11 +100,21 @@ def _make(group: str, config: DictConfig, **given: Any) -> Any:
     registry = REGISTRIES[group]
     if name not in registry:
         raise Refusal(f"{group}={name!r} is unknown; choose one of {', '.join(registry)}")
+    known = {f.name for f in dataclasses.fields(registry[name]) if f.init} - given.keys()
+    _refuse_unknown(fields, known, f"{group}.")
     return registry[name](**given, **fields)
+
+
+def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> None:
+    """`+key=value` on the command line gets past the schema, but not past this."""
+    for key in given:
+        if key not in known:
+            raise Refusal(f"{where}{key} is no key; choose from {', '.join(sorted(known))}")
 
 
 def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
+    _refuse_unknown(config, {f.name for f in dataclasses.fields(RunConfig)})
     target = _make("target", config.target)
     return Comparison(
         target=target,

@@ -207,9 +207,7 @@ def _supports(
     """Sets of orbits that linear programs find: few points, few points with positive weights."""
     from scipy.optimize import linprog
 
-    matrix = np.array(
-        [[float(m / e) for m in row] for row, e in zip(moments, exact, strict=True)]
-    )
+    matrix = np.array([[float(m / e) for m in row] for row, e in zip(moments, exact, strict=True)])
     ones, cost, n = np.ones(len(exact)), np.array(sizes, dtype=float), len(sizes)
     found = set()
     for exponent in (1.0, 0.5, 0.25, 0.0):
@@ -257,7 +255,5 @@ def _solve(
         rank += 1
     if any(row[-1] for row in rows[rank:]):
         return None
-    orbits = tuple(
-        Orbit(generators[i], rows[position][-1]) for position, i in enumerate(support)
-    )
+    orbits = tuple(Orbit(generators[i], rows[position][-1]) for position, i in enumerate(support))
     return Cubature(dimension, half_degree, tuple(o for o in orbits if o.total_weight))

@@ -116,8 +116,11 @@ def best_even_polynomial(
     phi = np.asarray(profile(r), dtype=np.float64)
     # Half the spacing, widened by what the rounding of cos moves an angle (≤ eps/sin θ₁).
     reach = math.pi / (4 * CERTIFICATE_POINTS) * (1 + 1e-5)
-    rounding = 64 * (half_degree + 2) * EPS * (
-        float(np.abs(coefficients).sum()) + float(np.abs(phi).max()) + lipschitz
+    rounding = (
+        64
+        * (half_degree + 2)
+        * EPS
+        * (float(np.abs(coefficients).sum()) + float(np.abs(phi).max()) + lipschitz)
     )
     height = (float(np.abs(values).max()) + rounding) / (1 - 2 * half_degree * reach)
     slope = lipschitz + 2 * half_degree * height

@@ -23,9 +23,7 @@ def directions(
     """Uniform points (count, input_dim) of the unit sphere: normalised Gaussians."""
     import torch
 
-    z = torch.randn(
-        count, input_dim, generator=generator, dtype=dtype, device=generator.device
-    )
+    z = torch.randn(count, input_dim, generator=generator, dtype=dtype, device=generator.device)
     return z / torch.linalg.vector_norm(z, dim=1, keepdim=True).clip(torch.finfo(dtype).tiny)
 
 

@@ -23,14 +23,21 @@ def draw(folder: Path) -> Path:
         row = _row(rows, name)
         if row and row.error_sup_attacked:
             training.plot(
-                steps[-1], row.error_sup_attacked, "v", color=colour(name),
-                label=f"{label(name)}: sup, attacked", clip_on=False,
+                steps[-1],
+                row.error_sup_attacked,
+                "v",
+                color=colour(name),
+                label=f"{label(name)}: sup, attacked",
+                clip_on=False,
             )
     own = colour(CONSTRUCTED)
     training.axhline(constructed.error_l2, color=own, label="constructed: L2")
     if constructed.error_sup_attacked:
         training.axhline(
-            constructed.error_sup_attacked, color=own, linewidth=0.8, linestyle=":",
+            constructed.error_sup_attacked,
+            color=own,
+            linewidth=0.8,
+            linestyle=":",
             label="constructed: sup, attacked",
         )
     if constructed.error_sup_certified:
@@ -49,7 +56,8 @@ def draw(folder: Path) -> Path:
     slice_.set(xlabel="position s on a random ray, x = s·u", ylabel="value")
     slice_.set_title(
         f"{constructed.target}, d = {constructed.input_dim}, width {constructed.width:,}",
-        loc="left", fontsize=10,
+        loc="left",
+        fontsize=10,
     )
     slice_.legend(fontsize=7, frameon=False)
     return save(drawing, folder / "comparison.png")

@@ -190,11 +190,11 @@ class RidgeNetwork(Network):
     def dense_rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
         """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order."""
         u, width = UNIT_ROUNDOFF[arithmetic], self.architecture.width
-        turning = sum(
-            float(np.abs(g.weights).sum() * np.abs(g.turns).sum()) for g in self.groups
-        )
+        turning = sum(float(np.abs(g.weights).sum() * np.abs(g.turns).sum()) for g in self.groups)
         linear = 2 * float(np.abs(self._linear_part).sum())
-        return 1.01 * u * ((2 * turning + linear) * (self.input_dim + width + 16) + abs(self.offset))
+        return (
+            1.01 * u * ((2 * turning + linear) * (self.input_dim + width + 16) + abs(self.offset))
+        )
 
     @staticmethod
     def _height(group: RidgeGroup) -> float:
