@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -40,7 +40,8 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Matrix products in the dtype's own precision: no TF32 (GPU), no bfloat16 (CPU) inside."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    mkldnn: Any = torch.backends.mkldnn  # whose stubs lack `matmul`
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, mkldnn.matmul)
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = "ieee"
@@ -97,7 +98,7 @@ class ModuleNetwork(Network):
             )
         dtype = DTYPES[arithmetic]
         layers = self._in(dtype, x.device)
-        rows = max(1, _buffer_bytes(x.device) // (dtype.itemsize * max(self.widths)))
+        rows = max(1, buffer_bytes(x.device) // (dtype.itemsize * max(self.widths)))
         rows = min(rows, max(1, len(x)))
         with torch.no_grad(), full_precision():
             out = torch.empty(len(x), self.widths[-1], dtype=dtype, device=x.device)
@@ -143,7 +144,8 @@ class ModuleNetwork(Network):
         return points[points.isfinite().all(dim=1)]
 
 
-def _buffer_bytes(device: torch.device) -> int:
+def buffer_bytes(device: torch.device) -> int:
+    """Largest activation held at once on a device."""
     return BUFFER_BYTES.get(device.type, BUFFER_BYTES["cuda"])
 
 
@@ -163,8 +165,9 @@ def _read(module: nn.Sequential) -> Layers:
             )
     alternate = all((type(p) is nn.Linear) == (k % 2 == 0) for k, p in enumerate(parts))
     if not alternate or len(parts) % 2 == 0:
+        names = ", ".join(type(part).__name__ for part in parts) or "(none)"
         raise Refusal(
-            f"the layers {', '.join(type(p).__name__ for p in parts) or '(none)'} do not alternate; "
+            f"the layers {names} do not alternate; "
             "begin and end with a Linear and put one ReLU between each two"
         )
     linears = [cast(nn.Linear, part) for part in parts[::2]]
@@ -177,8 +180,9 @@ def _read(module: nn.Sequential) -> Layers:
     layers: Layers = []
     for position, linear in enumerate(linears):
         weight = linear.weight.detach().to("cpu", copy=True)
-        bias = linear.bias
-        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().to("cpu", copy=True)
+        bias = weight.new_zeros(len(weight))
+        if linear.bias is not None:
+            bias.copy_(linear.bias.detach())
         if not (weight.isfinite().all() and bias.isfinite().all()):
             raise Refusal(
                 f"affine map {position} has weights that are not finite numbers; "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from depthwright.networks.torch_network import ModuleNetwork, _buffer_bytes, full_precision
+from depthwright.networks.torch_network import ModuleNetwork, buffer_bytes, full_precision
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.result import Member
 
@@ -84,7 +84,7 @@ class Family(nn.Module):
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Root mean square of each member's error, over points and outputs, (members,)."""
         row = x.dtype.itemsize * max(self.widths) * self.ensemble.members
-        rows = max(1, _buffer_bytes(x.device) // row)
+        rows = max(1, buffer_bytes(x.device) // row)
         total = torch.zeros_like(self.best_rmse)
         with full_precision():
             for xs, ys in zip(x.split(rows), y.split(rows), strict=True):

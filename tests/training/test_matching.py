@@ -1,0 +1,97 @@
+"""Matching rules against their definitions."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from depthwright import Refusal
+from depthwright.networks import Architecture, Block
+from depthwright.training.matching import (
+    DEPTH_LIMIT,
+    DEPTHS,
+    PARAMETERS_LIMIT,
+    RULES,
+    hidden_width,
+    match,
+)
+
+CASES = [Architecture.of(w) for w in ((5, 900, 1), (3, 4, 1), (10, 64, 30, 2), (2, 1, 1), (7, 1))]
+
+
+def parameters(widths: tuple[int, ...]) -> int:
+    return sum(b * (a + 1) for a, b in itertools.pairwise(widths))
+
+
+def test_architecture_keeps_every_width():
+    found = match(Architecture.of((5, 900, 30, 1)), "architecture")
+    assert found.shapes == ((5, 900, 30, 1),)
+    assert found.note == ""
+
+
+@pytest.mark.parametrize("architecture", CASES, ids=repr)
+def test_parameters_are_met_from_below_as_nearly_as_equal_widths_allow(architecture):
+    budget = architecture.parameters
+    shapes = match(architecture, "parameters").shapes
+    by_depth = {len(shape) - 1: shape for shape in shapes}
+    assert set(by_depth) <= set(DEPTHS)
+    for depth in DEPTHS:
+        d, outputs = architecture.input_dim, architecture.output_dim
+        fits = [
+            w
+            for n in range(2, budget + 1)
+            if parameters(w := (d, *[n] * (depth - 1), outputs)) <= budget
+        ]
+        assert by_depth.get(depth) == (fits[-1] if fits else None)
+
+
+def test_a_budget_too_small_for_two_neurons_says_so():
+    found = match(Architecture.of((7, 1)), "parameters")
+    assert found.shapes == ()
+    assert "8 parameters are too few" in found.note
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 9])
+def test_hidden_width_is_the_last_that_fits_for_huge_budgets(depth):
+    for budget in (10**6, 10**12 + 7, 3 * 10**30 + 1):
+        n = hidden_width(6, 2, depth, budget)
+
+        def cost(n: int) -> int:
+            return Architecture(6, [Block((n,), depth - 1)], 2).parameters
+
+        assert cost(n) <= budget < cost(n + 1)
+    assert hidden_width(6, 2, depth, 1) == 0
+
+
+def test_a_deep_narrow_architecture_gets_no_straw_man():
+    deepest = Architecture(5, [Block((7,), DEPTH_LIMIT - 1)])
+    assert match(deepest, "architecture").shapes == (deepest.widths,)
+    deep = Architecture(5, [Block((7,), 10**8)])
+    assert match(deep, "architecture").shapes == ()
+    assert match(Architecture(5, [Block((7,), 64)]), "architecture").note.startswith(
+        "depth 65 is above 64"
+    )
+    assert match(Architecture(5, [Block((7,), 64)]), "parameters").shapes != ()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_network_too_large_to_train_says_so(rule):
+    found = match(Architecture.of((99, PARAMETERS_LIMIT // 101 + 1, 1)), rule)
+    assert found.rule == rule
+    assert found.shapes == ()
+    assert "outlasts" in found.note
+
+
+def test_an_unknown_rule_lists_the_known_ones():
+    with pytest.raises(Refusal, match="'depth' is not a rule; choose one of architecture, para"):
+        match(CASES[0], "depth")
+
+
+def test_matching_imports_neither_torch_nor_lightning():
+    code = (
+        "import sys, depthwright.training as t; t.match; t.TrainingConfig(); t.TrainerConfig();"
+        "print(sorted({'torch', 'pytorch_lightning', 'lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -1,0 +1,283 @@
+"""A whole training: choice of the best, repetition to the bit, divergence, refusals."""
+
+import itertools
+import warnings
+
+import pytest
+import torch
+
+from depthwright import Refusal
+from depthwright.distributions import UniformRadius
+from depthwright.networks.torch_network import ModuleNetwork
+from depthwright.targets import Cone
+from depthwright.training import (
+    TrainerConfig,
+    TrainingConfig,
+    TrainingDiverged,
+    TrainingResult,
+    train_rivals,
+)
+from depthwright.training.family import EXPLOSION, schedule
+from depthwright.training.rivals import stream
+
+TARGET, LAW = Cone(3), UniformRadius(3)
+WIDE, DEEP = (3, 12, 1), (3, 5, 5, 1)
+ON = {"accelerator": "cpu", "threads": 1}
+
+
+def config(**changes) -> TrainingConfig:
+    values = {
+        "steps": 50,
+        "batch_size": 32,
+        "learning_rates": [1e-3, 1e-2],
+        "seeds": 2,
+        "validation_points": 500,
+        "chunk_steps": 20,
+    }
+    return TrainingConfig(**(values | changes))
+
+
+def train(contenders=None, seed=0, on_validation=None, **changes) -> TrainingResult:
+    return train_rivals(
+        contenders or {"same": [WIDE], "best": [WIDE, DEEP]},
+        TARGET,
+        LAW,
+        config(**changes),
+        TrainerConfig(**ON),
+        seed=seed,
+        on_validation=on_validation,
+        progress=False,
+    )
+
+
+def bits(network: ModuleNetwork) -> list[torch.Tensor]:
+    return list(network.to_torch().state_dict().values())
+
+
+def same(a: TrainingResult, b: TrainingResult) -> bool:
+    return all(
+        torch.equal(p, q)
+        for name in a.rivals
+        for p, q in zip(bits(a.rivals[name].network), bits(b.rivals[name].network), strict=True)
+    )
+
+
+def test_the_rival_is_the_best_member_and_its_error_is_its_own():
+    seen = []
+    result = train(on_validation=lambda step, errors: seen.append((step, dict(errors))))
+    assert result.diverged == ()
+    assert result.device == "cpu"
+    generator = torch.Generator().manual_seed(stream(0, "validation"))
+    x = LAW.sample(500, generator, torch.float32)
+    for name, shapes in (("same", [WIDE]), ("best", [WIDE, DEEP])):
+        rival = result.rivals[name]
+        tried = [(m.widths, m.seed, m.learning_rate) for m in rival.members]
+        assert tried == list(itertools.product(shapes, (0, 1), (1e-3, 1e-2)))
+        assert rival.member.best_rmse == min(m.best_rmse for m in rival.members)
+        assert rival.member in rival.members
+        assert rival.network.architecture.widths == rival.member.widths
+        assert rival.network.arithmetic == "float32"
+        # measured again on the same points: sums of squares of float32 values
+        error = (rival.network.evaluate(x) - TARGET(x)).double().square().mean().sqrt()
+        assert abs(float(error) - rival.member.best_rmse) <= 32 * torch.finfo(torch.float32).eps
+        assert [step for step, _ in rival.history] == [0, 20, 40, 50]
+        assert min(error for _, error in rival.history) == rival.member.best_rmse
+        assert rival.history == tuple((step, errors[name]) for step, errors in seen)
+        assert rival.member.best_rmse < rival.history[0][1]
+    assert result.rivals["best"].train_seconds > result.rivals["same"].train_seconds > 0
+
+
+def test_training_learns():
+    rival = train({"same": [(3, 40, 1)]}, steps=600, chunk_steps=100).rivals["same"]
+    # the best constant has the standard deviation of a uniform radius, 1/√12
+    assert rival.member.best_rmse < 0.1 / 12**0.5
+
+
+def test_the_snapshot_is_from_the_best_validation_not_the_last():
+    # warm-up to a rate far too high, at the end of training: the last errors are the worst
+    rival = train({"same": [WIDE]}, steps=40, chunk_steps=5, warmup=0.99, learning_rates=[0.3])
+    found = rival.rivals["same"]
+    errors = [error for _, error in found.history]
+    assert found.member.best_rmse == min(errors) < errors[-1]
+
+
+def test_two_runs_give_the_same_bits_and_another_seed_others():
+    once = train()
+    torch.manual_seed(99)  # ambient randomness is not used
+    again, other = train(), train(seed=1)
+    assert same(once, again)
+    assert [r.history for r in once.rivals.values()] == [r.history for r in again.rivals.values()]
+    assert not same(once, other)
+
+
+def test_ambient_randomness_is_left_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_company_changes_no_bit():
+    together = train().rivals["same"]
+    alone = train({"same": [WIDE]}).rivals["same"]
+    for p, q in zip(bits(together.network), bits(alone.network), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_diverging_member_is_named_and_dropped_and_the_others_go_on():
+    calm = train({"same": [WIDE]}, learning_rates=[1e-3, 1e-2, 3e-3])
+    with pytest.warns(UserWarning, match="diverged") as caught:
+        wild = train({"same": [WIDE]}, learning_rates=[1e-3, 1e-2, 1e6])
+    told = [str(w.message) for w in caught if "diverged" in str(w.message)]
+    assert len(told) == 2
+    for seed, words in enumerate(told):
+        assert f"widths (3, 12, 1) with seed {seed} and learning rate 1e+06" in words
+    for quiet, loud in zip(calm.rivals["same"].members, wild.rivals["same"].members, strict=True):
+        if loud.learning_rate == 1e6:
+            assert loud.diverged_at == 20
+            assert not loud.final_rmse <= EXPLOSION * TARGET.norms["l2"]
+        else:
+            assert loud == quiet
+
+
+def test_a_contender_may_diverge_alone(monkeypatch):
+    def blow_up(step, errors):
+        if step == 20:
+            with torch.no_grad():
+                module.family(DEEP).ensemble.weights[0].fill_(torch.nan)
+
+    from depthwright.training import rivals
+
+    class Watched(rivals.RivalTraining):
+        def __init__(self, *args):
+            nonlocal module
+            super().__init__(*args)
+            module = self
+
+    module = None
+    monkeypatch.setattr(rivals, "RivalTraining", Watched)
+    with pytest.warns(UserWarning, match="diverged by"):
+        result = train({"wide": [WIDE], "deep": [DEEP]}, on_validation=blow_up)
+    assert set(result.rivals) == {"wide"}
+    assert result.diverged == ("deep",)
+    assert same(result, train({"wide": [WIDE]}))
+
+
+def test_all_diverging_is_an_error_in_one_sentence():
+    with (
+        pytest.warns(UserWarning, match="diverged by"),
+        pytest.raises(TrainingDiverged, match=r"every rival diverged by step 20 \(.*1e\+06\)"),
+    ):
+        train(learning_rates=[1e6])
+
+
+def test_nothing_is_written_and_nothing_is_said(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train()
+    assert list(tmp_path.iterdir()) == []
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    assert caplog.records == []
+
+
+def test_the_bar_counts_steps_and_shows_the_lowest_error(capsys):
+    result = train_rivals({"same": [WIDE]}, TARGET, LAW, config(), TrainerConfig(**ON))
+    said = capsys.readouterr()
+    assert said.out == ""
+    last = said.err.strip().split("\r")[-1]
+    assert "50/50" in last
+    assert f"best_rmse={result.rivals['same'].member.best_rmse:.4g}" in last
+
+
+def test_threads_are_set_back():
+    before = torch.get_num_threads()
+    train()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("steps", [40, 1000])
+def test_the_schedule_rises_linearly_and_falls_like_half_a_cosine(steps):
+    factors = [schedule(k, steps, 0.1) for k in range(steps)]
+    top = steps // 10
+    for k in range(top):
+        # one division, correctly rounded
+        assert factors[k] == pytest.approx((k + 1) / top, rel=4e-16)
+    assert max(factors) == 1.0
+    assert all(a > b for a, b in itertools.pairwise(factors[top:]))
+    assert schedule(top + (steps - top) // 2, steps, 0.1) == pytest.approx(0.5, rel=1e-15)
+    assert schedule(steps, steps, 0.1) == 0.0
+    assert schedule(0, steps, 0.0) == 1.0
+
+
+def test_streams_are_separate():
+    seeds = [
+        stream(s, name, k)
+        for s in range(5)
+        for name in ("points", "validation", "initialisation")
+        for k in range(5)
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": 0}, "steps=0 is below 1"),
+        ({"learning_rates": []}, "learning_rates is empty"),
+        ({"learning_rates": [1e-3, float("nan")]}, "learning_rates holds nan"),
+        ({"warmup": 1.0}, "warmup=1.0"),
+        ({"dtype": "float16"}, "dtype='float16' is unknown; choose one of float32, float64"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change, words):
+    with pytest.raises(Refusal, match=words):
+        config(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"devices": 2}, "devices=2: one run trains all its rivals on one device"),
+        ({"accelerator": "cuda0"}, "choose one of auto, cpu, gpu, mps"),
+        ({"threads": -1}, "threads=-1"),
+    ],
+)
+def test_machines_that_make_no_sense_are_refused(change, words):
+    with pytest.raises(Refusal, match=words):
+        TrainerConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("contenders", "seed", "words"),
+    [
+        ({"a": []}, 0, "no contender has a shape"),
+        ({"a": [(4, 3, 1)]}, 0, r"a has widths \(4, 3, 1\)"),
+        ({"a": [(3, 3, 2)]}, 0, "to 1 outputs"),
+        ({"a": [(3, 0, 1)]}, 0, "positive widths"),
+        ({"a": [WIDE]}, -1, "seed=-1"),
+    ],
+)
+def test_contenders_that_do_not_fit_are_refused(contenders, seed, words):
+    with pytest.raises(Refusal, match=words):
+        train_rivals(contenders, TARGET, LAW, config(), TrainerConfig(**ON), seed=seed)
+    with pytest.raises(Refusal, match="make them equal"):
+        train_rivals({"a": [WIDE]}, TARGET, UniformRadius(4), config(), TrainerConfig(**ON))
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Refusal, match="sees no CUDA GPU"):
+        train_rivals({"a": [WIDE]}, TARGET, LAW, config(), TrainerConfig(accelerator="gpu"))
+
+
+def test_settings_can_be_overridden_by_hydra():
+    from omegaconf import OmegaConf
+
+    for schema, key, value in ((TrainingConfig, "steps", 7), (TrainerConfig, "threads", 3)):
+        node = OmegaConf.structured(schema)
+        OmegaConf.update(node, key, value)
+        made = OmegaConf.to_object(node)
+        assert isinstance(made, schema)
+        assert getattr(made, key) == value
