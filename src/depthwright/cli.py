@@ -10,6 +10,7 @@ import dataclasses
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def compare(config: DictConfig, console: Console) -> Path:
     from depthwright.figures.comparison import draw
     from depthwright.tracking import track
 
-    ready = configs.comparison(config)
+    ready, watching = configs.comparison(config), configs.logger(config)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if results.finished(folder):
@@ -61,7 +62,7 @@ def compare(config: DictConfig, console: Console) -> Path:
         results.write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         with (
             track(
-                configs.logger(config),
+                watching,
                 folder,
                 run_id=f"{config.experiment_name}-{configs.run_hash(config)}",
                 name=folder.name,
@@ -102,30 +103,14 @@ def show(folder: Path, console: Console) -> None:
     first = rows[0]
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}, "
-        f"accuracy {first.accuracy:g}: {first.construction} beside its rivals",
+        title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
+        f"{first.construction} with accuracy {first.accuracy:g} beside its rivals",
     )
-    for column in (
-        "contender",
-        "width",
-        "parameters",
-        "L2",
-        "sup, attacked",
-        "sup, promised",
-        "relative L2",
-    ):
-        left = column == "contender"
-        table.add_column(column, justify="left" if left else "right", no_wrap=left)
+    table.add_column("")
     for row in rows:
-        table.add_row(
-            label(row.contender),
-            f"{row.width:,}",
-            f"{row.parameters:,}",
-            f"{row.error_l2:.4f} ± {(row.error_l2_high - row.error_l2_low) / 2:.0e}",
-            _number(row.error_sup_attacked),
-            _number(row.error_sup_certified),
-            _number(row.error_l2_relative),
-        )
+        table.add_column(label(row.contender), justify="right")
+    for title, cell in _LINES.items():
+        table.add_row(title, *(cell(row) for row in rows))
     console.print(table)
     console.print(f"run folder  {folder}", soft_wrap=True)
     pointer = folder / "wandb_run.txt"
@@ -137,6 +122,20 @@ def show(folder: Path, console: Console) -> None:
 
 def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.4g}"
+
+
+_LINES: dict[str, Callable[[Row], str]] = {
+    "width": lambda row: f"{row.width:,}",
+    "depth": lambda row: f"{row.depth:,}",
+    "parameters": lambda row: f"{row.parameters:,}",
+    "L2 error (± 95 %)": lambda row: (
+        f"{row.error_l2:.5f} ± {(row.error_l2_high - row.error_l2_low) / 2:.5f}"
+    ),
+    "L2 / deviation of target": lambda row: _number(row.error_l2_relative),
+    "sup error, sampled": lambda row: _number(row.error_sup_sampled),
+    "sup error, attacked": lambda row: _number(row.error_sup_attacked),
+    "sup error, promised": lambda row: _number(row.error_sup_certified),
+}
 
 
 @hydra.main(config_path=configs.conf_folder(), config_name="config", **_hydra_keywords())
@@ -163,6 +162,8 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     stop = next((k for k, line in enumerate(lines) if line.startswith("Config search")), len(lines))
     told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        told.append(f"({str(error.__cause__).splitlines()[0]})")
     return " ".join(told).replace("options in", "options for")
 
 

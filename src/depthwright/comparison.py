@@ -7,8 +7,7 @@ shapes → training (all rivals at once) → the same evaluation points for ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 from depthwright.tracking import Tracker
 from depthwright.training.config import TrainerConfig, TrainingConfig
-from depthwright.training.matching import Match, match
+from depthwright.training.matching import Match, check_rule, match
 
 if TYPE_CHECKING:
     from depthwright.training.result import TrainingResult
@@ -56,6 +55,8 @@ class Comparison:
                 f"distribution.input_dim={self.distribution.input_dim} is not that of the target "
                 f"({self.target.input_dim}); leave it out to have it follow"
             )
+        for rule in self.matching:
+            check_rule(rule)
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 

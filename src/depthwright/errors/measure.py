@@ -14,7 +14,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 @dataclass

@@ -1,33 +1,31 @@
-"""Networks as files: safetensors for float networks."""
+"""Reading a network back, whatever wrote it: the suffix and the format named inside decide."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 
-if TYPE_CHECKING:
-    from depthwright.networks.network import Network
 
+def load(path: str | Path) -> Network:
+    """The network of a file that `Network.save` wrote, with the same values."""
+    from safetensors import SafetensorError, safe_open
 
-def save_ridge(network: RidgeNetwork, path: str | Path) -> None:
-    """Write the groups of a ridge network, one set of arrays each."""
-    from safetensors.numpy import save_file
+    path = Path(path)
+    if not path.is_file():
+        raise Refusal(f"{path} is not there")
+    if path.suffix != ".safetensors":
+        raise Refusal(f"{path.name} has an unknown suffix; networks are saved as .safetensors")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = (file.metadata() or {}).get("format")
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{path} cannot be read as safetensors: {error}") from error
+    if found == "depthwright-ridge":
+        from depthwright.networks.ridge_files import load_ridge
 
-    arrays = {
-        f"{number}.{field}": np.ascontiguousarray(getattr(group, field))
-        for number, group in enumerate(network.groups)
-        for field in RidgeGroup.__dataclass_fields__
-    }
-    metadata = {
-        "kind": "ridge",
-        "input_dim": json.dumps(network.input_dim),
-        "offset": float(network.offset).hex(),
-        "groups": json.dumps(len(network.groups)),
-    }
-    save_file(arrays, path, metadata=metadata)
+        return load_ridge(path)
+    from depthwright.networks.torch_network import load_module
+
+    return load_module(path)

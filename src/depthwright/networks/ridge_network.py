@@ -241,7 +241,7 @@ class RidgeNetwork(Network):
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file."""
-        from depthwright.networks.files import save_ridge
+        from depthwright.networks.ridge_files import save_ridge
 
         save_ridge(self, path)
 

@@ -91,10 +91,15 @@ RULES: dict[str, Callable[[Architecture], Match]] = {
 }
 
 
-def match(architecture: Architecture, rule: str) -> Match:
-    """The shapes of the rivals of `architecture` under `rule`."""
+def check_rule(rule: str) -> None:
+    """Refuse a rule that does not exist."""
     if rule not in RULES:
         raise Refusal(f"matching={rule!r} is not a rule; choose one of {', '.join(RULES)}")
+
+
+def match(architecture: Architecture, rule: str) -> Match:
+    """The shapes of the rivals of `architecture` under `rule`."""
+    check_rule(rule)
     if architecture.parameters > PARAMETERS_LIMIT:
         return Match(
             rule,
