@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from depthwright.results import Row
 
 ERROR_FILE = "error.txt"
+TOLD = (Refusal, TrainingDiverged)
+"""Failures that are told in one sentence; anything else is a defect and shows its traceback."""
 
 
-def _hydra_keywords() -> dict[str, Any]:
+def hydra_keywords() -> dict[str, Any]:
     """Hydra 1.4 deprecates version_base; before, it decides about old defaults."""
     before = tuple(int(part) for part in version("hydra-core").split(".")[:2]) < (1, 4)
     return {"version_base": "1.3"} if before else {}
@@ -138,14 +140,14 @@ _LINES: dict[str, Callable[[Row], str]] = {
 }
 
 
-@hydra.main(config_path=configs.conf_folder(), config_name="config", **_hydra_keywords())
+@hydra.main(config_path=configs.conf_folder(), config_name="config", **hydra_keywords())
 def _task(config: DictConfig) -> None:
     from rich.console import Console
 
     try:
         folder = compare(config, Console(stderr=True))
         show(folder, Console())
-    except (Refusal, TrainingDiverged) as error:
+    except TOLD as error:
         if HydraConfig.get().mode == RunMode.RUN:
             _refuse(error)
         print(f"depthwright: {error}", file=sys.stderr)
@@ -210,7 +212,7 @@ def main() -> None:
     configs.register_schemas()
     try:
         _task()
-    except (Refusal, TrainingDiverged):
+    except TOLD:
         sys.exit(1)  # said where it happened
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(error)

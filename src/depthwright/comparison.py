@@ -173,7 +173,7 @@ def _row(
 def _curves(
     comparison: Comparison, networks: Mapping[str, Network], trained: TrainingResult | None
 ) -> dict[str, Any]:
-    """What the run's picture shows besides the rows: training curves, values along a ray."""
+    """What the rows leave out: training curves, every member's outcome, values along a ray."""
     import torch
 
     from depthwright.distributions.uniform import directions
@@ -189,7 +189,12 @@ def _curves(
     s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64) * target.domain.radius
     x = s[:, None] * ray
     values = {name: network.evaluate(x)[:, 0].tolist() for name, network in networks.items()}
+    members = {
+        name: [asdict(member) for member in rival.members]
+        for name, rival in (trained.rivals.items() if trained else ())
+    }
     return {
         "validation_rmse": histories,
+        "members": members,
         "slice": {"at": s.tolist(), "target": target(x)[:, 0].tolist(), **values},
     }

@@ -7,14 +7,13 @@ written last and in one piece, so a folder that has it is finished and one that 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.refusal import Refusal
+from depthwright.whole_file import whole_file
 
 if TYPE_CHECKING:
     import polars
@@ -77,16 +76,8 @@ SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece: it is there whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,7 +9,7 @@ is a small multiple of eps·Σ abs(coefficients).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
@@ -40,12 +40,13 @@ class Polynomial:
     coefficients: tuple[Fraction, ...]
 
     @classmethod
-    def from_chebyshev(cls, coefficients: Sequence[float]) -> Polynomial:
+    def from_chebyshev(cls, coefficients: Iterable[float]) -> Polynomial:
         """Σ_j coefficients[j]·T_j(t), each float taken as the dyadic rational it is."""
-        total = [Fraction(0)] * len(coefficients)
-        for c, row in zip(coefficients, _chebyshev_table(len(coefficients) - 1), strict=True):
+        exact = [Fraction(float(c)) for c in coefficients]
+        total = [Fraction(0)] * len(exact)
+        for c, row in zip(exact, _chebyshev_table(len(exact) - 1), strict=True):
             for power, integer in enumerate(row):
-                total[power] += Fraction(float(c)) * integer
+                total[power] += c * integer
         return cls(tuple(total))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ COLOURS = {
     "trained_parameters": "#e09f3e",
 }
 """Distinguishable in grey and with red–green blindness."""
-CLAIM = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
+CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
 def colour(contender: str) -> str:
@@ -36,7 +36,7 @@ def figure(columns: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(5.2 * columns, 3.9), layout="constrained", dpi=140)
+    drawing = Figure(figsize=(5.2 * columns, 4.4), layout="constrained", dpi=140)
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(1, columns, k + 1) for k in range(columns)]
     for panel in axes:
@@ -44,6 +44,13 @@ def figure(columns: int) -> tuple[Figure, list[Axes]]:
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return drawing, axes
+
+
+def below(panel: Axes) -> None:
+    """The legend under the panel, where it hides nothing."""
+    panel.legend(
+        fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2
+    )
 
 
 def save(drawing: Figure, path: Path) -> Path:

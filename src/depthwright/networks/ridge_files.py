@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
+from depthwright.whole_file import whole_file
 
 FORMAT = "depthwright-ridge"
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
@@ -19,7 +19,6 @@ def save_ridge(network: RidgeNetwork, path: str | Path) -> None:
     """Write `network`, whole or not at all: arrays `0.indices`, `0.values`, … a group."""
     from safetensors.numpy import save_file
 
-    path = Path(path)
     arrays = {
         f"{number}.{field}": np.ascontiguousarray(getattr(group, field))
         for number, group in enumerate(network.groups)
@@ -31,12 +30,8 @@ def save_ridge(network: RidgeNetwork, path: str | Path) -> None:
         "groups": str(len(network.groups)),
         "offset": float(network.offset).hex(),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         save_file(arrays, partial, metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:

@@ -25,7 +25,7 @@ def table(kinks: np.ndarray, turns: np.ndarray, dtype: type) -> np.ndarray | Non
     A cell without a kink carries the last one before it, its turn already in the slope.
     None where more than `LARGEST_TABLE` cells would be needed.
     """
-    at = kinks.astype(dtype)
+    at: np.ndarray = kinks.astype(dtype)
     gap = float(np.diff(at.astype(np.float64), append=1.0).min(initial=1.0))
     cells = 1 << max(0, int(np.ceil(-np.log2(gap)))) if gap > 0 else LARGEST_TABLE + 1
     if cells > LARGEST_TABLE:
@@ -36,7 +36,7 @@ def table(kinks: np.ndarray, turns: np.ndarray, dtype: type) -> np.ndarray | Non
     last = np.searchsorted(cell_of_kink, np.arange(cells), side="right") - 1
     has_kink = (last >= 0) & (cell_of_kink[last] == np.arange(cells))
     started = last >= 0
-    rows = np.zeros((4, cells), dtype=dtype)
+    rows: np.ndarray = np.zeros((4, cells), dtype=dtype)
     rows[0] = np.where(started, at[last], 0.0)
     rows[1] = np.where(started, values[last], 0.0)
     rows[2] = np.where(started, np.where(has_kink, slopes[last], slopes[last + 1]), 0.0)
