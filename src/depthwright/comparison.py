@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ def run(
             say(f"no {name}: {found.note}")
     say("building")
     start = time.perf_counter()
-    built = comparison.construction.build()
+    # A copy has nothing cached from sizing, so the time is that of the whole construction.
+    built = replace(comparison.construction).build()
     build_seconds = time.perf_counter() - start
     tracker.summary({f"claim/{term}": value for term, value in built.claim.terms.items()})
     trained: TrainingResult | None = None
@@ -117,7 +118,7 @@ def run(
             _row(comparison, name, network, measured, built, build_seconds, trained, device)
         )
         tracker.summary({f"{name}/{key}": value for key, value in asdict(rows[-1]).items()})
-        network.save(folder / f"{name}.safetensors")
+        network.save(folder / f"{name}{network.suffix}")
     results.write_json(folder / CURVES, _curves(comparison, networks, trained))
     results.write(folder, rows)
     return rows

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
-CERTIFICATE_POINTS = 1 << 17
+CERTIFICATE_POINTS = {"linear": 1 << 14, "lipschitz": 1 << 17}
 """Angles at which a best approximation is checked; the gap between them is in the bound."""
 
 
@@ -97,36 +97,49 @@ class EvenApproximation:
 
 
 def best_even_polynomial(
-    profile: Callable[[Any], Any], lipschitz: float, half_degree: int
+    profile: Callable[[Any], Any],
+    lipschitz: float,
+    half_degree: int,
+    breaks: np.ndarray | None = None,
 ) -> EvenApproximation:
     """The best uniform approximation of ϕ on [0, 1] by Σ_{j ≤ K} a_j r^{2j}, with its error.
 
     A linear program on a Chebyshev grid finds the coefficients in T_0, T_2, …, T_{2K}. The error
-    is then bounded off the grid: in r = cos θ, q is a trigonometric polynomial of degree 2K, so
-    abs(dq/dθ) ≤ 2K·sup abs(q) (Bernstein), and abs(dϕ/dθ) ≤ Lip(ϕ). Jackson and Favard promise an
-    error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
+    is then bounded off the grid. In r = cos θ, q is a trigonometric polynomial of degree 2K, so
+    abs(dq/dθ) ≤ 2K·H and abs(d²q/dθ²) ≤ 4K²·H with H = sup abs(q) (Bernstein). Between angles at
+    distance h the error exceeds its larger neighbour by at most
+
+    - (Lip(ϕ) + 2K·H)·h/2 for any Lipschitz profile,
+    - (Lip(ϕ) + 4K²·H)·h²/8 where ϕ is linear between `breaks`, which join the grid.
+
+    Jackson and Favard promise an error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
     """
     coefficients = _minimax(profile, half_degree)
     full = np.zeros(2 * half_degree + 1)
     full[::2] = coefficients
-    q = Polynomial.from_chebyshev(full)
+    count = CERTIFICATE_POINTS["lipschitz" if breaks is None else "linear"]
+    r = np.cos(np.linspace(0.0, math.pi / 2, count + 1))
+    if breaks is not None:
+        r = np.union1d(r, breaks)
     # q is evaluated in u = r², as T_{2j}(r) = T_j(2r² − 1): half the work, same bound.
-    angles = np.linspace(0.0, math.pi / 2, CERTIFICATE_POINTS + 1)
-    r = np.cos(angles)
     values = np.polynomial.chebyshev.chebval(2 * r * r - 1, coefficients)
     phi = np.asarray(profile(r), dtype=np.float64)
-    # Half the spacing, widened by what the rounding of cos moves an angle (≤ eps/sin θ₁).
-    reach = math.pi / (4 * CERTIFICATE_POINTS) * (1 + 1e-5)
+    # The spacing, widened by what the rounding of cos moves an angle (≤ eps/sin θ₁).
+    spacing = math.pi / (2 * count) * (1 + 1e-5)
     rounding = (
         64
         * (half_degree + 2)
         * EPS
         * (float(np.abs(coefficients).sum()) + float(np.abs(phi).max()) + lipschitz)
     )
-    height = (float(np.abs(values).max()) + rounding) / (1 - 2 * half_degree * reach)
-    slope = lipschitz + 2 * half_degree * height
-    error = float(np.abs(phi - values).max()) + slope * reach + rounding
-    return EvenApproximation(q, error)
+    height = (float(np.abs(values).max()) + rounding) / (1 - half_degree * spacing)
+    between = (
+        (lipschitz + 2 * half_degree * height) * spacing / 2
+        if breaks is None
+        else (lipschitz + 4 * half_degree**2 * height) * spacing**2 / 8
+    )
+    error = float(np.abs(phi - values).max()) + between + rounding
+    return EvenApproximation(Polynomial.from_chebyshev(full), error)
 
 
 def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:

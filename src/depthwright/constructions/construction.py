@@ -47,6 +47,7 @@ class Built:
     claim: Claim
 
 
+@dataclass(frozen=True)
 class Construction(ABC):
     """A recipe that builds a network from a target, after one theorem.
 

@@ -59,7 +59,7 @@ def draw(rows: polars.DataFrame, column: str, axis: str, path: Path, *, inverse:
                 **look,
             )
         dash = "-" if name == CONSTRUCTED else (0, (1, 1.5))
-        hollow = {} if name == CONSTRUCTED else {"markerfacecolor": "none"}
+        hollow: dict[str, Any] = {} if name == CONSTRUCTED else {"markerfacecolor": "none"}
         for size, marker, thickness in (("parameters", "o", 1.5), ("width", "s", 0.8)):
             sizes.plot(
                 x,
@@ -78,6 +78,6 @@ def draw(rows: polars.DataFrame, column: str, axis: str, path: Path, *, inverse:
     for panel in (errors, sizes):
         panel.set_xscale("log")
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        panel.minorticks_off()
+        panel.xaxis.minorticks_off()
         below(panel)
     return save(drawing, path)

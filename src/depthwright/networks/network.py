@@ -27,6 +27,9 @@ class Network(ABC):
     def architecture(self) -> Architecture:
         """Counted on what was built, nonzeros included."""
 
+    suffix: str = ".safetensors"
+    """Of the files that `save` writes."""
+
     @property
     def weight_bits(self) -> int:
         """Significant bits of the longest weight."""

@@ -42,6 +42,11 @@ class Radial(Target):
         """ϕ(r) for radii in [0, 1], elementwise on a numpy array or a torch tensor."""
 
     @property
+    def breaks(self) -> np.ndarray | None:
+        """Radii 0 = r_0 < … < r_m = 1 between which ϕ is linear; None for other profiles."""
+        return None
+
+    @property
     def even_polynomial(self) -> tuple[int, ...] | None:
         """Coefficients a_j where ϕ(r) = Σ_j a_j r^{2j} exactly; None for other profiles."""
         return None

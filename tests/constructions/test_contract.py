@@ -1,0 +1,108 @@
+"""What every construction must do, over the registry; no names in the tests.
+
+A new construction joins by an entry in EXAMPLES; one that has none fails the first test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from depthwright import targets
+from depthwright.constructions import REGISTRY, Construction, Ridge
+from depthwright.distributions import UniformBall, UniformCube, UniformRadius
+from depthwright.distributions.domain import Ball
+from depthwright.networks import load
+from depthwright.refusal import Refusal
+
+EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
+    "ridge": [
+        lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.02),
+        lambda: Ridge(targets.Cone(input_dim=5), accuracy=0.1),
+        lambda: Ridge(targets.Hat(input_dim=3), accuracy=0.05),
+        lambda: Ridge(targets.RandomProfile(input_dim=10, seed=1), accuracy=0.15),
+        lambda: Ridge(targets.Monomial(input_dim=4, power=3), accuracy=0.05),
+    ],
+}
+REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
+    "ridge": [
+        (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),
+        (lambda: Ridge(targets.Cone(input_dim=3), accuracy=0.0), "accuracy=0.0"),
+        (lambda: Ridge(targets.Cone(input_dim=3), accuracy=float("nan")), "accuracy=nan"),
+        (
+            lambda: Ridge(targets.Cone(input_dim=3), accuracy=1e-9).architecture(),
+            r"accuracy=1e-09 is below 0\.01",
+        ),
+        (
+            lambda: Ridge(targets.Cone(input_dim=100), accuracy=0.05).architecture(),
+            r"4\.59 GB of directions \(limit 4 GB\)",
+        ),
+    ],
+}
+MADE = [(name, make) for name, makes in EXAMPLES.items() for make in makes]
+
+
+def test_every_construction_is_tested() -> None:
+    assert REGISTRY
+    assert EXAMPLES.keys() == REGISTRY.keys() == REFUSED.keys()
+    for name, makes in EXAMPLES.items():
+        assert all(type(make()) is REGISTRY[name] for make in makes)
+
+
+@pytest.mark.parametrize(("name", "make"), MADE)
+def test_claimed_size_is_counted_size(name: str, make: Callable[[], Construction]) -> None:
+    claimed, counted = make().architecture(), make().build().network.architecture
+    assert claimed == counted
+    assert claimed.widths == counted.widths
+    assert counted.nonzeros is not None
+    assert 0 < counted.nonzeros <= counted.parameters
+
+
+@pytest.mark.parametrize(("name", "make"), MADE)
+def test_measured_error_respects_the_claim(
+    name: str, make: Callable[[], Construction], generator: torch.Generator
+) -> None:
+    construction = make()
+    built, target = construction.build(), construction.target
+    d, radius = target.input_dim, target.domain.radius
+    laws = (
+        (UniformRadius(d, radius), UniformBall(d, radius))
+        if isinstance(target.domain, Ball)
+        else (UniformCube(d, radius),)
+    )
+    assert built.claim.bound <= built.claim.accuracy
+    assert all(term >= 0 for term in built.claim.terms.values())
+    for law in laws:
+        x = law.sample(2000, generator)
+        gap = (built.network.evaluate(x).double() - target(x)).abs().amax(dim=1)
+        bad = int((gap > built.claim.bound).sum())
+        if built.claim.norm == "sup":
+            assert bad == 0
+        else:
+            from scipy.stats import binomtest
+
+            test = binomtest(bad, len(x), built.claim.failure_probability, "greater")
+            assert test.pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("name", "make"), MADE)
+def test_saved_and_loaded_gives_the_same_numbers(
+    name: str, make: Callable[[], Construction], tmp_path: Path, generator: torch.Generator
+) -> None:
+    construction = make()
+    network = construction.build().network
+    path = tmp_path / f"network{network.suffix}"
+    network.save(path)
+    again = load(path)
+    x = UniformCube(construction.target.input_dim, 0.5).sample(50, generator)
+    assert torch.equal(again.evaluate(x), network.evaluate(x))
+    assert again.architecture == network.architecture
+
+
+@pytest.mark.parametrize(("make", "names"), [case for cases in REFUSED.values() for case in cases])
+def test_failed_hypotheses_are_named(make: Callable[[], object], names: str) -> None:
+    with pytest.raises(Refusal, match=names):
+        make()

@@ -1,0 +1,120 @@
+"""Ridge networks: sizes of record, each term of the claim, negative controls."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depthwright import targets
+from depthwright.constructions import Built, Ridge
+from depthwright.distributions import UniformRadius
+from depthwright.errors import EvaluationConfig, measure
+from depthwright.networks.ridge_network import RidgeNetwork
+
+QUICK = EvaluationConfig(points=20_000, attack_starts=128, attack_steps=100)
+
+
+@pytest.mark.parametrize(("input_dim", "widest"), [(5, 1000), (10, 4300), (20, 50_000)])
+def test_widths_for_the_cone_at_a_tenth(input_dim: int, widest: int) -> None:
+    assert Ridge(targets.Cone(input_dim=input_dim)).architecture().width <= widest
+
+
+def test_claim_is_the_sum_of_its_terms_and_meets_the_accuracy() -> None:
+    claim = Ridge(targets.Cone(input_dim=5)).build().claim
+    assert set(claim.terms) == {"polynomial", "cubature", "piecewise_linear", "rounding"}
+    assert claim.terms["cubature"] == 0
+    assert abs(claim.terms["polynomial"] - 0.0676) < 5e-5
+    assert claim.bound >= math.fsum(claim.terms.values())
+    assert claim.bound <= 0.1
+
+
+CASES = [
+    (targets.Cone(input_dim=5), 0.1),
+    (targets.Hat(input_dim=3), 0.05),
+    (targets.RandomProfile(input_dim=10), 0.15),
+]
+
+
+def _attacked(network: RidgeNetwork, target: targets.Target) -> float:
+    found = measure(network, target, UniformRadius(target.input_dim), QUICK).sup_attacked
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("target", "accuracy"), CASES, ids=str)
+def test_attack_stays_below_the_claim_and_close_to_it(
+    target: targets.Target, accuracy: float
+) -> None:
+    built = Ridge(target, accuracy).build()
+    assert isinstance(built.network, RidgeNetwork)
+    attacked = _attacked(built.network, target)
+    assert 0.7 * built.claim.bound <= attacked <= built.claim.bound
+
+
+@pytest.mark.parametrize(("target", "accuracy"), CASES, ids=str)
+def test_one_changed_knot_weight_is_caught(target: targets.Target, accuracy: float) -> None:
+    """Negative control: the knot weight at the largest kink of the ridge, up by a half."""
+    built = Ridge(target, accuracy).build()
+    assert isinstance(built.network, RidgeNetwork)
+    spoilt = []
+    for group in built.network.groups:
+        turns = group.turns.copy()
+        turns[0] *= 1.5
+        spoilt.append(dataclasses.replace(group, turns=turns))
+    network = RidgeNetwork(target.input_dim, spoilt, built.network.offset)
+    assert _attacked(network, target) > built.claim.bound
+
+
+@pytest.mark.parametrize(("target", "accuracy"), CASES, ids=str)
+def test_a_missing_orbit_is_caught(target: targets.Target, accuracy: float) -> None:
+    """Negative control of the cubature: leave out its first group of directions."""
+    built = Ridge(target, accuracy).build()
+    assert isinstance(built.network, RidgeNetwork)
+    network = RidgeNetwork(target.input_dim, built.network.groups[1:], built.network.offset)
+    assert _attacked(network, target) > built.claim.bound
+
+
+def test_polynomial_term_is_real() -> None:
+    """At x = 0 and along a ray the network's error is the polynomial's, up to the other terms."""
+    built = Ridge(targets.Cone(input_dim=3), 0.1).build()
+    claim = built.claim
+    r = torch.linspace(0, 1, 2001, dtype=torch.float64)
+    u = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64)
+    gap = float((built.network.evaluate(r[:, None] * u)[:, 0] - r).abs().max())
+    rest = claim.terms["piecewise_linear"] + claim.terms["rounding"]
+    assert abs(gap - claim.terms["polynomial"]) <= rest
+
+
+def test_structured_and_dense_agree_within_the_stated_bound(generator: torch.Generator) -> None:
+    built = Ridge(targets.Cone(input_dim=10), 0.1).build()
+    network = built.network
+    assert isinstance(network, RidgeNetwork)
+    x = UniformRadius(10).sample(500, generator)
+    with torch.no_grad():
+        gap = float((network.to_torch()(x) - network.evaluate(x)).abs().max())
+    assert gap <= network.rounding_bound("float64") + network.dense_rounding_bound("float64")
+    assert gap < 1e-11
+
+
+def test_monomials_need_no_polynomial_term() -> None:
+    claim = Ridge(targets.Monomial(input_dim=4, power=3), 0.05).build().claim
+    assert claim.terms["polynomial"] == 0
+
+
+def test_width_grows_polynomially_in_the_inverse_accuracy_for_fixed_dimension() -> None:
+    accuracies = np.array([0.2, 0.1, 0.05, 0.025, 0.0125])
+    widths = [Ridge(targets.Cone(input_dim=2), float(a)).architecture().width for a in accuracies]
+    slope = np.polyfit(np.log(1 / accuracies), np.log(widths), 1)[0]
+    assert 1 < slope < 3
+
+
+def test_same_arguments_same_bits(generator: torch.Generator) -> None:
+    x = UniformRadius(5).sample(100, generator)
+    first, second = (Ridge(targets.Cone(input_dim=5)).build() for _ in range(2))
+    assert isinstance(first, Built)
+    assert torch.equal(first.network.evaluate(x), second.network.evaluate(x))
+    assert first.claim == second.claim

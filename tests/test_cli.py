@@ -1,0 +1,166 @@
+"""The command line, for real: small runs in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from depthwright.results import SECONDS
+
+SMALL = (
+    "target.input_dim=2",
+    "accuracy=0.3",
+    "training=quick",
+    "training.steps=60",
+    "evaluation=quick",
+    "trainer.accelerator=cpu",
+    "trainer.progress=false",
+)
+
+
+def depthwright(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    return subprocess.run(
+        [sys.executable, "-c", "from depthwright.cli import main; main()", *overrides],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=240,
+    )
+
+
+def rows(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """Rows per run folder, without what a clock decides."""
+    return {
+        path.parent.name: [
+            {k: v for k, v in row.items() if k not in SECONDS}
+            for row in json.loads(path.read_text())
+        ]
+        for path in sorted(folder.glob("outputs/*/*/results.json"))
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run with everything on, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = depthwright(folder, *SMALL, "matching=[architecture,parameters]")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None:
+    folder, shown = finished
+    (run,) = (folder / "outputs" / "comparison").iterdir()
+    assert run.name.startswith("cone-d2-ridge-acc0.3-s0-")
+    for word in ("constructed", "trained, same architecture", "promised", str(run), "wandb leet"):
+        assert word in shown
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "results.json",
+        "config.yaml",
+        "curves.json",
+        "comparison.png",
+        "wandb",
+        "constructed.safetensors",
+        "trained_architecture.safetensors",
+        "trained_parameters.safetensors",
+    }
+    (table,) = rows(folder).values()
+    own, architecture, parameters = table
+    assert [own["contender"], architecture["contender"], parameters["contender"]] == [
+        "constructed",
+        "trained_architecture",
+        "trained_parameters",
+    ]
+    assert own["error_sup_attacked"] <= own["error_sup_certified"] <= 0.3  # type: ignore[operator]
+    assert architecture["error_sup_certified"] is None
+    assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])
+
+
+def test_a_second_start_does_no_work(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    files = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    again = depthwright(folder, *SMALL, "matching=[architecture,parameters]")
+    assert again.returncode == 0
+    assert "finished before" in again.stderr
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == files
+
+
+def test_same_config_same_rows(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = finished
+    done = depthwright(tmp_path, *SMALL, "matching=[architecture,parameters]", "logger=none")
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path) == rows(folder)
+
+
+def test_sweep_runs_every_cell_and_survives_a_bad_one(tmp_path: Path) -> None:
+    done = depthwright(tmp_path, "--multirun", *SMALL, "target.input_dim=1,2,3", "matching=[]")
+    assert done.returncode != 0
+    assert "input_dim=1" in done.stderr
+    assert "Traceback" not in done.stderr
+    found = [row["input_dim"] for table in rows(tmp_path).values() for row in table]
+    assert sorted(found) == [2, 3]  # type: ignore[type-var]
+    assert len(list(tmp_path.glob("outputs/comparison/*/wandb"))) == 2, "one W&B run each"
+
+
+def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from depthwright.cli import main; main()",
+        *SMALL,
+        "training.steps=1000000",
+        "logger=none",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("outputs/*/*/config.yaml")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (run,) = tmp_path.glob("outputs/*/*")
+    assert not (run / "results.json").exists()
+    assert not list(run.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("accuracy=0", "accuracy=0.0 is not a positive number"),
+        ("accuracy=nan", "accuracy=nan is not a positive number"),
+        ("accuracy=abc", "could not be converted to Float"),
+        ("target.input_dim=1", "Ridge needs input_dim ≥ 2"),
+        ("accuracy=1e-9", "accuracy=1e-09 is below"),
+        ("construction=bridge", "ridge"),
+        ("target.inputdim=3", "inputdim"),
+        ("trainer.devices=2", "devices=2"),
+        ("logger.mode=maybe", "none, offline, online"),
+        ("training.learning_rates=[]", "learning_rates is empty"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path: Path, override: str, told: str) -> None:
+    done = depthwright(tmp_path, override)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "outputs").exists(), "nothing was started"
+
+
+def test_all_rivals_diverging_fails_the_run_and_says_so(tmp_path: Path) -> None:
+    done = depthwright(tmp_path, *SMALL, "training.learning_rates=[1e30]", "logger=none")
+    assert done.returncode != 0
+    assert "every rival diverged" in done.stderr
+    (run,) = tmp_path.glob("outputs/*/*")
+    assert "diverged" in (run / "error.txt").read_text()
+    assert not (run / "results.json").exists()

@@ -1,0 +1,114 @@
+"""The config tree: every file composes, misspelt keys are refused, folders say what a run is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from depthwright import config as configs
+from depthwright.refusal import Refusal
+
+CONF = Path(configs.conf_folder())
+GROUPS = {p.name: sorted(f.stem for f in p.glob("*.yaml")) for p in CONF.iterdir() if p.is_dir()}
+Composed = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("choice", [f"{g}={o}" for g, opts in GROUPS.items() for o in opts])
+def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Composed) -> None:
+    config = composed(choice)
+    ready = configs.comparison(config)
+    assert ready.construction.target is ready.target
+    assert ready.matches().keys() == {f"trained_{rule}" for rule in ready.matching}
+    assert configs.logger(config).mode in ("none", "offline", "online")
+
+
+def test_every_registered_class_has_its_file_and_every_file_its_class() -> None:
+    for group, registry in configs.REGISTRIES.items():
+        assert GROUPS[group] == sorted(registry)
+
+
+@pytest.mark.parametrize("name", GROUPS["experiment"])
+def test_experiments_say_their_command_first(name: str) -> None:
+    package, command = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()[:2]
+    assert package == "# @package _global_"  # where Hydra wants it
+    assert command.startswith("# depthwright ")
+    assert f"experiment={name}" in command
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["target.inputdim=3", "acuracy=0.2", "training.stepz=7", "target=hat target.power=2"],
+)
+def test_misspelt_keys_are_refused_on_the_command_line(override: str, composed: Composed) -> None:
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composed(*override.split())
+
+
+@pytest.mark.parametrize("line", ["acuracy: 0.2", "target: {inputdim: 3}", "training: {stepz: 7}"])
+def test_misspelt_keys_are_refused_in_an_experiment_file(line: str, tmp_path: Path) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from depthwright import cli
+
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{line}\n")
+    configs.register_schemas()
+    with (
+        initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()),
+        pytest.raises((HydraException, OmegaConfBaseException)),
+    ):
+        compose("config", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"])
+
+
+def test_added_keys_are_refused_too(composed: Composed) -> None:
+    with pytest.raises(Refusal, match="acuracy is no key"):
+        configs.comparison(composed("+acuracy=0.2"))
+    with pytest.raises(Refusal, match=r"target\.inputdim is no key"):
+        configs.comparison(composed("+target.inputdim=2"))
+
+
+def test_unknown_names_list_the_known(composed: Composed) -> None:
+    with pytest.raises(Refusal, match="choose one of cone"):
+        configs.comparison(composed("target.name=kone"))
+    with pytest.raises(Refusal, match="choose one of architecture, parameters"):
+        configs.comparison(composed("matching=[width]"))
+
+
+def test_dimension_of_the_law_follows_the_target(composed: Composed) -> None:
+    assert configs.comparison(composed("target.input_dim=3")).distribution.input_dim == 3
+    with pytest.raises(Refusal, match=r"distribution\.input_dim=4"):
+        configs.comparison(composed("target.input_dim=3", "distribution.input_dim=4"))
+
+
+def test_hash_sees_what_changes_numbers_and_nothing_else(composed: Composed) -> None:
+    base = configs.run_hash(composed())
+    for watching in ("logger=none", "output=elsewhere", "trainer.progress=false"):
+        assert configs.run_hash(composed(watching)) == base
+    changed = {
+        configs.run_hash(composed(override))
+        for override in (
+            "seed=1",
+            "accuracy=0.2",
+            "target=hat",
+            "training.steps=5",
+            "evaluation.seed=1",
+            "matching=[parameters]",
+        )
+    }
+    assert len(changed | {base}) == 7
+
+
+def test_seed_zero_is_a_seed(composed: Composed) -> None:
+    assert configs.comparison(composed("seed=0")).seed == 0
+    with pytest.raises(Refusal, match="seed=-1"):
+        configs.comparison(composed("seed=-1"))
+
+
+def test_config_is_plain_values(composed: Composed) -> None:
+    assert configs.resolved(composed())["construction"]["accuracy"] == 0.1
+    assert OmegaConf.is_config(composed())

@@ -1,0 +1,67 @@
+"""The results table: whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from depthwright import results
+from depthwright.refusal import Refusal
+from depthwright.results import COLUMNS, Row
+from depthwright.whole_file import whole_file
+
+ROW = Row(
+    **dict.fromkeys(COLUMNS, 1)  # type: ignore[arg-type]
+    | {"contender": "constructed", "error_sup_certified": 0.1, "train_seconds": None}
+)
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    assert not results.finished(tmp_path)
+    results.write(tmp_path, [ROW, dataclasses.replace(ROW, contender="trained_parameters")])
+    assert results.finished(tmp_path)
+    assert results.read(tmp_path)[0] == ROW
+    frame = results.table([tmp_path, tmp_path / "nothing"])
+    assert frame.columns == list(COLUMNS)
+    assert frame["contender"].to_list() == ["constructed", "trained_parameters"]
+
+
+def test_schema_has_the_promised_columns() -> None:
+    promised = (
+        "contender, construction, target, distribution, input_dim, accuracy, failure_probability, "
+        "seed, width, depth, parameters, nonzeros, weight_bits, arithmetic, error_l2, "
+        "error_l2_low, error_l2_high, error_l2_relative, error_sup_sampled, error_sup_attacked, "
+        "error_sup_certified, exceedance, exceedance_upper, build_seconds, train_seconds, "
+        "evaluate_seconds, device"
+    )
+    assert set(promised.split(", ")) <= set(COLUMNS)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    results.write(tmp_path, [ROW])
+    before = (tmp_path / "results.json").read_bytes()
+
+    def fail() -> None:
+        with whole_file(tmp_path / "results.json") as partial:
+            partial.write_text("half a ")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("damage", ["", "[{", '[{"contender": "x"}]', "7"])
+def test_a_damaged_table_is_refused_by_path(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "results.json").write_text(damage)
+    with pytest.raises(Refusal, match=r"results\.json"):
+        results.read(tmp_path)
+
+
+def test_json_is_plain(tmp_path: Path) -> None:
+    results.write(tmp_path, [ROW])
+    assert json.loads((tmp_path / "results.json").read_text())[0]["train_seconds"] is None

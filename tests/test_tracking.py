@@ -1,0 +1,131 @@
+"""W&B offline, read back from disk; and W&B failing, which must cost nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from depthwright.refusal import Refusal
+from depthwright.tracking import LoggerConfig, Tracker, track
+
+
+def read_back(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The run kept under `folder`: its last state, and its history."""
+    wandb.teardown()  # the file may still be empty before
+    (path,) = folder.rglob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json"]
+    inspected = [
+        subprocess.run([*command, *flags, str(path)], capture_output=True, text=True, check=True)
+        for flags in (["--summary"], [])
+    ]
+    records = [json.loads(line) for line in inspected[1].stdout.splitlines()]
+    history = [r["history"]["item"] for r in records if r["type"] == "history"]
+    return json.loads(inspected[0].stdout), history
+
+
+def start(folder: Path, mode: str = "offline", run_id: str = "a") -> Any:
+    folder.mkdir(exist_ok=True)
+    return track(LoggerConfig(mode=mode), folder, run_id, "name", "group", {"accuracy": 0.1})
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # and none in ~/.netrc
+
+
+def test_offline_run_holds_curves_numbers_and_picture(tmp_path: Path) -> None:
+    from depthwright.figures.style import figure, save
+
+    with start(tmp_path) as tracker:
+        for step in (0, 10):
+            tracker.log(step, {"trained_architecture/validation_rmse": 1.0 / (step + 1)})
+        tracker.summary({"constructed/error_l2": 0.25, "constructed/train_seconds": None})
+        tracker.image("comparison", save(figure(1)[0], tmp_path / "picture.png"))
+        assert tracker.folder is not None
+        assert tracker.folder.parent.parent == tmp_path
+    state, history = read_back(tmp_path)
+    assert state["exit_code"] == 0
+    assert state["config"]["accuracy"] == 0.1
+    assert state["summary"]["constructed/error_l2"] == 0.25
+    assert "constructed/train_seconds" not in state["summary"]
+    assert state["summary"]["comparison"]["_type"] == "image-file"
+    curve = [
+        (point["_step"], point["trained_architecture/validation_rmse"])
+        for point in history
+        if "trained_architecture/validation_rmse" in point
+    ]
+    assert curve == [(0, 1.0), (10, 1 / 11)]
+
+
+def test_a_failing_run_is_closed_as_failed_and_the_next_one_is_its_own(tmp_path: Path) -> None:
+    def fail() -> None:
+        with start(tmp_path / "first") as tracker:
+            tracker.summary({"number": 1})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert wandb.run is None
+    with start(tmp_path / "second", run_id="b") as tracker:
+        tracker.summary({"number": 2})
+    first, _ = read_back(tmp_path / "first")
+    second, _ = read_back(tmp_path / "second")
+    assert (first["exit_code"], first["summary"]["number"]) == (1, 1)
+    assert (second["exit_code"], second["summary"]["number"]) == (0, 2)
+
+
+def test_online_without_a_key_is_kept_offline_and_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="no key"), start(tmp_path, "online") as tracker:
+        tracker.summary({"number": 3})
+    assert read_back(tmp_path)[0]["summary"]["number"] == 3
+
+
+def test_online_with_a_bad_key_or_no_network_is_kept_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr("depthwright.tracking.INIT_TIMEOUT", 3)
+    with pytest.warns(UserWarning, match="offline"), start(tmp_path, "online") as tracker:
+        tracker.summary({"number": 4})
+    assert read_back(tmp_path)[0]["summary"]["number"] == 4
+
+
+def test_a_failure_in_the_middle_is_said_once_and_goes_no_further() -> None:
+    class Broken:
+        dir = "x/files"
+
+        def log(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError("wandb-core is gone\nand more")
+
+        finish = log
+
+    tracker = Tracker(Broken())  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="wandb-core is gone$"):
+        tracker.log(0, {"a": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracker.log(1, {"a": 1.0})
+        tracker.summary({"b": 2.0})
+        tracker.finish(failed=False)
+
+
+def test_none_is_nothing(tmp_path: Path) -> None:
+    with start(tmp_path, "none") as tracker:
+        tracker.log(0, {"a": 1.0})
+        assert tracker.folder is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_mode_is_refused() -> None:
+    with pytest.raises(Refusal, match="none, offline, online"):
+        LoggerConfig(mode="disabled")
