@@ -150,7 +150,7 @@ def test_a_contender_may_diverge_alone(monkeypatch):
                 module.family(DEEP).ensemble.weights[0].fill_(torch.nan)
                 module.family(WIDE).ensemble.weights[0][0] = 1e9
             if step in (40, 50):
-                frozen.append(module.family(WIDE).ensemble.weights[0][0].clone())
+                frozen.append(module.family(WIDE).ensemble.biases[0][0].clone())
 
     from depthwright.training import rivals
 
