@@ -195,6 +195,7 @@ def test_products_keep_full_precision_whatever_the_user_has_set():
         (nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), "layer 1 is a Tanh"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "do not alternate"),
         (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), "do not alternate"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1)), "do not alternate"),
         (nn.Sequential(), "do not alternate"),
         (nn.Sequential(nn.Linear(2, 1, dtype=torch.bfloat16)), "bfloat16"),
         (

@@ -10,7 +10,6 @@ from depthwright import Refusal
 from depthwright.networks import Architecture, Block
 from depthwright.training.matching import (
     DEPTH_LIMIT,
-    DEPTHS,
     PARAMETERS_LIMIT,
     RULES,
     hidden_width,
@@ -35,8 +34,9 @@ def test_parameters_are_met_from_below_as_nearly_as_equal_widths_allow(architect
     budget = architecture.parameters
     shapes = match(architecture, "parameters").shapes
     by_depth = {len(shape) - 1: shape for shape in shapes}
-    assert set(by_depth) <= set(DEPTHS)
-    for depth in DEPTHS:
+    assert set(by_depth) <= {2, 3, 4}
+    assert len(by_depth) == len(shapes)
+    for depth in (2, 3, 4):
         d, outputs = architecture.input_dim, architecture.output_dim
         fits = [
             w

@@ -1,7 +1,6 @@
 """A whole training: choice of the best, repetition to the bit, divergence, refusals."""
 
 import itertools
-import warnings
 
 import pytest
 import torch
@@ -84,6 +83,7 @@ def test_the_rival_is_the_best_member_and_its_error_is_its_own():
         assert min(error for _, error in rival.history) == rival.member.best_rmse
         assert rival.history == tuple((step, errors[name]) for step, errors in seen)
         assert rival.member.best_rmse < rival.history[0][1]
+        assert len({m.best_rmse for m in rival.members}) == len(rival.members)
     assert result.rivals["best"].train_seconds > result.rivals["same"].train_seconds > 0
 
 
@@ -99,6 +99,9 @@ def test_the_snapshot_is_from_the_best_validation_not_the_last():
     found = rival.rivals["same"]
     errors = [error for _, error in found.history]
     assert found.member.best_rmse == min(errors) < errors[-1]
+    x = LAW.sample(500, torch.Generator().manual_seed(stream(0, "validation")), torch.float32)
+    error = (found.network.evaluate(x) - TARGET(x)).double().square().mean().sqrt()
+    assert abs(float(error) - min(errors)) <= 32 * torch.finfo(torch.float32).eps
 
 
 def test_two_runs_give_the_same_bits_and_another_seed_others():
@@ -142,9 +145,12 @@ def test_a_diverging_member_is_named_and_dropped_and_the_others_go_on():
 
 def test_a_contender_may_diverge_alone(monkeypatch):
     def blow_up(step, errors):
-        if step == 20:
-            with torch.no_grad():
+        with torch.no_grad():
+            if step == 20:
                 module.family(DEEP).ensemble.weights[0].fill_(torch.nan)
+                module.family(WIDE).ensemble.weights[0][0] = 1e9
+            if step in (40, 50):
+                frozen.append(module.family(WIDE).ensemble.biases[0][0].clone())
 
     from depthwright.training import rivals
 
@@ -154,13 +160,17 @@ def test_a_contender_may_diverge_alone(monkeypatch):
             super().__init__(*args)
             module = self
 
-    module = None
+    module, frozen = None, []
     monkeypatch.setattr(rivals, "RivalTraining", Watched)
     with pytest.warns(UserWarning, match="diverged by"):
         result = train({"wide": [WIDE], "deep": [DEEP]}, on_validation=blow_up)
     assert set(result.rivals) == {"wide"}
     assert result.diverged == ("deep",)
-    assert same(result, train({"wide": [WIDE]}))
+    assert torch.equal(*frozen)  # who is dropped is not trained on
+    left = {(m.seed, m.learning_rate): m for m in result.rivals["wide"].members}
+    assert left.pop((0, 1e-3)).diverged_at == 40
+    calm = train({"wide": [WIDE]}).rivals["wide"].members
+    assert list(left.values()) == [m for m in calm if (m.seed, m.learning_rate) in left]
 
 
 def test_all_diverging_is_an_error_in_one_sentence():
@@ -171,11 +181,10 @@ def test_all_diverging_is_an_error_in_one_sentence():
         train(learning_rates=[1e6])
 
 
-def test_nothing_is_written_and_nothing_is_said(tmp_path, monkeypatch, capsys, caplog):
+def test_nothing_is_written_and_nothing_is_said(tmp_path, monkeypatch, capsys, caplog, recwarn):
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        train()
+    train()
+    assert [str(w.message) for w in recwarn] == []
     assert list(tmp_path.iterdir()) == []
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "")
@@ -191,10 +200,23 @@ def test_the_bar_counts_steps_and_shows_the_lowest_error(capsys):
     assert f"best_rmse={result.rivals['same'].member.best_rmse:.4g}" in last
 
 
+def test_a_shape_of_two_contenders_is_trained_once():
+    from depthwright.training import RivalTraining
+
+    module = RivalTraining({"same": [WIDE], "best": [WIDE, DEEP]}, TARGET, LAW, config())
+    assert [family.widths for family in module.families] == [WIDE, DEEP]
+
+
 def test_threads_are_set_back():
     before = torch.get_num_threads()
-    train()
-    assert torch.get_num_threads() == before
+    during = []
+    try:
+        torch.set_num_threads(2)
+        train(on_validation=lambda step, errors: during.append(torch.get_num_threads()))
+        assert set(during) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("steps", [40, 1000])

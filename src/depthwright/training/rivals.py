@@ -211,14 +211,14 @@ class StepsBar(TQDMProgressBar):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's banners, tips and advice about data loaders."""
+    """Without Lightning's banners and tips, and the warnings it draws upon itself."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning")
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
