@@ -5,7 +5,12 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.narrow_exact import NarrowExact
+from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 
-REGISTRY: dict[str, type[Construction]] = {}
+REGISTRY: dict[str, type[Construction]] = {
+    "narrow_exact": NarrowExact,
+    "narrow_exact_slim": NarrowExactSlim,
+}
 
-__all__ = ["REGISTRY", "Built", "Claim", "Construction"]
+__all__ = ["REGISTRY", "Built", "Claim", "Construction", "NarrowExact", "NarrowExactSlim"]

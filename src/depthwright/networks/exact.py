@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic
@@ -126,7 +126,7 @@ class ExactNetwork(Network):
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise Refusal("a network without layers computes nothing; give at least one")
-        for i, (a, b) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+        for i, (a, b) in enumerate(pairwise(self.layers), 1):
             if a.fan_out != b.fan_in:
                 raise Refusal(
                     f"layer {i + 1} reads {b.fan_in} values but layer {i} gives {a.fan_out}"
@@ -195,8 +195,8 @@ class ExactNetwork(Network):
 
 
 def from_arrays(
-    weights: Sequence[Sequence[Sequence[float]]],
-    biases: Sequence[Sequence[float]],
+    weights: Sequence[Any],
+    biases: Sequence[Any],
     arithmetic: Arithmetic = "float64",
     radius: float | None = None,
 ) -> ExactNetwork:

@@ -12,12 +12,14 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from depthwright.distributions.domain import Cube
+from depthwright.networks.exact import ExactNetwork, from_arrays
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
@@ -61,6 +63,18 @@ class ReLUNetwork(Target):
     def lipschitz(self) -> float:
         """The product of the spectral norms; σ is 1-Lipschitz."""
         return math.nextafter(math.prod(self.spectral_norms) * (1 + 1e-15), math.inf)
+
+    @cached_property
+    def magnitude(self) -> float:
+        """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
+        bound = np.full(self.input_dim, self.radius)
+        for matrix, bias in zip(self.weights, self.biases, strict=True):
+            bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
+        return float(bound.max())
+
+    def as_network(self) -> ExactNetwork:
+        """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
+        return from_arrays(self.weights, self.biases, radius=self.radius)
 
     @property
     def norms(self) -> Mapping[str, float]:
@@ -114,7 +128,7 @@ class Network(ReLUNetwork):
                         f"the {name} of Linear layer {i} is {array[at]} at {at}; "
                         "a target needs finite weights"
                     )
-        for i, (a, b) in enumerate(zip(weights, weights[1:], strict=False), 2):
+        for i, (a, b) in enumerate(pairwise(weights), 2):
             if len(a) != b.shape[1]:
                 raise Refusal(
                     f"Linear layer {i} reads {b.shape[1]} values but the one before gives {len(a)}"
@@ -179,7 +193,7 @@ class RandomNetwork(ReLUNetwork):
     def _matrices(self) -> tuple[Matrices, Matrices]:
         rng = np.random.default_rng(self.seed)
         weights, biases = [], []
-        for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
+        for fan_in, fan_out in pairwise(self.widths):
             if self.initialisation == "he":
                 weights.append(rng.standard_normal((fan_out, fan_in)) * math.sqrt(2 / fan_in))
                 biases.append(np.zeros(fan_out))
