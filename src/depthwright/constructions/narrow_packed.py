@@ -34,6 +34,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from depthwright.constructions.construction import Built, Claim, Construction, check_accuracy
 from depthwright.constructions.narrow_exact import check_depth, check_target
 from depthwright.constructions.narrow_packed_bits import (
@@ -113,7 +115,7 @@ class NarrowPacked(Construction):
     def claim(self) -> Claim:
         """Terms that sum to at most the accuracy asked for."""
         terms = self.bounds.terms(self.sizing.bits)
-        terms["final rounding to float64"] = final_rounding(self.bounds)
+        terms["final rounding to float64"] = final_rounding(self.bounds, self.accuracy)
         domain = str(self.target.domain)
         if self.grid is not None:
             domain = f"the points −{self.target.radius:g} + {self.grid:g}·k of the {domain}"
@@ -145,6 +147,21 @@ class NarrowPacked(Construction):
             Packer(self.target, self.inputs, self.slopes, self.sizing).network(), self.claim
         )
 
+    def fails(self, x: np.ndarray) -> np.ndarray:
+        """Which rows of `x` (batch, d) lie in the bad set G, exactly: booleans (batch,)."""
+        radius, scale = Fraction(self.target.radius), Fraction(self.inputs.scale)
+        slopes = [slope.fraction for slope in self.slopes]
+
+        def bad(value: float) -> bool:
+            u = (Fraction(value) + radius) * scale
+            rests = ((u * 2**k % 1, slope) for k, slope in enumerate(slopes))
+            return any(1 / slope > HALF - r > 0 for r, slope in rests)
+
+        return np.array([any(map(bad, row)) for row in np.asarray(x, float).tolist()], dtype=bool)
+
+
+HALF = Fraction(1, 2)
+
 
 def read_inputs(dim: int, radius: float, grid: float | None) -> Input:
     """κ = 1/(2·radius) rounded down to a float; on a grid a power of two with 2·radius·κ < 1."""
@@ -158,18 +175,18 @@ def read_inputs(dim: int, radius: float, grid: float | None) -> Input:
     return Input(dim, radius, scale, max(1, -step.terms[0][1]))
 
 
-def final_rounding(bounds: Bounds) -> float:
-    """Half a unit in the last place of the largest value, error included."""
-    return (float(bounds.v_max[-1].max()) + 1) * 2.0**-52
+def final_rounding(bounds: Bounds, accuracy: float) -> float:
+    """At least half a unit in the last place of the largest value, error included."""
+    return (float(bounds.v_max[-1].max()) + accuracy) * 2.0**-52 + 2.0**-1074
 
 
 def packed_sizing(bounds: Bounds, widths: Sequence[int], accuracy: float) -> Sizing:
     """The bits with the fewest parameters under the accuracy."""
-    budget = (accuracy - final_rounding(bounds)) * (1 - 1e-12)
+    budget = (accuracy - final_rounding(bounds, accuracy)) * (1 - 1e-12)
     if budget <= 0:
         raise Refusal(
             f"accuracy={accuracy} is below the rounding of the result to float64, "
-            f"{final_rounding(bounds):.3g}; ask for less"
+            f"{final_rounding(bounds, accuracy):.3g}; ask for less"
         )
     return choose(bounds, budget, lambda s: packed_architecture(widths, s).parameters)
 
