@@ -169,6 +169,7 @@ def round_to_float(integer: int, power: int) -> float:
         kept += rest > half or (rest == half and kept & 1)
         size, power = kept, power + excess
     try:
-        return math.copysign(math.ldexp(size, power), integer)
+        value = math.ldexp(size, power)
     except OverflowError:
-        return math.copysign(math.inf, integer)
+        value = math.inf
+    return -value if integer < 0 else value

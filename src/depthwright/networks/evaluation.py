@@ -25,6 +25,8 @@ Slot = tuple[Any, int]
 """Integers (batch,) as an object array, and their common power of two."""
 
 MANTISSA = {"float64": 53, "float32": 24}
+STRIP = 64
+"""Zero bits at the end of all values of a slot that are worth dropping."""
 DENSE_LIMIT = 1 << 16
 """Layers with more entries than this are multiplied as sparse matrices."""
 
@@ -106,65 +108,75 @@ def _inputs(x: np.ndarray) -> list[Slot]:
 
 
 def _affine(layer: Layer, slots: list[Slot], batch: int, relu: bool) -> list[Slot]:
+    """One layer; `relu` wants σ after it."""
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(layer.fan_out)]
+    for row, column, integer, power in layer.terms:
+        rows[row].append((column, integer, power if column == BIAS else power + slots[column][1]))
+    return [_row(terms, slots, batch, relu) for terms in rows]
+
+
+def _row(terms: list[tuple[int, int, int]], slots: list[Slot], batch: int, relu: bool) -> Slot:
+    """Σ integer × 2^power × slot: the sums of equal factors first, as bits are differences."""
     big = _big()
-    powers = [slot[1] for slot in slots]
-    totals: list[Any] = [None] * layer.fan_out
-    constants: list[int] = [0] * layer.fan_out
-    signed = [False] * layer.fan_out
-    terms = list(zip(layer.rows, layer.columns, layer.integers, layer.powers, strict=True))
-    lowest: list[int | None] = [None] * layer.fan_out
-    for row, column, _, power in terms:
-        at = power if column == BIAS else power + powers[column]
-        low = lowest[row]
-        if low is None or at < low:
-            lowest[row] = at
-    for row, column, integer, power in terms:
-        base: int = lowest[row]  # type: ignore[assignment]
-        if integer < 0:
-            signed[row] = True
+    zero = big(0)
+    if not terms:
+        return np.full(batch, zero, dtype=object), 0
+    if len(terms) == 1 and terms[0][1] == 1 and terms[0][0] != BIAS:
+        values, power = slots[terms[0][0]][0], terms[0][2]
+        return (np.maximum(values, zero) if relu else values), power
+    lowest = min(power for _, _, power in terms)
+    constant, groups = 0, {}
+    for column, integer, power in terms:
         if column == BIAS:
-            constants[row] += big(integer) << (power - base)
+            constant += big(integer) << (power - lowest)
             continue
-        values = slots[column][0]
-        shift = power + powers[column] - base
-        total = totals[row]
-        if integer == 1 or integer == -1:
-            if shift:
-                values = values << shift
-        else:
-            values = values * (big(integer) << shift)
-            integer = 1
-        if total is None:
-            totals[row] = values if integer > 0 else -values
+        values, factor = slots[column][0], (abs(integer), power)
+        if factor not in groups:
+            groups[factor] = values if integer > 0 else -values
         elif integer > 0:
-            totals[row] = total + values
+            groups[factor] = groups[factor] + values
         else:
-            totals[row] = total - values
-    out: list[Slot] = []
-    for row in range(layer.fan_out):
-        total, constant = totals[row], constants[row]
-        if total is None:
-            total = np.full(batch, big(constant), dtype=object)
-        elif constant:
-            total = total + constant
-        if relu and signed[row]:
-            total = np.maximum(total, big(0))
-        out.append((total, lowest[row] or 0))
-    return out
+            groups[factor] = groups[factor] - values
+    total: Any = None
+    for (integer, power), values in groups.items():
+        shift = power - lowest
+        if integer != 1:
+            values = values * big(integer)
+        if shift:
+            values = values << shift
+        total = values if total is None else total + values
+    if total is None:
+        total = np.full(batch, big(constant), dtype=object)
+    elif constant:
+        total = total + constant
+    return _stripped(np.maximum(total, zero) if relu else total, lowest)
+
+
+def _stripped(values: np.ndarray, power: int) -> Slot:
+    """Drop the zero bits that all values end in, if they are many."""
+    fewest = None
+    for value in values:
+        if value:
+            zeros = _zeros(value)
+            if zeros <= STRIP:
+                return values, power
+            fewest = zeros if fewest is None else min(fewest, zeros)
+    return (values, 0) if fewest is None else (values >> fewest, power + fewest)
+
+
+def _zeros(value: Any) -> int:
+    """Zero bits at the end of a nonzero integer."""
+    if hasattr(value, "bit_scan1"):
+        return value.bit_scan1()
+    return (value & -value).bit_length() - 1
 
 
 def exact_layers(network: ExactNetwork, x: np.ndarray) -> Iterator[list[Slot]]:
     """The values after each layer, σ applied, as integers with a power of two per slot."""
     slots = _inputs(x)
     last = len(network.layers) - 1
-    # the inputs may be negative, so the first layer always takes σ: see _affine's `signed`
     for i, layer in enumerate(network.layers):
-        if i == 0:
-            slots = _affine(layer, slots, len(x), relu=False)
-            if last:
-                slots = [(np.maximum(v, _big()(0)), p) for v, p in slots]
-        else:
-            slots = _affine(layer, slots, len(x), relu=i < last)
+        slots = _affine(layer, slots, len(x), relu=i < last)
         yield slots
 
 
