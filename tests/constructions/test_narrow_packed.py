@@ -14,6 +14,7 @@ from depthwright.constructions.narrow_packed import he_architecture, packed_sizi
 from depthwright.constructions.narrow_packed_bits import Bits, Bounds, LayerFacts, he_facts
 from depthwright.constructions.narrow_packed_layers import pack
 from depthwright.networks import Architecture, load
+from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import BIAS, Patterns
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, RandomNetwork
@@ -137,6 +138,50 @@ def test_the_independent_evaluator_agrees(tmp_path):
     assert torch.equal(again.evaluate(torch.from_numpy(x)), values)
     with pytest.raises(Refusal, match="row 1 of the inputs"):
         again.evaluate(torch.tensor([[0.0] * 3, [0.0, 0.0, 1.5]], dtype=torch.float64))
+
+
+# --- the integers
+
+
+def recursion(recipe, row):
+    """The integer recursion of narrow_packed.md, section 4, by Python integers and fractions."""
+    target, bits, inputs = recipe.target, recipe.sizing.bits, recipe.inputs
+    scale, radius = Fraction(inputs.scale), Fraction(target.radius)
+    cell = 1 / (scale * 2**bits.c)
+    centre = radius / cell - Fraction(1, 2)
+    z = [math.floor((Fraction(v) + radius) * scale * 2**bits.c) for v in row]
+    previous = 0
+    for level, (p, q) in enumerate(zip(bits.p, bits.q, strict=True)):
+        factor = cell * Fraction(2) ** p if level == 0 else Fraction(2) ** (p - previous)
+        w = [[round(Fraction(v) * factor) for v in r] for r in target.weights[level].tolist()]
+        b = [
+            round(Fraction(v) * Fraction(2) ** p - (centre * sum(r) if level == 0 else 0))
+            for v, r in zip(target.biases[level].tolist(), w, strict=True)
+        ]
+        v = [sum(a * c for a, c in zip(r, z, strict=True)) + e for r, e in zip(w, b, strict=True)]
+        z = [max(0, math.floor(Fraction(a, 2 ** (p - q)) + Fraction(1, 2))) for a in v]
+        previous = q
+    unit = Fraction(1, 1) / Fraction(2) ** previous
+    return [
+        sum((Fraction(a) * c * unit for a, c in zip(r, z, strict=True)), Fraction(e))
+        for r, e in zip(target.weights[-1].tolist(), target.biases[-1].tolist(), strict=True)
+    ]
+
+
+def disagreements(network, recipe, x):
+    """At how many points the network is not exactly what the recursion says."""
+    slots = exact_values(network, x)
+    got = [[int(v) * Fraction(2) ** power for v in values] for values, power in slots]
+    wanted = [recursion(recipe, row) for row in x.tolist()]
+    return sum(list(a) != b for a, b in zip(zip(*got, strict=True), wanted, strict=True))
+
+
+@pytest.mark.parametrize(("d", "n", "depth", "outputs", "radius"), CASES)
+def test_the_network_is_the_integer_recursion(d, n, depth, outputs, radius):
+    target = RandomNetwork(d, n, depth, seed=5, radius=radius, output_dim=outputs)
+    recipe = NarrowPacked(target, 1e-2, 1e-2)
+    x = uniform(target, 30, seed=1)
+    assert disagreements(recipe.build().network, recipe, x[~recipe.fails(x)]) == 0
 
 
 # --- the bounds
@@ -269,17 +314,18 @@ def test_an_input_test_of_half_the_slope_is_caught(healthy):
     assert errors(halved_test(network, 2 * c - 1), target, x).max() > 1e-2
 
 
-def test_a_field_test_of_half_the_slope_is_caught():
+def test_every_field_test_needs_its_slope():
     target = RandomNetwork(3, 4, 2, seed=0)
     recipe = NarrowPacked(target, 1e-2, 1e-2)
-    # one bit dropped per field, so that the bits behind a test are often all ones
-    recipe.__dict__["sizing"] = recipe.bounds.sizing(Bits(12, (24,), (23,)))
+    # short fields of which one bit is dropped: the bits behind a test are often all ones
+    recipe.__dict__["sizing"] = recipe.bounds.sizing(Bits(4, (6,), (5,)))
     network = recipe.build().network
-    x = uniform(target, 60)
+    x = uniform(target, 400)
     x = x[~recipe.fails(x)]
-    assert errors(network, target, x).max() <= recipe.sizing.error
-    last = 4 * 12 + recipe.sizing.s[0] - 2  # the last bit that is read of the first field
-    assert errors(halved_test(network, last), target, x).max() > recipe.sizing.error
+    assert disagreements(network, recipe, x) == 0
+    for k in range(3):  # the last tests of the first field
+        test = 4 * 4 + recipe.sizing.s[0] - 2 - k
+        assert disagreements(halved_test(network, test), recipe, x) > 0
 
 
 # --- refusals
