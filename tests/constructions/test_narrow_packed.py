@@ -17,7 +17,7 @@ from depthwright.networks import Architecture, load
 from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import BIAS, Patterns
 from depthwright.refusal import Refusal
-from depthwright.targets import Cone, RandomNetwork
+from depthwright.targets import Cone, Network, RandomNetwork
 
 
 def uniform(target, count, seed=0):
@@ -199,6 +199,41 @@ def test_norm_bounds_are_weaker_than_matrix_bounds(d, n, depth, seed):
     tight, weak = Bounds(facts, inputs).sizing(bits), Bounds(loose, inputs).sizing(bits)
     assert tight.error <= weak.error * (1 + 1e-9)
     assert all(a <= b for a, b in zip(tight.s, weak.s, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("bits", "term"),
+    [
+        (Bits(3, (24,), (20,)), "input quantisation"),
+        (Bits(16, (20,), (2,)), "truncation"),
+        (Bits(16, (17,), (12,)), "weight rounding"),
+    ],
+)
+def test_each_term_is_nearly_attained(bits, term):
+    # x ↦ σ(0.4x): 0.4 × 4 rounds to 2, four fifths of the worst rounding there is
+    layers = [(0.4, 0.0), (1.0, 0.0)]
+    state = {}
+    for i, (weight, bias) in enumerate(layers):
+        state |= {f"{i}.weight": np.array([[weight]]), f"{i}.bias": np.array([bias])}
+    recipe = NarrowPacked(Network(state), 1e-2, 1e-2)
+    recipe.__dict__["sizing"] = recipe.bounds.sizing(bits)
+    bound = recipe.sizing.error
+    assert recipe.claim.terms[term] >= 0.5 * bound
+    x = uniform(recipe.target, 3000)
+    x = x[~recipe.fails(x)]
+    worst = errors(recipe.build().network, recipe.target, x).max()
+    assert 0.5 * bound <= worst <= bound
+
+
+def test_short_fields_are_noticed():
+    recipe = NarrowPacked(RandomNetwork(3, 8, 3, seed=0), 1e-2, 1e-2)
+    for level in (0, 1):
+        s = list(recipe.sizing.s)
+        s[level] -= 2
+        other = NarrowPacked(recipe.target, 1e-2, 1e-2)
+        other.__dict__["sizing"] = dataclasses.replace(recipe.sizing, s=tuple(s))
+        with pytest.raises(AssertionError, match=f"fields of layer {level + 1} are too short"):
+            other.build()
 
 
 def test_terms_sum_to_the_certified_error():
