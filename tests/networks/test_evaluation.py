@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import independent
-from depthwright.networks import Builder, evaluation
+from depthwright.networks import Builder, Dyadic, evaluation
 from depthwright.networks.evaluation import PrecisionLoss
 from depthwright.networks.exact import from_arrays
 from depthwright.refusal import Refusal
@@ -110,7 +110,7 @@ def test_long_weights_are_refused():
     with pytest.raises(Refusal, match="weights need 61 bits and float64 holds 53"):
         network.evaluate(x[:, :1], "float64")
     builder = Builder(1)
-    network = builder.output([builder.values[0] * ((1 << 200) + 1)])  # held as two terms
+    network = builder.output([builder.values[0] * (Dyadic(1, 200) + 1)])  # held as two terms
     with pytest.raises(Refusal, match="weights need 201 bits and float64 holds 53"):
         network.evaluate(x[:, :1], "float64")
 

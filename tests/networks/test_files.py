@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import independent
-from depthwright.networks import Builder, ExactNetwork, load
+from depthwright.networks import Builder, Dyadic, ExactNetwork, load
 from depthwright.networks.exact import from_arrays
 from depthwright.refusal import Refusal
 
@@ -42,7 +42,7 @@ def test_the_independent_evaluator_agrees(tmp_path):
 
 def test_entries_listed_twice_add_up(tmp_path):
     builder = Builder(1)
-    network = builder.output([builder.values[0] * (1 - 2**999) + 5])
+    network = builder.output([builder.values[0] * (Dyadic(1) - Dyadic(1, 999)) + 5])
     network.save(tmp_path / "n.jsonl.gz")
     back = load(tmp_path / "n.jsonl.gz")
     assert back.architecture.nonzeros == 2

@@ -73,6 +73,14 @@ def test_spectral_bound_is_above_for_flat_spectra():
     assert 1 <= spectral_bound(q) <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("shape", [(600, 700), (700, 600)])
+def test_large_matrices_have_a_bound_within_a_percent(shape):
+    matrix = np.random.default_rng(0).standard_normal(shape)
+    true = np.linalg.svd(matrix, compute_uv=False)[0]
+    assert true <= spectral_bound(matrix) <= true * 1.01
+    assert spectral_bound(np.zeros(shape)) == 0
+
+
 def test_random_networks_are_what_they_say():
     target = RandomNetwork(4, 200, 3, 0.25, seed=0)
     assert target.widths == (4, 200, 200, 1)
