@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from depthwright import results
 from depthwright.constructions.construction import Built, Construction
 from depthwright.distributions.distribution import Distribution
+from depthwright.distributions.domain import Cube
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
@@ -46,6 +47,8 @@ class Comparison:
     evaluation: EvaluationConfig
     trainer: TrainerConfig
     seed: int
+    accuracy: float
+    """The ε of the run: asked of the construction where it takes one, counted against by all."""
     names: Mapping[str, str]
     """The registry names of target, distribution and construction, for the rows."""
 
@@ -54,6 +57,13 @@ class Comparison:
             raise Refusal(
                 f"distribution.input_dim={self.distribution.input_dim} is not that of the target "
                 f"({self.target.input_dim}); leave it out to have it follow"
+            )
+        given, needed = self.distribution.domain, self.target.domain
+        if (type(given), given.radius) != (type(needed), needed.radius):
+            laws = "uniform_cube" if isinstance(needed, Cube) else "uniform_radius or uniform_ball"
+            raise Refusal(
+                f"the distribution lives on the {given} and the target on the {needed}; choose "
+                f"distribution={laws} with distribution.radius={needed.radius:g}"
             )
         for rule in self.matching:
             check_rule(rule)
@@ -112,7 +122,12 @@ def run(
     for name, network in networks.items():
         say(f"measuring {name}")
         measured = measure(
-            network, comparison.target, comparison.distribution, comparison.evaluation, device
+            network,
+            comparison.target,
+            comparison.distribution,
+            comparison.evaluation,
+            comparison.accuracy,
+            device,
         )
         rows.append(
             _row(comparison, name, network, measured, built, build_seconds, trained, device)
@@ -146,7 +161,7 @@ def _row(
         contender=name,
         **comparison.names,
         input_dim=comparison.target.input_dim,
-        accuracy=built.claim.accuracy,
+        accuracy=comparison.accuracy,
         failure_probability=built.claim.failure_probability,
         seed=comparison.seed,
         width=architecture.width,
@@ -162,8 +177,8 @@ def _row(
         error_sup_sampled=measured.sup_sampled,
         error_sup_attacked=measured.sup_attacked,
         error_sup_certified=built.claim.bound if constructed else None,
-        exceedance=None,
-        exceedance_upper=None,
+        exceedance=measured.exceedance.share,
+        exceedance_upper=measured.exceedance.upper,
         build_seconds=build_seconds if constructed else None,
         train_seconds=trained.rivals[name].train_seconds if trained and not constructed else None,
         evaluate_seconds=measured.evaluate_seconds,

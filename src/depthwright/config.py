@@ -125,6 +125,7 @@ def comparison(config: DictConfig) -> Comparison:
         evaluation=_object(config.evaluation),
         trainer=_object(config.trainer),
         seed=config.seed,
+        accuracy=config.accuracy,
         names={group: config[group].name for group in REGISTRIES},
     )
 

@@ -40,7 +40,7 @@ CASES = [
 
 
 def _attacked(network: RidgeNetwork, target: targets.Target) -> float:
-    found = measure(network, target, UniformRadius(target.input_dim), QUICK).sup_attacked
+    found = measure(network, target, UniformRadius(target.input_dim), QUICK, 0.1).sup_attacked
     assert found is not None
     return found
 

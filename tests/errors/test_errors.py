@@ -28,7 +28,7 @@ def constant(input_dim: int, value: float) -> ModuleNetwork:
 
 def test_l2_error_of_the_mean_is_the_deviation() -> None:
     """f = r uniform: E(r − ½)² = 1/12, which is also Var f, so the relative error is 1."""
-    found = measure(constant(3, 0.5), Cone(input_dim=3), UniformRadius(3), EvaluationConfig())
+    found = measure(constant(3, 0.5), Cone(input_dim=3), UniformRadius(3), EvaluationConfig(), 0.1)
     assert found.l2.low <= math.sqrt(1 / 12) <= found.l2.high
     assert found.l2.high - found.l2.low < 0.003
     assert abs(found.l2.relative - 1) < 1e-4
@@ -53,7 +53,7 @@ def test_several_outputs_add_their_squares() -> None:
 def test_attack_finds_the_largest_error_and_samples_do_not_exceed_it() -> None:
     """abs(0.3 − ‖x‖) is largest, 0.7, on the sphere; and at the origin it is 0.3."""
     config = EvaluationConfig(points=200, attack_starts=16, attack_steps=60)
-    found = measure(constant(8, 0.3), Cone(input_dim=8), UniformRadius(8), config)
+    found = measure(constant(8, 0.3), Cone(input_dim=8), UniformRadius(8), config, 0.1)
     assert found.sup_attacked is not None
     assert found.sup_sampled < found.sup_attacked <= 0.7 + 1e-12
     assert abs(found.sup_attacked - 0.7) < 1e-9
@@ -76,7 +76,7 @@ def test_a_spike_that_samples_miss_is_found_from_the_networks_own_kinks() -> Non
         module[2].bias.zero_()
     network, law = ModuleNetwork(module), UniformRadius(d)
     config = EvaluationConfig(points=2000, attack_starts=8, attack_steps=200)
-    found = measure(network, Cone(input_dim=d), law, config)
+    found = measure(network, Cone(input_dim=d), law, config, 0.1)
     assert found.sup_sampled <= 1
     assert found.sup_attacked is not None
     assert found.sup_attacked > 3.9
@@ -86,13 +86,13 @@ def test_points_depend_on_the_evaluation_seed_alone() -> None:
     target, law = Cone(input_dim=2), UniformRadius(2)
     config = EvaluationConfig(points=100, attack_starts=4, attack_steps=2)
     torch.manual_seed(1)
-    first = measure(constant(2, 0.1), target, law, config)
+    first = measure(constant(2, 0.1), target, law, config, 0.1)
     torch.manual_seed(2)
     torch.rand(7)
-    second = measure(constant(2, 0.1), target, law, config)
+    second = measure(constant(2, 0.1), target, law, config, 0.1)
     assert (first.l2, first.sup_sampled) == (second.l2, second.sup_sampled)
     config.seed += 1
-    assert measure(constant(2, 0.1), target, law, config).l2 != first.l2
+    assert measure(constant(2, 0.1), target, law, config, 0.1).l2 != first.l2
 
 
 def test_too_few_points_are_refused() -> None:

@@ -5,10 +5,25 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.narrow_exact import NarrowExact
+from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
+from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.ridge import Ridge
 
 REGISTRY: dict[str, type[Construction]] = {
+    "narrow_exact": NarrowExact,
+    "narrow_exact_slim": NarrowExactSlim,
+    "narrow_packed": NarrowPacked,
     "ridge": Ridge,
 }
 
-__all__ = ["REGISTRY", "Built", "Claim", "Construction", "Ridge"]
+__all__ = [
+    "REGISTRY",
+    "Built",
+    "Claim",
+    "Construction",
+    "NarrowExact",
+    "NarrowExactSlim",
+    "NarrowPacked",
+    "Ridge",
+]

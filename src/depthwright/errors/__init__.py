@@ -1,14 +1,18 @@
-"""How far two functions are apart: L2 and sup, measured. (Claims live with constructions.)"""
+"""How far two functions are apart, measured. (Claims live with constructions.)"""
 
+from depthwright.errors.exceedance import Exceedance, clopper_pearson, exceedance
 from depthwright.errors.l2 import L2Error, l2_error
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import attack, residuals
 
 __all__ = [
     "EvaluationConfig",
+    "Exceedance",
     "L2Error",
     "Measurement",
     "attack",
+    "clopper_pearson",
+    "exceedance",
     "l2_error",
     "measure",
     "residuals",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from depthwright.distributions.distribution import Distribution
+from depthwright.errors.exceedance import Exceedance, exceedance
 from depthwright.errors.l2 import L2Error, l2_error
-from depthwright.errors.sup import attack, residuals
+from depthwright.errors.sup import attack
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
@@ -50,6 +51,8 @@ class Measurement:
     sup_sampled: float
     sup_attacked: float | None
     """None for a network that offers no gradient."""
+    exceedance: Exceedance
+    """How often the error is above the accuracy."""
     evaluate_seconds: float
     """Time for the values at all points, compilation excluded."""
 
@@ -59,18 +62,19 @@ def measure(
     target: Target,
     distribution: Distribution,
     config: EvaluationConfig,
+    accuracy: float,
     device: str = "cpu",
 ) -> Measurement:
-    """Measure on points drawn on `device` from `config.seed`."""
+    """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance."""
     import torch
 
     generator = torch.Generator(device).manual_seed(config.seed)
     x = distribution.sample(config.points, generator)
     network.evaluate(x[:2])  # compiles where there is something to compile
     start = time.perf_counter()
-    network.evaluate(x)
+    values = network.evaluate(x)
     seconds = time.perf_counter() - start
-    error = residuals(network, target, x)
+    error = values.to(torch.float64) - target(x)
     gap = error.abs().amax(dim=1)
     sampled = float(gap.max())
     attacked = None
@@ -82,5 +86,9 @@ def measure(
             sampled, attack(network, target, torch.cat([worst, own]), config.attack_steps)
         )
     return Measurement(
-        l2_error(error.cpu().numpy(), target(x).cpu().numpy()), sampled, attacked, seconds
+        l2=l2_error(error.cpu().numpy(), target(x).cpu().numpy()),
+        sup_sampled=sampled,
+        sup_attacked=attacked,
+        exceedance=exceedance(gap.cpu().numpy(), accuracy),
+        evaluate_seconds=seconds,
     )

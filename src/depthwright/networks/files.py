@@ -15,8 +15,15 @@ def load(path: str | Path) -> Network:
     path = Path(path)
     if not path.is_file():
         raise Refusal(f"{path} is not there")
+    if path.name.endswith(".jsonl.gz"):
+        from depthwright.networks.exact_files import load_exact
+
+        return load_exact(path)
     if path.suffix != ".safetensors":
-        raise Refusal(f"{path.name} has an unknown suffix; networks are saved as .safetensors")
+        raise Refusal(
+            f"{path.name} has an unknown suffix; networks are saved as .safetensors, or in the "
+            "open exact format as .jsonl.gz"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             found = (file.metadata() or {}).get("format")

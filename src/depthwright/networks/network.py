@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from depthwright.networks.architecture import Architecture
 
@@ -19,15 +19,18 @@ class Network(ABC):
 
     arithmetic: Arithmetic = "float64"
     """The arithmetic its claim speaks of, and the one it is measured in."""
-    differentiable: bool = True
-    """Whether `forward` follows the network closely enough for its gradient to be of use."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether `forward` follows the network closely enough for its gradient to be of use."""
+        return True
 
     @property
     @abstractmethod
     def architecture(self) -> Architecture:
         """Counted on what was built, nonzeros included."""
 
-    suffix: str = ".safetensors"
+    suffix: ClassVar[str] = ".safetensors"
     """Of the files that `save` writes."""
 
     @property

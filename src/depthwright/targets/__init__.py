@@ -1,5 +1,6 @@
 """Functions to approximate. A new target is one class and one line in the registry below."""
 
+from depthwright.targets.network import Network, RandomNetwork, ReLUNetwork
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
 from depthwright.targets.target import Target
 
@@ -8,6 +9,18 @@ REGISTRY: dict[str, type[Target]] = {
     "hat": Hat,
     "random_profile": RandomProfile,
     "monomial": Monomial,
+    "random_network": RandomNetwork,
 }
 
-__all__ = ["REGISTRY", "Cone", "Hat", "Monomial", "Radial", "RandomProfile", "Target"]
+__all__ = [
+    "REGISTRY",
+    "Cone",
+    "Hat",
+    "Monomial",
+    "Network",
+    "Radial",
+    "RandomNetwork",
+    "RandomProfile",
+    "ReLUNetwork",
+    "Target",
+]

@@ -1,0 +1,248 @@
+"""The layers of NarrowPacked, in the order of narrow_packed.md: inputs, then field by field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from depthwright.constructions.narrow_packed_bits import Input, Sizing
+from depthwright.networks.calculus import Builder, Linear
+from depthwright.networks.dyadic import Dyadic, Number
+from depthwright.networks.exact import ExactNetwork
+from depthwright.targets.network import ReLUNetwork
+
+HALF = Dyadic(1, -1)
+
+
+def rides(widths: Sequence[int]) -> bool:
+    """Whether coordinate 1 rides on coordinate 2, as no neuron is left for its sum."""
+    return widths[0] + 3 > 4 + widths[-1]
+
+
+def pack(fields: np.ndarray, size: int) -> int:
+    """Σ_i fields[i]·2^{size·(n−1−i)} for abs(fields[i]) < 2^{size−1}, in one pass."""
+    n = len(fields)
+    offset = 1 << (size - 1)
+    ones = ((1 << (size * n)) - 1) // ((1 << size) - 1)
+    if size <= 62:
+        places = np.arange(size - 1, -1, -1, dtype=np.int64)
+        bits = ((fields.astype(np.int64)[:, None] + offset) >> places) & 1
+        pad = -bits.size % 8
+        flat = np.concatenate([np.zeros(pad, np.uint8), bits.astype(np.uint8).ravel()])
+        total = int.from_bytes(np.packbits(flat).tobytes(), "big")
+    else:
+        total = int("".join(format(int(v) + offset, f"0{size}b") for v in fields), 2)
+    return total - offset * ones
+
+
+class Packer:
+    """Builds the network; method names follow narrow_packed.md."""
+
+    def __init__(
+        self, target: ReLUNetwork, inputs: Input, slopes: Sequence[Dyadic], sizing: Sizing
+    ) -> None:
+        self.target, self.inputs, self.slopes, self.sizing = target, inputs, slopes, sizing
+        self.bits, self.s = self.sizing.bits, self.sizing.s
+        self.widths = self.target.widths
+        self.depth = len(self.widths) - 1
+        self.builder = Builder(self.target.input_dim)
+        self.state_max = np.zeros(0)
+
+    def network(self) -> ExactNetwork:
+        """All of it."""
+        sums = [self.encode()]
+        for level in range(1, self.depth):
+            sums = self.decode(level, sums[0])
+        outputs = [
+            ((total - self.offset) >> self.bits.q[-1]) + float(bias)
+            for total, bias in zip(sums, self.target.biases[-1], strict=True)
+        ]
+        longest = max(n * (s + 1) for n, s in zip(self.widths[1:-1], self.s, strict=True))
+        return self.builder.output(outputs, "exact", self.target.radius, longest)
+
+    # --- the two stages
+
+    def test(self, r: Linear, slope: Number) -> list[Linear]:
+        """r and the two ramps whose difference is its first bit."""
+        ramp = (r - HALF) * slope
+        return [r, ramp + 1, ramp]
+
+    def encode(self) -> Linear:
+        """Read c bits of every coordinate into D_1."""
+        integers = self.first_map()
+        columns = [Dyadic(self.packed(1, column)) for column in integers.weights.T]
+        x = [(value + self.target.radius) * self.inputs.scale for value in self.builder.values]
+        slopes = self.slopes
+        total = self.start(1, integers)
+        if not rides(self.widths):
+            return self.read(x, columns, slopes, total)
+        c = self.bits.c
+        r, riding, rest = x[0], x[1] >> 1, x[2:]
+        for k in range(c):
+            values = self.builder.relu([*self.test(r, slopes[k]), riding, *rest])
+            r, bit = after_test(values)
+            riding, rest = values[3] + (bit << c - 1 - k), values[4:]
+        r = riding >> c
+        for k in range(c):
+            values = self.builder.relu([*self.test(r, Dyadic(1, c - k + 1)), total, *rest])
+            r, bit = after_test(values)
+            total, rest = values[3] + bit * (columns[0] << c - 1 - k), values[4:]
+        return self.read([r << 1, *rest], columns[1:], slopes, total)
+
+    def read(
+        self, x: list[Linear], columns: list[Dyadic], slopes: Sequence[Dyadic], total: Linear
+    ) -> Linear:
+        """Coordinate after coordinate, straight into the packed sum."""
+        while x:
+            r, rest, column = x[0], x[1:], columns[0]
+            for k, slope in enumerate(slopes):
+                values = self.builder.relu([*self.test(r, slope), total, *rest])
+                r, bit = after_test(values)
+                total = values[3] + bit * (column << len(slopes) - 1 - k)
+                rest = values[4:]
+            x, columns = rest, columns[1:]
+        return total
+
+    def decode(self, level: int, packed: Linear) -> list[Linear]:
+        """Read D_l field by field; every neuron's value goes into the next sums at once."""
+        n, s = self.widths[level], self.s[level - 1]
+        dropped = self.bits.p[level - 1] - self.bits.q[level - 1]
+        taken = s - dropped
+        if level + 1 < self.depth:
+            integers = self.map(level + 1)
+            sums = [self.start(level + 1, integers)]
+            columns = ([Dyadic(self.packed(level + 1, c))] for c in integers.weights.T)
+        else:
+            matrix = self.target.weights[-1]
+            self.offset = self.output_offset(matrix)
+            sums = [Linear.of(self.offset)] * len(matrix)
+            columns = ([Dyadic.of(float(w)) for w in c] for c in matrix.T)
+        r = packed >> n * (s + 1) - 1
+        for i, column in enumerate(columns):
+            u = Linear({})
+            for k in range(taken):
+                wanted = [*self.test(r, Dyadic(1, s - k + 1)), *sums]
+                values = self.builder.relu([*wanted, u] if k else wanted)
+                r, bit = after_test(values)
+                sums = values[3 : 3 + len(sums)]
+                u = (values[-1] if k else u) + (bit << taken - 1 - k)
+            z = u - Dyadic(1, taken - 1)
+            for k in range(dropped + 1 if i < n - 1 else 1):
+                folds = [r << 1, (r << 2) - 2] if i < n - 1 else []
+                values = self.builder.relu([*folds, *sums, *([] if k else [z])])
+                sums = values[len(folds) : len(folds) + len(sums)]
+                if k == 0:
+                    sums = [
+                        total + values[-1] * weight if weight else total
+                        for total, weight in zip(sums, column, strict=True)
+                    ]
+                if folds:
+                    r = values[0] - values[1]
+        return sums
+
+    # --- integers
+
+    def packed(self, level: int, fields: np.ndarray) -> int:
+        """Σ_i fields_i 2^{(s+1)(n−1−i)}."""
+        return pack(fields, self.s[level - 1] + 1)
+
+    def start(self, level: int, integers: Integers) -> Linear:
+        """D_l before anything is added: b̃ + 2^{s−1}, and half a unit of z to round by."""
+        bits, s = self.bits, self.s[level - 1]
+        half = 1 << (bits.p[level - 1] - bits.q[level - 1] - 1)
+        return Linear.of(self.packed(level, integers.biases + (half + (1 << s - 1))))
+
+    def first_map(self) -> Integers:
+        """Layer 1 reads the integers X_j; its biases take the shift of the cube."""
+        inputs, c, p = self.inputs, self.bits.c, self.bits.p[0]
+        cell = 1 / (Fraction(inputs.scale) * 2**c)
+        weights = rint(self.target.weights[0] * float(cell), p)
+        middle = Fraction(1, 2)
+        if inputs.grid_bits is not None:
+            middle -= Fraction(1, 2 ** (inputs.grid_bits - c + 1))
+        centre = Fraction(inputs.radius) / cell - middle
+        biases = [
+            round(scaled(b, p) - centre * sum(int(w) for w in row))
+            for b, row in zip(self.target.biases[0], weights, strict=True)
+        ]
+        reach = float((Fraction(inputs.radius) + Fraction(inputs.error(c))) / cell)
+        integers = Integers(weights, np.array(biases, dtype=object))
+        shift = np.array([float(scaled(b, p)) for b in self.target.biases[0]])
+        d = inputs.dim
+        self.check(1, weights, shift, np.full(d, reach), reach * math.sqrt(d), signed=True)
+        return integers
+
+    def map(self, level: int) -> Integers:
+        """Layer l > 1 reads the states z̃ of the layer below."""
+        p, q = self.bits.p[level - 1], self.bits.q[level - 2]
+        weights = rint(self.target.weights[level - 1], p - q)
+        biases = [round(scaled(b, p)) for b in self.target.biases[level - 1]]
+        norm = math.ldexp(self.sizing.states[level - 2], q)
+        self.check(level, weights, np.array(biases, float), self.state_max, norm, signed=False)
+        return Integers(weights, np.array(biases, dtype=object))
+
+    def check(
+        self,
+        level: int,
+        weights: np.ndarray,
+        biases: np.ndarray,
+        state_max: np.ndarray,
+        state_norm: float,
+        signed: bool,
+    ) -> None:
+        """Prove of the rounded integers themselves that no field overflows."""
+        w = weights.astype(np.float64)
+        up, down = np.maximum(w, 0), np.maximum(-w, 0)
+        if signed:
+            up = down = np.abs(w)
+        slack = 1 + 1e-12 * (len(state_max) + 8)
+        high = np.minimum(up @ state_max, row_norms(up) * state_norm) * slack + biases + 1
+        low = np.minimum(down @ state_max, row_norms(down) * state_norm) * slack - biases + 1
+        drop = self.bits.p[level - 1] - self.bits.q[level - 1]
+        room = math.ldexp(1.0, self.s[level - 1] - 1) - math.ldexp(1.0, drop - 1) - 1
+        if not max(float(high.max()), float(low.max())) * slack <= room:
+            raise AssertionError(f"the fields of layer {level} are too short; this is a bug")
+        self.state_max = np.ldexp(np.maximum(high, 0), -drop) * slack + 1
+
+    def output_offset(self, matrix: np.ndarray) -> Dyadic:
+        """A power of two C with Σ_j w_kj z̃_j + C ≥ 0, partial sums included."""
+        below = np.maximum(-matrix, 0)
+        norm = math.ldexp(self.sizing.states[-1], self.bits.q[-1])
+        least = float(np.minimum(below @ self.state_max, row_norms(below) * norm).max())
+        return Dyadic(1, math.frexp(least * (1 + 1e-9))[1]) if least else Dyadic()
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Rounded weights (fan_out, fan_in) and biases (fan_out,) of one layer."""
+
+    weights: np.ndarray
+    biases: np.ndarray
+
+
+def after_test(values: list[Linear]) -> tuple[Linear, Linear]:
+    """What is left of r, and the bit."""
+    bit = values[1] - values[2]
+    return (values[0] << 1) - bit, bit
+
+
+def rint(values: np.ndarray, power: int) -> np.ndarray:
+    """values × 2^power rounded to integers, int64 or, where they are longer, Python's."""
+    scaled_values = np.rint(np.ldexp(values, power))
+    if float(np.abs(scaled_values).max()) < 2.0**62:
+        return scaled_values.astype(np.int64)
+    return np.vectorize(int, otypes=[object])(scaled_values)
+
+
+def scaled(value: float, power: int) -> Fraction:
+    """value × 2^power, exactly."""
+    return Fraction(float(value)) * Fraction(2) ** power
+
+
+def row_norms(matrix: np.ndarray) -> np.ndarray:
+    """‖row‖₂."""
+    return np.sqrt((matrix * matrix).sum(axis=1))

@@ -1,0 +1,186 @@
+"""The open exact format, written and read: gzipped JSON lines, suffix .jsonl.gz.
+
+Line 1, the header: {"format": "depthwright-exact", "version": 1, "input_dim": d,
+"layer_sizes": [n_1, …, n_L], "arithmetic": "exact", "radius": A or null, "value_bits": n or null}.
+Then one line per layer: {"weights": [[row, column, "integer in hex", power_of_two], …],
+"biases": [[row, "integer in hex", power_of_two], …]}. An entry is integer × 2^power_of_two, rows
+and columns start at 0, entries not listed are 0, entries listed twice add up. σ after every layer
+but the last. Reading runs no code: a file is parsed as JSON, checked, and refused with what is
+wrong if it is damaged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
+from depthwright.refusal import Refusal
+from depthwright.whole_file import whole_file
+
+SUFFIX = ".jsonl.gz"
+FORMAT, VERSION = "depthwright-exact", 1
+HEX = re.compile(r"-?[0-9a-f]+\Z")
+POWER_LIMIT = 1 << 40
+"""Powers of two beyond this would ask for more memory than there is."""
+
+
+def save_exact(network: ExactNetwork, path: str | Path) -> None:
+    """Write `network`, whole or not at all."""
+    path = Path(path)
+    _check_suffix(path)
+    with (
+        whole_file(path) as partial,
+        gzip.open(partial, "wt", encoding="ascii", compresslevel=4) as file,
+    ):
+        for line in lines(network):
+            file.write(line + "\n")
+
+
+def load_exact(path: str | Path) -> ExactNetwork:
+    """Read a network back; a damaged file is refused with what is wrong with it."""
+    path = Path(path)
+    _check_suffix(path)
+    if not path.is_file():
+        raise Refusal(f"{path} is not there")
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            return parse(file, str(path))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise Refusal(f"{path} is damaged: {error}; save it again") from error
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(SUFFIX):
+        raise Refusal(f"{path.name} does not end in {SUFFIX}, the suffix of the exact format")
+
+
+def lines(network: ExactNetwork) -> Iterator[str]:
+    """The file's lines, before compression."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "input_dim": network.layers[0].fan_in,
+        "layer_sizes": [layer.fan_out for layer in network.layers],
+        "arithmetic": network.arithmetic,
+        "radius": network.radius,
+        "value_bits": network.value_bits,
+    }
+    yield json.dumps(header)
+    for layer in network.layers:
+        weights, biases = [], []
+        for row, column, integer, power in layer.terms:
+            if column == BIAS:
+                biases.append((row, f"{integer:x}", power))
+            else:
+                weights.append((row, column, f"{integer:x}", power))
+        yield json.dumps({"weights": weights, "biases": biases}, separators=(",", ":"))
+
+
+def parse(file: Any, name: str) -> ExactNetwork:
+    """A network from the lines of a file."""
+    header = _json(file.readline(), f"{name}, line 1")
+    sizes = _check_header(header, name)
+    patterns, layers = Patterns(), []
+    fan_in = header["input_dim"]
+    for number, fan_out in enumerate(sizes, 2):
+        place = f"{name}, line {number}"
+        text = file.readline()
+        if not text:
+            raise Refusal(f"{place}: the file ends after {number - 2} of {len(sizes)} layers")
+        layers.append(_layer(_json(text, place), fan_in, fan_out, patterns, place))
+        fan_in = fan_out
+    if file.readline():
+        raise Refusal(f"{name} goes on after its {len(sizes)} layers")
+    return ExactNetwork(tuple(layers), header["arithmetic"], header["radius"], header["value_bits"])
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise Refusal(f"{place} is not JSON: {error}") from error
+
+
+def _whole(value: Any, low: int, high: float = math.inf) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _check_header(header: Any, name: str) -> list[int]:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise Refusal(f"{name} is not a {FORMAT} file: its first line does not say so")
+    if header.get("version") != VERSION:
+        raise Refusal(
+            f"{name} has format version {header.get('version')}, this program reads {VERSION}"
+        )
+    sizes = header.get("layer_sizes")
+    checks = {
+        "input_dim": _whole(header.get("input_dim"), 1),
+        "layer_sizes": isinstance(sizes, list) and sizes and all(_whole(n, 1) for n in sizes),
+        "arithmetic": header.get("arithmetic") in ("float32", "float64", "exact"),
+        "radius": "radius" in header
+        and (
+            header["radius"] is None
+            or (
+                type(header["radius"]) in (int, float)
+                and math.isfinite(header["radius"])
+                and header["radius"] > 0
+            )
+        ),
+        "value_bits": "value_bits" in header
+        and (header["value_bits"] is None or _whole(header["value_bits"], 1)),
+    }
+    for key, good in checks.items():
+        if not good:
+            raise Refusal(f"{name}: {key} is {header.get(key)!r}, which it cannot be")
+    return sizes  # type: ignore[return-value]
+
+
+def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str) -> Layer:
+    if not isinstance(data, dict) or set(data) != {"weights", "biases"}:
+        raise Refusal(f"{place} does not hold weights and biases")
+    if not all(isinstance(part, list) for part in data.values()):
+        raise Refusal(f"{place}: weights and biases are not both lists")
+    terms = []
+    for entry in data["weights"]:
+        good = isinstance(entry, list) and len(entry) == 4
+        if not (good and _whole(entry[0], 0, fan_out - 1) and _whole(entry[1], 0, fan_in - 1)):
+            raise Refusal(
+                f"{place}: {_short(entry)} is not [row < {fan_out}, column < {fan_in}, hex, power]"
+            )
+        terms.append((entry[0], entry[1], *_number(entry[2], entry[3], place)))
+    for entry in data["biases"]:
+        if not (isinstance(entry, list) and len(entry) == 3 and _whole(entry[0], 0, fan_out - 1)):
+            raise Refusal(f"{place}: {_short(entry)} is not [row < {fan_out}, hex, power]")
+        terms.append((entry[0], BIAS, *_number(entry[1], entry[2], place)))
+    terms.sort(key=lambda term: term[:2])
+    rows, columns, integers, powers = (
+        (list(part) for part in zip(*terms, strict=True)) if terms else ([], [], [], [])
+    )
+    shared = patterns.share(rows), patterns.share(columns)
+    layer = Layer(fan_in, fan_out, *shared, tuple(integers), tuple(powers))
+    if layer.nonzeros < len(rows) and not all(value for _, _, value in layer.entries()):
+        raise Refusal(f"{place}: entries listed twice cancel; zeros are left out")
+    return layer
+
+
+def _number(text: Any, power: Any, place: str) -> tuple[int, int]:
+    if not (isinstance(text, str) and HEX.match(text)):
+        raise Refusal(f"{place}: {_short(text)} is not an integer in hexadecimal")
+    if not _whole(power, -POWER_LIMIT, POWER_LIMIT):
+        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^40")
+    integer = int(text, 16)
+    if integer == 0:
+        raise Refusal(f"{place}: an entry is 0; zeros are left out")
+    return integer, power
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

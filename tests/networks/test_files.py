@@ -1,0 +1,120 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import independent
+from depthwright.networks import Builder, Dyadic, ExactNetwork, load
+from depthwright.networks.exact import from_arrays
+from depthwright.refusal import Refusal
+
+
+def sample():
+    rng = np.random.default_rng(0)
+    return from_arrays(
+        [rng.standard_normal((4, 2)), rng.standard_normal((3, 4))],
+        [rng.standard_normal(4), rng.standard_normal(3)],
+        radius=2.5,
+    )
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    network = sample()
+    network.save(tmp_path / "n.jsonl.gz")
+    back = load(tmp_path / "n.jsonl.gz")
+    assert isinstance(back, ExactNetwork)
+    assert back.architecture == network.architecture
+    assert (back.arithmetic, back.radius, back.value_bits) == ("float64", 2.5, None)
+    for a, b in zip(network.layers, back.layers, strict=True):
+        assert a.expressions() == b.expressions()
+
+
+def test_the_independent_evaluator_agrees(tmp_path):
+    network = sample()
+    network.save(tmp_path / "n.jsonl.gz")
+    x = np.random.default_rng(1).uniform(-2, 2, (5, 2))
+    for row, values in zip(x, network.evaluate(torch.from_numpy(x), "exact"), strict=True):
+        wanted = independent.evaluate(tmp_path / "n.jsonl.gz", row.tolist())
+        assert values.tolist() == [float(v) for v in wanted]
+
+
+def test_entries_listed_twice_add_up(tmp_path):
+    builder = Builder(1)
+    network = builder.output([builder.values[0] * (Dyadic(1) - Dyadic(1, 999)) + 5])
+    network.save(tmp_path / "n.jsonl.gz")
+    back = load(tmp_path / "n.jsonl.gz")
+    assert back.architecture.nonzeros == 2
+    assert independent.evaluate(tmp_path / "n.jsonl.gz", [-1.0]) == [2**999 + 4]
+    assert back.evaluate(torch.tensor([[-1.0]], dtype=torch.float64)).item() == 2.0**999
+
+
+def edit(line, change):
+    """A damage: `change` applied to the JSON of one line."""
+
+    def damage(lines):
+        data = json.loads(lines[line])
+        change(data)
+        lines[line] = json.dumps(data)
+
+    return damage
+
+
+DAMAGES = {
+    "format": (edit(0, lambda h: h.update(format="other")), "not a depthwright-exact file"),
+    "version": (edit(0, lambda h: h.update(version=2)), "version 2, this program reads 1"),
+    "input_dim": (edit(0, lambda h: h.update(input_dim=0)), "input_dim is 0"),
+    "bool": (edit(0, lambda h: h.update(input_dim=True)), "input_dim is True"),
+    "sizes": (edit(0, lambda h: h.update(layer_sizes=[4, -3])), "layer_sizes"),
+    "arithmetic": (edit(0, lambda h: h.update(arithmetic="int8")), "arithmetic is 'int8'"),
+    "radius": (edit(0, lambda h: h.update(radius=-1)), "radius is -1"),
+    "not_json": (lambda lines: lines.__setitem__(1, "{oops"), "line 2 is not JSON"),
+    "row": (edit(1, lambda d: d["weights"][0].__setitem__(0, 4)), r"not \[row < 4, column < 2"),
+    "column": (edit(1, lambda d: d["weights"][0].__setitem__(1, -1)), "column < 2"),
+    "short": (edit(1, lambda d: d["weights"][0].pop()), "column < 2"),
+    "bias": (edit(2, lambda d: d["biases"][0].__setitem__(0, 3)), r"line 3: .* not \[row < 3"),
+    "hex": (edit(1, lambda d: d["weights"][0].__setitem__(2, "0x1g")), "hexadecimal"),
+    "code": (edit(1, lambda d: d["weights"][0].__setitem__(2, "__import__('os')")), "hexadecimal"),
+    "number": (edit(1, lambda d: d["weights"][0].__setitem__(2, 7)), "7 is not an integer in hex"),
+    "zero": (edit(1, lambda d: d["weights"][0].__setitem__(2, "0")), "zeros are left out"),
+    "power": (edit(1, lambda d: d["weights"][0].__setitem__(3, 1.5)), "power of two"),
+    "huge": (edit(1, lambda d: d["weights"][0].__setitem__(3, 10**15)), "power of two within"),
+    "cancel": (edit(1, lambda d: d["biases"].extend([[0, "1", 9], [0, "-1", 9]])), None),
+    "key": (edit(1, lambda d: d.pop("biases")), "does not hold weights and biases"),
+    "missing": (lambda lines: lines.pop(), "ends after 1 of 2 layers"),
+    "longer": (lambda lines: lines.append(lines[-1]), "goes on after its 2 layers"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_named(tmp_path, name):
+    damage, message = DAMAGES[name]
+    path = tmp_path / "n.jsonl.gz"
+    sample().save(path)
+    with gzip.open(path, "rt") as file:
+        lines = file.read().splitlines()
+    damage(lines)
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    if message is None:  # terms that cancel leave the third term standing: nothing is wrong
+        assert load(path).architecture == sample().architecture
+        return
+    with pytest.raises(Refusal, match=message):
+        load(path)
+
+
+def test_damaged_bytes_are_named(tmp_path):
+    path = tmp_path / "n.jsonl.gz"
+    sample().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(Refusal, match="damaged"):
+        load(path)
+    path.write_bytes(b"plain text")
+    with pytest.raises(Refusal, match="damaged"):
+        load(path)
+    with pytest.raises(Refusal, match="is not there"):
+        load(tmp_path / "none.jsonl.gz")
+    with pytest.raises(Refusal, match="does not end in"):
+        sample().save(tmp_path / "n.txt")

@@ -1,0 +1,144 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from depthwright.distributions import UniformCube
+from depthwright.refusal import Refusal
+from depthwright.targets import Network, RandomNetwork
+from depthwright.targets.network import spectral_bound
+
+
+def model(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(4, 7), nn.ReLU()), nn.Linear(7, 12, bias=False), nn.ReLU(),
+        nn.Linear(12, 3),
+    ).to(dtype)  # fmt: skip
+
+
+def points(count, dim, radius=1.0, seed=0):
+    return UniformCube(dim, radius).sample(count, torch.Generator().manual_seed(seed))
+
+
+def test_a_model_is_read_as_it_is(tmp_path):
+    net = model()
+    target = Network(net, radius=2.0)
+    x = points(50, 4, 2.0)
+    assert (target(x) - net.double()(x)).abs().max() <= 1e-14
+    assert target.widths == (4, 7, 12, 3)
+    assert (target.input_dim, target.output_dim) == (4, 3)
+    assert str(target.domain) == "cube [−2, 2]^4"
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    for other in (
+        net.state_dict(),
+        tmp_path / "net.safetensors",
+        str(tmp_path / "net.safetensors"),
+    ):
+        again = Network(other, radius=2.0)
+        assert torch.equal(again(x), target(x))
+
+
+def test_layers_of_a_file_are_ordered_by_number(tmp_path):
+    layers = [m for _ in range(6) for m in (nn.Linear(3, 3), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Linear(3, 3))  # "10.weight" sorts before "2.weight"
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    x = points(10, 3)
+    assert torch.equal(Network(tmp_path / "net.safetensors")(x), Network(net)(x))
+
+
+def test_its_exact_twin_is_the_same_function():
+    target = RandomNetwork(3, 9, 4, seed=2, output_dim=2)
+    x = points(100, 3)
+    assert (target.as_network().evaluate(x, "exact") - target(x)).abs().max() <= 1e-13
+
+
+@pytest.mark.parametrize("initialisation", ["uniform", "he"])
+def test_declared_constants_hold(initialisation):
+    target = RandomNetwork(5, 30, 3, 0.5, seed=1, initialisation=initialisation, radius=1.5)
+    x, y = points(4000, 5, 1.5).chunk(2)
+    slope = (target(x) - target(y)).norm(dim=1) / (x - y).norm(dim=1)
+    assert slope.max() <= target.lipschitz
+    assert target(x).abs().max() <= target.magnitude
+    for matrix, name in zip(target.weights, target.norms, strict=True):
+        true = np.linalg.svd(matrix)[1][0]
+        assert true <= target.norms[name] <= true * (1 + 1e-9)
+
+
+def test_spectral_bound_is_above_for_flat_spectra():
+    q = np.linalg.qr(np.random.default_rng(0).standard_normal((60, 60)))[0]
+    assert 1 <= spectral_bound(q) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("shape", [(600, 700), (700, 600)])
+def test_large_matrices_have_a_bound_within_a_percent(shape):
+    matrix = np.random.default_rng(0).standard_normal(shape)
+    true = np.linalg.svd(matrix, compute_uv=False)[0]
+    assert true <= spectral_bound(matrix) <= true * 1.01
+    assert spectral_bound(np.zeros(shape)) == 0
+
+
+def test_random_networks_are_what_they_say():
+    target = RandomNetwork(4, 200, 3, 0.25, seed=0)
+    assert target.widths == (4, 200, 200, 1)
+    assert all(np.abs(w).max() <= 0.25 for w in target.weights + target.biases)
+    assert np.abs(target.weights[1]).max() > 0.2499
+    assert np.array_equal(RandomNetwork(4, 200, 3, 0.25, seed=0).weights[1], target.weights[1])
+    assert not np.array_equal(RandomNetwork(4, 200, 3, 0.25, seed=1).weights[1], target.weights[1])
+    he = RandomNetwork(4, 400, 3, seed=0, initialisation="he")
+    # 160,000 entries of variance 2/400: relative standard error of the variance √(2/160000)
+    assert he.weights[1].var() == pytest.approx(2 / 400, rel=4 * math.sqrt(2 / 160_000))
+    assert not he.biases[1].any()
+
+
+BAD_MODELS = {
+    "Conv2d": nn.Sequential(nn.Conv2d(1, 1, 1)),
+    "GELU": nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Linear(2, 1)),
+    "BatchNorm1d": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1)),
+    "ends with ReLU": nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
+    "begins with a ReLU": nn.Sequential(nn.ReLU(), nn.Linear(2, 2)),
+    "without a ReLU": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),
+    "layer 2 reads 3 values": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(3, 1)),
+    "a LSTM may": nn.LSTM(2, 2),
+    "is not there": "nothing.safetensors",
+    "a int is not a network": 5,
+    "no Linear layer": {},
+    "conv.weight has 4 axes": {"conv.weight": torch.zeros(1, 1, 1, 1)},
+    "1 axes": nn.BatchNorm1d(3).state_dict(),
+}
+
+
+@pytest.mark.parametrize("message", BAD_MODELS)
+def test_other_models_are_refused_by_name(message):
+    with pytest.raises(Refusal, match=message):
+        Network(BAD_MODELS[message])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    net = model()
+    with torch.no_grad():
+        net[1].weight[2, 3] = value
+    with pytest.raises(Refusal, match=rf"weight of Linear layer 2 is {value} at \(2, 3\)"):
+        Network(net)
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf])
+def test_a_radius_that_is_not_positive_is_refused(radius):
+    with pytest.raises(Refusal, match="not a positive number"):
+        Network(model(), radius=radius)
+    with pytest.raises(Refusal, match="not a positive number"):
+        RandomNetwork(radius=radius)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"width": 0}, {"depth": 0}, {"input_dim": 0}, {"weight_bound": 0.0}, {"seed": -1},
+     {"initialisation": "orthogonal"}],
+)  # fmt: skip
+def test_bad_fields_are_refused(fields):
+    with pytest.raises(Refusal, match=f"{next(iter(fields))}="):
+        RandomNetwork(**fields)
