@@ -116,14 +116,16 @@ def _largest_eigenvalue(gram: np.ndarray) -> float:
     """An upper bound μ: μ·1 − gram has a Cholesky factor, so it is positive but for rounding.
 
     The rounding is at most (n + 2)·eps·trace/(1 − …) (Rump 2006); 4·n²·eps·μ covers it. Power
-    steps say where to try; near ties cost a fraction of a percent, never the bound.
+    steps say where to try; a poor guess costs a percent or so, never the bound.
     """
     n = len(gram)
+    if not gram.any():
+        return 0.0
     vector = np.random.default_rng(0).standard_normal(n)
     for _ in range(60):
         vector = gram @ (vector / np.linalg.norm(vector))
-    estimate, excess = float(np.linalg.norm(vector)), 1e-4
-    while estimate:
+    estimate, excess = float(np.linalg.norm(vector)), 3e-3
+    while True:
         top = estimate * (1 + excess)
         shifted = -gram
         shifted[np.diag_indices(n)] += top
@@ -133,7 +135,6 @@ def _largest_eigenvalue(gram: np.ndarray) -> float:
             excess *= 3
             continue
         return top * (1 + 4 * n * n * np.finfo(np.float64).eps)
-    return 0.0
 
 
 @dataclass(frozen=True, eq=False)
