@@ -39,9 +39,9 @@ WIDTHS: dict[str, Callable[[int, int], int]] = {
 
 def make(kind: type[Construction], target: RandomNetwork) -> Construction:
     """With the accuracy and δ, where the theorem speaks of them."""
-    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {field.name for field in dataclasses.fields(kind)}
     wanted = {"accuracy": ACCURACY, "failure_probability": FAILURE}
-    return kind(target, **{k: v for k, v in wanted.items() if k in fields})  # type: ignore[call-arg]
+    return kind(target, **{k: v for k, v in wanted.items() if k in fields})
 
 
 def check(name: str, target: RandomNetwork, points: int, seed: int) -> bool:

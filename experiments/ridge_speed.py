@@ -62,7 +62,9 @@ def main(input_dim: int) -> float:
             pieces = part.split(chunk)
             seconds = best_of(2, lambda pieces=pieces: [module(p) for p in pieces]) / DENSE_SHARE  # type: ignore[misc]
             fastest = min(fastest, seconds)
-            table.add_row(f"dense, chunks of {chunk}", f"{seconds:.3f}", f"{seconds / structured:.0f}×")
+            table.add_row(
+                f"dense, chunks of {chunk}", f"{seconds:.3f}", f"{seconds / structured:.0f}×"
+            )
         gap = float((module(x[:200]) - network.evaluate(x[:200], "float32")).abs().max())
     bound = network.rounding_bound("float32") + network.dense_rounding_bound("float32")
     Console().print(table)

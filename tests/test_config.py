@@ -18,9 +18,18 @@ GROUPS = {p.name: sorted(f.stem for f in p.glob("*.yaml")) for p in CONF.iterdir
 Composed = Callable[..., DictConfig]
 
 
+NETWORKS = ("target=random_network", "distribution=uniform_cube", "construction=narrow_exact")
+COMPANIONS = {"target=random_network": NETWORKS, "distribution=uniform_cube": NETWORKS} | {
+    f"construction={name}": NETWORKS for name in GROUPS["construction"] if name.startswith("narrow")
+}
+"""What a file needs beside it: the default target is radial."""
+
+
 @pytest.mark.parametrize("choice", [f"{g}={o}" for g, opts in GROUPS.items() for o in opts])
 def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Composed) -> None:
-    config = composed(choice)
+    group = choice.split("=")[0]
+    beside = [c for c in COMPANIONS.get(choice, ()) if c.split("=")[0] != group]
+    config = composed(choice, *beside)
     ready = configs.comparison(config)
     assert ready.construction.target is ready.target
     assert ready.matches().keys() == {f"trained_{rule}" for rule in ready.matching}
@@ -83,6 +92,13 @@ def test_dimension_of_the_law_follows_the_target(composed: Composed) -> None:
     assert configs.comparison(composed("target.input_dim=3")).distribution.input_dim == 3
     with pytest.raises(Refusal, match=r"distribution\.input_dim=4"):
         configs.comparison(composed("target.input_dim=3", "distribution.input_dim=4"))
+
+
+def test_law_must_live_where_the_target_does(composed: Composed) -> None:
+    with pytest.raises(Refusal, match="choose distribution=uniform_radius or uniform_ball"):
+        configs.comparison(composed("distribution=uniform_cube"))
+    with pytest.raises(Refusal, match=r"distribution=uniform_cube with distribution\.radius=2"):
+        configs.comparison(composed(*NETWORKS, "distribution=uniform_ball", "target.radius=2"))
 
 
 def test_hash_sees_what_changes_numbers_and_nothing_else(composed: Composed) -> None:

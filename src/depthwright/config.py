@@ -89,7 +89,10 @@ def _schema(name: str, cls: type) -> type:
     for field in dataclasses.fields(cls):
         if field.init and field.name != "target":
             default = MISSING if field.default is dataclasses.MISSING else field.default
-            plain.append((field.name, hints[field.name], dataclasses.field(default=default)))
+            # OmegaConf knows no Literal; the class itself refuses what is none of its words.
+            literal = typing.get_origin(hints[field.name]) is typing.Literal
+            hint = str if literal else hints[field.name]
+            plain.append((field.name, hint, dataclasses.field(default=default)))
     return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
 
 

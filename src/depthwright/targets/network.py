@@ -76,6 +76,10 @@ class ReLUNetwork(Target):
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
         return from_arrays(self.weights, self.biases, radius=self.radius)
 
+    def truth(self, x: torch.Tensor) -> torch.Tensor:
+        """Exact values, rounded once."""
+        return self.as_network().evaluate(x, "exact")
+
     @property
     def norms(self) -> Mapping[str, float]:
         """The spectral norms' upper bounds."""

@@ -39,3 +39,12 @@ class Target(ABC):
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch."""
+
+    def truth(self, x: torch.Tensor) -> torch.Tensor:
+        """The values that a claim is held against, float64: as right as this target can be had.
+
+        By default what calling it gives; a target known exactly rounds once.
+        """
+        import torch
+
+        return self(x.to(torch.float64))
