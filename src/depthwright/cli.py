@@ -106,7 +106,7 @@ def show(folder: Path, console: Console) -> None:
     table = Table(
         box=SIMPLE_HEAD,
         title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
-        f"{first.construction} with accuracy {first.accuracy:g} beside its rivals",
+        f"{first.construction}, accuracy {first.accuracy:g}",
     )
     table.add_column("")
     for row in rows:
@@ -130,13 +130,16 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "width": lambda row: f"{row.width:,}",
     "depth": lambda row: f"{row.depth:,}",
     "parameters": lambda row: f"{row.parameters:,}",
-    "L2 error (± 95 %)": lambda row: (
-        f"{row.error_l2:.5f} ± {(row.error_l2_high - row.error_l2_low) / 2:.5f}"
+    "L2 error, ± 95 %": lambda row: (
+        f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
     ),
-    "L2 / deviation of target": lambda row: _number(row.error_l2_relative),
+    "  / target's deviation": lambda row: _number(row.error_l2_relative),
     "sup error, sampled": lambda row: _number(row.error_sup_sampled),
+    "  outside the bad set": lambda row: _number(row.error_sup_good),
     "sup error, attacked": lambda row: _number(row.error_sup_attacked),
-    "sup error, promised": lambda row: _number(row.error_sup_certified),
+    "error, promised": lambda row: _number(row.error_promised),
+    "  but with prob.": lambda row: _number(row.failure_probability),
+    "share above accuracy": lambda row: _number(row.exceedance),
 }
 
 

@@ -7,13 +7,13 @@ shapes → training (all rivals at once) → the same evaluation points for ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright import results
-from depthwright.constructions.construction import Built, Construction
+from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Cube
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
@@ -27,11 +27,15 @@ from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.matching import Match, check_rule, match
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from depthwright.training.result import TrainingResult
 
 CURVES = "curves.json"
 CONSTRUCTED = "constructed"
 SLICE_POINTS = 201
+LEFT_OUT_KEPT = 500
+"""Points of a claim's bad set that are written down, to see where they lie."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Comparison:
     target: Target
     distribution: Distribution
     construction: Construction
+    beside: Mapping[str, Construction]
+    """Further constructions for the same target, by registry name; rivals match the first one."""
     matching: tuple[str, ...]
     """One trained contender per rule."""
     training: TrainingConfig
@@ -48,7 +54,7 @@ class Comparison:
     trainer: TrainerConfig
     seed: int
     accuracy: float
-    """The ε of the run: asked of the construction where it takes one, counted against by all."""
+    """The ε of the run: asked of the constructions that take one, counted against by all."""
     names: Mapping[str, str]
     """The registry names of target, distribution and construction, for the rows."""
 
@@ -72,8 +78,26 @@ class Comparison:
 
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
+        for construction in self.beside.values():
+            construction.architecture()  # refused now if it is too large, not after the training
         architecture = self.construction.architecture()
         return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network that takes part, with what is known of how it came about."""
+
+    name: str
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE"."""
+    construction: str
+    """What built it, or what it was matched with."""
+    network: Network
+    claim: Claim | None = None
+    fails: Callable[[np.ndarray], np.ndarray] | None = None
+    """Which points (batch, d) the claim leaves out, as booleans; None where it leaves out none."""
+    build_seconds: float | None = None
+    train_seconds: float | None = None
 
 
 def run(
@@ -87,130 +111,164 @@ def run(
     Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
     rival survives. A matching rule without shapes is said and left out.
     """
-    from depthwright.training import train_rivals
-
     folder.mkdir(parents=True, exist_ok=True)
-    matches = comparison.matches()
-    for name, found in matches.items():
-        if not found.shapes:
-            say(f"no {name}: {found.note}")
-    say("building")
-    start = time.perf_counter()
-    # A copy has nothing cached from sizing, so the time is that of the whole construction.
-    built = replace(comparison.construction).build()
-    build_seconds = time.perf_counter() - start
-    tracker.summary({f"claim/{term}": value for term, value in built.claim.terms.items()})
-    trained: TrainingResult | None = None
-    if any(found.shapes for found in matches.values()):
-        say("training")
-        trained = train_rivals(
-            {name: found.shapes for name, found in matches.items()},
-            comparison.target,
-            comparison.distribution,
-            comparison.training,
-            comparison.trainer,
-            seed=comparison.seed,
-            on_validation=lambda step, errors: tracker.log(
-                step, {f"{name}/validation_rmse": error for name, error in errors.items()}
-            ),
-        )
-    networks: dict[str, Network] = {CONSTRUCTED: built.network}
+    contenders = list(_construct(comparison, say))
+    trained = _train(comparison, tracker, say)
+    device = trained.device if trained else "cpu"
     if trained:
-        networks |= {name: rival.network for name, rival in trained.rivals.items()}
-    device = _device(trained)
-    rows = []
-    for name, network in networks.items():
-        say(f"measuring {name}")
-        measured = measure(
-            network,
+        contenders += [
+            Contender(
+                name,
+                comparison.names["construction"],
+                rival.network,
+                train_seconds=rival.train_seconds,
+            )
+            for name, rival in trained.rivals.items()
+        ]
+    measurements = {}
+    for contender in contenders:
+        say(f"measuring {contender.name}")
+        measurements[contender.name] = measure(
+            contender.network,
             comparison.target,
             comparison.distribution,
             comparison.evaluation,
             comparison.accuracy,
-            device,
+            fails=contender.fails,
+            device=device,
         )
-        rows.append(
-            _row(comparison, name, network, measured, built, build_seconds, trained, device)
-        )
-        tracker.summary({f"{name}/{key}": value for key, value in asdict(rows[-1]).items()})
-        network.save(folder / f"{name}{network.suffix}")
-    results.write_json(folder / CURVES, _curves(comparison, networks, trained))
+        contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
+    curves = _curves(comparison, contenders, measurements, trained)
+    results.write_json(folder / CURVES, curves)
+    rows = [_row(comparison, c, measurements[c.name], device) for c in contenders]
     results.write(folder, rows)
+    _summarise(tracker, contenders, rows)
     return rows
 
 
-def _device(trained: TrainingResult | None) -> str:
-    if trained:
-        return trained.device
-    return "cpu"
+def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[Contender]:
+    first = comparison.names["construction"]
+    recipes = {CONSTRUCTED: (first, comparison.construction)} | {
+        f"{CONSTRUCTED}_{name}": (name, recipe) for name, recipe in comparison.beside.items()
+    }
+    for contender, (name, recipe) in recipes.items():
+        say(f"building {name}")
+        start = time.perf_counter()
+        # A copy has nothing cached from sizing, so the time is that of the whole construction.
+        built = replace(recipe).build()
+        yield Contender(
+            contender,
+            name,
+            built.network,
+            built.claim,
+            built.fails,
+            time.perf_counter() - start,
+        )
 
 
-def _row(
-    comparison: Comparison,
-    name: str,
-    network: Network,
-    measured: Measurement,
-    built: Built,
-    build_seconds: float,
-    trained: TrainingResult | None,
-    device: str,
-) -> Row:
-    constructed = name == CONSTRUCTED
-    architecture = network.architecture
+def _train(
+    comparison: Comparison, tracker: Tracker, say: Callable[[str], None]
+) -> TrainingResult | None:
+    """All rivals at once; None where no rule has a shape."""
+    matches = comparison.matches()
+    for name, found in matches.items():
+        if not found.shapes:
+            say(f"no {name}: {found.note}")
+    if not any(found.shapes for found in matches.values()):
+        return None
+    from depthwright.training import train_rivals
+
+    say("training")
+    return train_rivals(
+        {name: found.shapes for name, found in matches.items()},
+        comparison.target,
+        comparison.distribution,
+        comparison.training,
+        comparison.trainer,
+        seed=comparison.seed,
+        on_validation=lambda step, errors: tracker.log(
+            step, {f"{name}/validation_rmse": error for name, error in errors.items()}
+        ),
+    )
+
+
+def _row(comparison: Comparison, contender: Contender, measured: Measurement, device: str) -> Row:
+    architecture, claim = contender.network.architecture, contender.claim
     return Row(
-        contender=name,
-        **comparison.names,
+        contender=contender.name,
+        construction=contender.construction,
+        target=comparison.names["target"],
+        distribution=comparison.names["distribution"],
         input_dim=comparison.target.input_dim,
         accuracy=comparison.accuracy,
-        failure_probability=built.claim.failure_probability,
+        failure_probability=claim.failure_probability if claim else None,
         seed=comparison.seed,
         width=architecture.width,
         depth=architecture.depth,
         parameters=architecture.parameters,
         nonzeros=architecture.nonzeros or 0,
-        weight_bits=network.weight_bits,
-        arithmetic=network.arithmetic,
+        weight_bits=contender.network.weight_bits,
+        arithmetic=contender.network.arithmetic,
         error_l2=measured.l2.value,
         error_l2_low=measured.l2.low,
         error_l2_high=measured.l2.high,
         error_l2_relative=measured.l2.relative,
         error_sup_sampled=measured.sup_sampled,
         error_sup_attacked=measured.sup_attacked,
-        error_sup_certified=built.claim.bound if constructed else None,
+        error_sup_certified=claim.bound if claim and claim.norm == "sup" else None,
+        error_sup_good=measured.sup_good,
+        error_promised=claim.bound if claim else None,
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
-        build_seconds=build_seconds if constructed else None,
-        train_seconds=trained.rivals[name].train_seconds if trained and not constructed else None,
+        build_seconds=contender.build_seconds,
+        train_seconds=contender.train_seconds,
         evaluate_seconds=measured.evaluate_seconds,
         device=device,
     )
 
 
+def _summarise(tracker: Tracker, contenders: list[Contender], rows: list[Row]) -> None:
+    """`CONTENDER/column` and `CONTENDER/claim/TERM` to the tracker."""
+    for contender, row in zip(contenders, rows, strict=True):
+        numbers = asdict(row)
+        if contender.claim:
+            numbers |= {f"claim/{term}": value for term, value in contender.claim.terms.items()}
+            numbers |= {"claim/norm": contender.claim.norm, "claim/domain": contender.claim.domain}
+        tracker.summary({f"{contender.name}/{key}": value for key, value in numbers.items()})
+
+
 def _curves(
-    comparison: Comparison, networks: Mapping[str, Network], trained: TrainingResult | None
+    comparison: Comparison,
+    contenders: list[Contender],
+    measurements: Mapping[str, Measurement],
+    trained: TrainingResult | None,
 ) -> dict[str, Any]:
-    """What the rows leave out: training curves, every member's outcome, values along a ray."""
+    """What the rows do not hold: training curves, every member's outcome, the points
+    that claims leave out, values along a ray.
+    """
     import torch
 
     from depthwright.distributions.uniform import directions
 
-    histories = {
-        name: [list(point) for point in rival.history]
-        for name, rival in (trained.rivals.items() if trained else ())
-    }
+    rivals = trained.rivals if trained else {}
     target = comparison.target
     generator = torch.Generator().manual_seed(comparison.evaluation.seed + 2)
     ray = directions(1, target.input_dim, generator, torch.float64)
     low = 0.0 if isinstance(target, Radial) else -1.0
     s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64) * target.domain.radius
     x = s[:, None] * ray
-    values = {name: network.evaluate(x)[:, 0].tolist() for name, network in networks.items()}
-    members = {
-        name: [asdict(member) for member in rival.members]
-        for name, rival in (trained.rivals.items() if trained else ())
-    }
     return {
-        "validation_rmse": histories,
-        "members": members,
-        "slice": {"at": s.tolist(), "target": target(x)[:, 0].tolist(), **values},
+        "validation_rmse": {
+            name: [list(point) for point in rival.history] for name, rival in rivals.items()
+        },
+        "members": {
+            name: [asdict(member) for member in rival.members] for name, rival in rivals.items()
+        },
+        "left_out": {
+            name: measured.left_out[:LEFT_OUT_KEPT].tolist()
+            for name, measured in measurements.items()
+            if len(measured.left_out)
+        },
+        "slice": {"at": s.tolist(), "target": target(x)[:, 0].tolist()}
+        | {c.name: c.network.evaluate(x)[:, 0].tolist() for c in contenders},
     }

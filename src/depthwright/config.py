@@ -20,8 +20,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 import depthwright
 from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
+from depthwright.constructions import Construction
 from depthwright.errors.measure import EvaluationConfig
 from depthwright.refusal import Refusal
+from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
 from depthwright.training.config import TrainerConfig, TrainingConfig
 
@@ -32,6 +34,8 @@ REGISTRIES: dict[str, Mapping[str, type]] = {
 }
 WATCHING = ("logger", "output", "trainer.progress", "trainer.threads")
 """What does not change a run's numbers, and so not its folder."""
+
+RUN_FIELDS = {"accuracy", "failure_probability"}
 
 
 @dataclasses.dataclass
@@ -48,6 +52,8 @@ class RunConfig:
     """Of training: points, initialisations, validation. Evaluation has its own."""
     matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
     """One trained contender per rule: architecture, parameters; [] trains nothing."""
+    beside: list[str] = dataclasses.field(default_factory=list)
+    """Further constructions in the same table, by name, with the same ε and δ."""
     output: str = "outputs"
     """Results folder, relative to the working directory."""
     target: Any = MISSING
@@ -123,6 +129,7 @@ def comparison(config: DictConfig) -> Comparison:
         target=target,
         distribution=_make("distribution", config.distribution),
         construction=_make("construction", config.construction, target=target),
+        beside={name: _beside(name, target, config) for name in config.beside},
         matching=tuple(config.matching),
         training=_object(config.training),
         evaluation=_object(config.evaluation),
@@ -131,6 +138,16 @@ def comparison(config: DictConfig) -> Comparison:
         accuracy=config.accuracy,
         names={group: config[group].name for group in REGISTRIES},
     )
+
+
+def _beside(name: str, target: Target, config: DictConfig) -> Construction:
+    """A further construction: defaults, with the run's ε and δ where it has such fields."""
+    if name not in constructions.REGISTRY:
+        known = ", ".join(constructions.REGISTRY)
+        raise Refusal(f"beside={name!r} is no construction; choose from {known}")
+    cls = constructions.REGISTRY[name]
+    shared = {field.name for field in dataclasses.fields(cls)} & RUN_FIELDS
+    return cls(target, **{field: config[field] for field in shared})
 
 
 def logger(config: DictConfig) -> LoggerConfig:

@@ -26,16 +26,16 @@ class Row:
     """One contender of one comparison; None where a quantity does not exist for it."""
 
     contender: str
-    """"constructed", or "trained_" and the matching rule."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival."""
     construction: str
-    """The construction compared with, in every row of the run."""
+    """What built it, or what the rival was matched with."""
     target: str
     distribution: str
     input_dim: int
     accuracy: float | None
     """The theorem's ε."""
     failure_probability: float | None
-    """The theorem's δ; 0 for a claim that holds everywhere."""
+    """The claim's δ; 0 for one that holds everywhere."""
     seed: int
     width: int
     depth: int
@@ -54,10 +54,14 @@ class Row:
     """Divided by the target's standard deviation: 1 means "learned the mean"."""
     error_sup_sampled: float
     """A lower bound on the sup error."""
+    error_sup_good: float | None
+    """As sampled, without the points that the claim leaves out; None where it leaves out none."""
     error_sup_attacked: float | None
     """A better lower bound."""
     error_sup_certified: float | None
-    """An upper bound, proved."""
+    """An upper bound on all of the domain, proved."""
+    error_promised: float | None
+    """The claim: an upper bound outside a set of probability `failure_probability`, proved."""
     exceedance: float | None
     """Share of points with an error above `accuracy`."""
     exceedance_upper: float | None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+import numpy as np
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
@@ -45,6 +47,8 @@ class Built:
 
     network: Network
     claim: Claim
+    fails: Callable[[np.ndarray], np.ndarray] | None = None
+    """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
 
 
 @dataclass(frozen=True)

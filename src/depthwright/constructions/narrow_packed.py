@@ -143,9 +143,8 @@ class NarrowPacked(Construction):
     def build(self) -> Built:
         """Read the inputs, then one hidden layer of the target after the other."""
         check_depth(self.architecture())
-        return Built(
-            Packer(self.target, self.inputs, self.slopes, self.sizing).network(), self.claim
-        )
+        network = Packer(self.target, self.inputs, self.slopes, self.sizing).network()
+        return Built(network, self.claim, self.fails if self.grid is None else None)
 
     def fails(self, x: np.ndarray) -> np.ndarray:
         """Which rows of `x` (batch, d) lie in the bad set G, exactly: booleans (batch,)."""

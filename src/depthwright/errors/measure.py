@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.errors.exceedance import Exceedance, exceedance
@@ -49,6 +52,10 @@ class Measurement:
 
     l2: L2Error
     sup_sampled: float
+    sup_good: float | None
+    """As sampled, without the points that the claim leaves out; None where it leaves out none."""
+    left_out: np.ndarray
+    """(·, input_dim) the sampled points that it leaves out."""
     sup_attacked: float | None
     """None for a network that offers no gradient."""
     exceedance: Exceedance
@@ -63,9 +70,13 @@ def measure(
     distribution: Distribution,
     config: EvaluationConfig,
     accuracy: float,
+    fails: Callable[[np.ndarray], np.ndarray] | None = None,
     device: str = "cpu",
 ) -> Measurement:
-    """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance."""
+    """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance.
+
+    `fails` tells which points (batch, input_dim) a claim leaves out, as booleans (batch,).
+    """
     import torch
 
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -77,6 +88,7 @@ def measure(
     error = values.to(torch.float64) - target(x)
     gap = error.abs().amax(dim=1)
     sampled = float(gap.max())
+    bad = fails(x.cpu().numpy()) if fails else np.zeros(len(x), dtype=bool)
     attacked = None
     if network.differentiable:
         worst = x[gap.topk(min(config.attack_starts // 2, len(x))).indices]
@@ -88,6 +100,8 @@ def measure(
     return Measurement(
         l2=l2_error(error.cpu().numpy(), target(x).cpu().numpy()),
         sup_sampled=sampled,
+        sup_good=float(gap.cpu().numpy()[~bad].max(initial=0.0)) if fails else None,
+        left_out=x.cpu().numpy()[bad],
         sup_attacked=attacked,
         exceedance=exceedance(gap.cpu().numpy(), accuracy),
         evaluate_seconds=seconds,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED, CURVES
-from depthwright.figures.style import CLAIM, colour, figure, label, save
+from depthwright.figures.style import CLAIM, below, colour, figure, label, save
 from depthwright.results import Row
 
 
@@ -30,23 +30,22 @@ def draw(folder: Path) -> Path:
                 label=f"{label(name)}: sup, attacked",
                 clip_on=False,
             )
-    own = colour(CONSTRUCTED)
-    training.axhline(constructed.error_l2, color=own, label="constructed: L2")
-    if constructed.error_sup_attacked:
-        training.axhline(
-            constructed.error_sup_attacked,
-            color=own,
-            linewidth=0.8,
-            linestyle=":",
-            label="constructed: sup, attacked",
-        )
-    if constructed.error_sup_certified:
-        training.axhline(
-            constructed.error_sup_certified, color=own, label="constructed: sup, promised", **CLAIM
-        )
+    for row in rows:
+        if row.error_promised is None:
+            continue
+        own, name = colour(row.contender), label(row.contender)
+        training.axhline(row.error_l2, color=own, label=f"{name}: L2")
+        for measured, what in (
+            (row.error_sup_attacked, "sup, attacked"),
+            (row.error_sup_good, "sup, outside the bad set"),
+        ):
+            if measured:
+                look = {"color": own, "linewidth": 0.8, "linestyle": ":"}
+                training.axhline(measured, label=f"{name}: {what}", **look)
+        training.axhline(row.error_promised, color=own, label=f"{name}: promised", **CLAIM)
     training.set(xlabel="training step", ylabel="error", yscale="log")
     training.set_title("Training against the construction", loc="left", fontsize=10)
-    training.legend(fontsize=7, frameon=False)
+    below(training)
 
     values = dict(curves["slice"])
     at, truth = values.pop("at"), values.pop("target")
@@ -59,7 +58,7 @@ def draw(folder: Path) -> Path:
         loc="left",
         fontsize=10,
     )
-    slice_.legend(fontsize=7, frameon=False)
+    below(slice_)
     return save(drawing, folder / "comparison.png")
 
 

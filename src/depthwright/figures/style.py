@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,21 @@ COLOURS = {
     "trained_parameters": "#e09f3e",
 }
 """Distinguishable in grey and with red–green blindness."""
+OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
+"""For contenders that most pictures do not have; by name, so that it is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
 def colour(contender: str) -> str:
     """The contender's colour in every picture."""
-    return COLOURS.get(contender, "#7a5195")
+    return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
 
 
 def label(contender: str) -> str:
     """`trained_parameters` → "trained, same parameters"."""
     if contender.startswith("trained_"):
         return f"trained, same {contender.removeprefix('trained_')}"
-    return contender
+    return contender.replace("constructed_", "").replace("_", " ")
 
 
 def figure(columns: int) -> tuple[Figure, list[Axes]]:
