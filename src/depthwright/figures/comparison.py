@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED, CURVES
@@ -40,7 +41,7 @@ def draw(folder: Path) -> Path:
             (row.error_sup_good, "sup, outside the bad set"),
         ):
             if measured:
-                look = {"color": own, "linewidth": 0.8, "linestyle": ":"}
+                look: dict[str, Any] = {"color": own, "linewidth": 0.8, "linestyle": ":"}
                 training.axhline(measured, label=f"{name}: {what}", **look)
         training.axhline(row.error_promised, color=own, label=f"{name}: promised", **CLAIM)
     training.set(xlabel="training step", ylabel="error", yscale="log")
