@@ -5,13 +5,17 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
+from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 
 REGISTRY: dict[str, type[Construction]] = {
+    "narrow_bits": NarrowBits,
     "narrow_exact": NarrowExact,
     "narrow_exact_slim": NarrowExactSlim,
+    "narrow_minimal": NarrowMinimal,
     "narrow_packed": NarrowPacked,
 }
 
@@ -20,7 +24,9 @@ __all__ = [
     "Built",
     "Claim",
     "Construction",
+    "NarrowBits",
     "NarrowExact",
     "NarrowExactSlim",
+    "NarrowMinimal",
     "NarrowPacked",
 ]
