@@ -6,6 +6,7 @@ conf/construction; the contract test then runs over it.
 
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.narrow_bits import NarrowBits
+from depthwright.constructions.narrow_bounded import NarrowBounded
 from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
@@ -13,6 +14,7 @@ from depthwright.constructions.narrow_packed import NarrowPacked
 
 REGISTRY: dict[str, type[Construction]] = {
     "narrow_bits": NarrowBits,
+    "narrow_bounded": NarrowBounded,
     "narrow_exact": NarrowExact,
     "narrow_exact_slim": NarrowExactSlim,
     "narrow_minimal": NarrowMinimal,
@@ -25,6 +27,7 @@ __all__ = [
     "Claim",
     "Construction",
     "NarrowBits",
+    "NarrowBounded",
     "NarrowExact",
     "NarrowExactSlim",
     "NarrowMinimal",
