@@ -87,7 +87,7 @@ class Intervals:
         last = len(self.target.weights) - 1
         for i, (matrix, reach) in enumerate(zip(self.target.weights, self.reaches, strict=True)):
             size = np.abs(matrix)
-            rounding = np.full(size.shape, inputs.scale * unit) if i == 0 else residual(size, c0)
+            rounding = residual(size, c0) if i else first_residual(size, c0, inputs.scale)
             coarse = size @ coarse * self.slack
             weights = (size @ weights + rounding @ reach + unit * unit + 5e-324) * self.slack
             cut = size @ cut * self.slack
@@ -119,6 +119,14 @@ def residual(size: np.ndarray, c0: int) -> np.ndarray:
     return np.ldexp(scaled - np.floor(scaled), -c0)
 
 
+def first_residual(size: np.ndarray, c0: int, scale: float) -> np.ndarray:
+    """abs(w) − κ2^{−c0}·⌊2^{c0}·abs(w)/κ⌋ if κ is a power of two, else κ2^{−c0}, its bound."""
+    mantissa, exponent = math.frexp(scale)
+    if mantissa == 0.5:
+        return np.ldexp(residual(np.ldexp(size, 1 - exponent), c0), exponent - 1)
+    return np.full(size.shape, scale * 2.0**-c0)
+
+
 @dataclass(frozen=True)
 class Integers:
     """w̃ (fan_out rows) and b̃ of one map."""
@@ -141,9 +149,10 @@ def integers(target: ReLUNetwork, inputs: Input, c0: int) -> Iterator[Integers]:
         yield Integers(weights, biases)
 
 
-def check_fields(maps: list[Integers], input_dim: int, budget: Budget) -> None:
+def check_fields(maps: list[Integers], inputs: Input, budget: Budget) -> None:
     """Prove, in integers, that every hidden sum of this network is below 2^c."""
-    reach = [2**budget.c0 - 1] * input_dim
+    highest = math.floor(2 * Fraction(inputs.radius) * Fraction(inputs.scale) * 2**budget.c0)
+    reach = [min(highest, 2**budget.c0 - 1)] * inputs.dim
     for level, numbers in enumerate(maps[:-1], 1):
         high = [
             sum(w * z for w, z in zip(row, reach, strict=True) if w > 0) + bias

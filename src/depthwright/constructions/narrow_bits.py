@@ -28,7 +28,7 @@ only, so τ may be twice the printed δ/(d·2^{c0+2}). (3) The printed c0 and c 
 otherwise c can be too short for the biases and c0 too small, so max(A, 1), max(B, 1), min(ε, 1)
 stand in their place. n is the largest width, d included. (4) φ's outer σ does nothing on [0, 1], so
 Lemmas 10 to 12 take one layer per bit. (5) Several outputs are computed in one pass with a pair of
-sums each. (6) x_j = A, a single value of u, is misread (as −A); it has probability 0 and lies on no
+sums each. (6) x_j = A, a single value of u, is misread (as 0); it has probability 0 and lies on no
 grid, for there κ < 1/(2A).
 
 Source. VYS22, Theorem 2 (= 13), Lemmas 8 to 12, section 3.3 (arXiv 2202.03841).
@@ -196,7 +196,7 @@ class NarrowBits(Construction):
             )
         target, c0, c = self.target, self.budget.c0, self.budget.c
         *hidden, last = maps = list(integers(target, self.inputs, c0))
-        check_fields(maps, target.input_dim, self.budget)
+        check_fields(maps, self.inputs, self.budget)
         builder = Builder(target.input_dim)
         u = [(x + target.radius) * self.inputs.scale for x in builder.values]
         packed = builder.run(self.encode(u))

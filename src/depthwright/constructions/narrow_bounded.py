@@ -7,11 +7,11 @@ of width 2·d_out.
 Builds. scaling="layer" (the paper's): let every entry of N be at most 2C in size, C = 2^g. Map i is
 divided by C, its biases by C^i, so the last values are N(x)/C^D; they become pairs σ(y), σ(−y),
 which g·D layers of width 2·d_out double. Depth D·(g + 1). `weight_exponent` bounds the entries
-of each construction by a formula, g = max(exponent − 1, 0); for Theorem 2
+of each construction by a formula (weight_bounds.py), g = max(exponent − 1, 0); for Theorem 2
 g = O(n·c + log(1/δ)), which makes O(n³L³ log²) layers.
 scaling="neuron" (ours): neuron i of a map is divided by its own power of two, the smallest
-2^{s_i} ≥ 1 that keeps its entries w_ij·2^{s_j − s_i} and b_i·2^{−s_i} in [−2, 2]; depth D + max s
-of the outputs. That number depends on all weights, so architecture() makes the inner network.
+2^{s_i} ≥ 1 that keeps its entries w_ij·2^{s_j − s_i} and b_i·2^{−s_i} in [−2, 2]; depth D + s, s a
+formula's bound of the outputs' exponents (`gain_exponent`); for Theorem 2 s is about n·c.
 
 Claim. The inner construction's: the values are equal.
 
@@ -30,21 +30,17 @@ Source. VYS22, Corollary 3 (arXiv 2202.03841).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-
-from depthwright.constructions.bit_budget import integers
 from depthwright.constructions.construction import Built, Construction
 from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.constructions.narrow_exact import NarrowExact, check_depth, check_target
-from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
+from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.constructions.weight_bounds import gain_exponent, weight_exponent
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
@@ -104,16 +100,7 @@ class NarrowBounded(Construction):
         size = self.construction.architecture()
         if self.scaling == "layer":
             return size.depth * max(weight_exponent(self.construction) - 1, 0)
-        check_depth(size)
-        return max(self._by_neuron[1])
-
-    @cached_property
-    def _inner(self) -> Built:
-        return self.construction.build()
-
-    @cached_property
-    def _by_neuron(self) -> tuple[list[Layer], list[int]]:
-        return by_neuron(network_of(self._inner))
+        return gain_exponent(self.construction)
 
     def architecture(self) -> Architecture:
         """The inner network's, and the doubling layers."""
@@ -124,29 +111,30 @@ class NarrowBounded(Construction):
     def build(self) -> Built:
         """Scale, then double."""
         check_depth(self.architecture())
-        network = network_of(self._inner)
+        built = self.construction.build()
+        assert isinstance(built.network, ExactNetwork)
+        network = built.network
         if self.scaling == "layer":
             layers = by_layer(network, self.doublings // len(network.layers))
             exponents = [self.doublings] * layers[-1].fan_out
         else:
-            layers, exponents = self._by_neuron
+            layers, exponents = by_neuron(network)
+            if max(exponents) > self.doublings:
+                raise AssertionError("the outputs' scale is above the formula; this is a bug")
         bounded = ExactNetwork(
-            tuple(doubled(layers, exponents)), "exact", network.radius, network.value_bits
+            tuple(doubled(layers, exponents, self.doublings)),
+            "exact",
+            network.radius,
+            network.value_bits,
         )
-        return Built(bounded, self._inner.claim)
-
-
-def network_of(built: Built) -> ExactNetwork:
-    """The built network, which is exact."""
-    assert isinstance(built.network, ExactNetwork)
-    return built.network
+        return Built(bounded, built.claim)
 
 
 # --- scaling
 
 
 def at_most(value: Dyadic) -> int:
-    """The smallest e with abs(value) ≤ 2^e."""
+    """An e with abs(value) ≤ 2^e, the smallest unless far terms have different signs."""
     power_of_two = len(value.terms) == 1 and abs(value.terms[0][0]) == 1
     return value.top - power_of_two
 
@@ -187,9 +175,8 @@ def by_neuron(network: ExactNetwork) -> tuple[list[Layer], list[int]]:
     return layers, scales
 
 
-def doubled(layers: list[Layer], exponents: list[int]) -> list[Layer]:
-    """The outputs times 2^exponents, by layers of pairs that multiply by 2."""
-    count = max(exponents)
+def doubled(layers: list[Layer], exponents: list[int], count: int) -> list[Layer]:
+    """The outputs times 2^exponents, by `count` layers of pairs that multiply by 2."""
     if not count:
         return layers
     *hidden, last = layers
@@ -202,66 +189,3 @@ def doubled(layers: list[Layer], exponents: list[int]) -> list[Layer]:
     double = patterns.layer(width, [{column: two} for column in range(width)])
     join = patterns.layer(width, [{j: two, j + 1: -two} for j in range(0, width, 2)])
     return [*hidden, patterns.layer(last.fan_in, split), *[double] * (count - 1), join]
-
-
-# --- how large the entries are, without building
-
-
-def weight_exponent(construction: Construction) -> int:
-    """An e such that no entry of the network that `construction` builds exceeds 2^e."""
-    if isinstance(construction, NarrowBits):
-        return _bits_exponent(construction)
-    if isinstance(construction, NarrowPacked):
-        return _packed_exponent(construction)
-    if isinstance(construction, (NarrowExact, NarrowExactSlim)):
-        return _exact_exponent(construction)
-    raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
-
-
-def _log(value: Any) -> int:
-    """The smallest e with abs(value) ≤ 2^e, for values that are not small."""
-    return math.ceil(abs(Fraction(value))).bit_length()
-
-
-def _bits_exponent(construction: NarrowBits) -> int:
-    """Readers 2^{m+1} and w̃·2^{m+2−c}; biases b̃; fields 2^c; the encoder's own."""
-    c0, c = construction.budget.c0, construction.budget.c
-    d, inputs = construction.target.input_dim, construction.inputs
-    m = max(construction.target.widths[:-1]) * c
-    weight = bias = 0
-    for numbers in integers(construction.target, inputs, c0):
-        weight = max(weight, *(abs(w).bit_length() for row in numbers.weights for w in row))
-        bias = max(bias, *(abs(b).bit_length() for b in numbers.biases))
-    rest = max(m + 1, weight + m + 2 - c, weight + 2, bias, c + 1)
-    scale = _log(inputs.scale)
-    if isinstance(construction, NarrowMinimal):
-        slope = max(_log(slope.fraction) for slope in construction.slopes)
-        return max(rest, slope + scale + 3, c0 + 3)
-    gap = construction.gap
-    return max(rest, gap + c0, (d - 1) * c + max(gap - c0, 0), scale + 3)
-
-
-def _packed_exponent(construction: NarrowPacked) -> int:
-    """Packed columns times the input's bits; slopes; the offset of the outputs."""
-    widths, sizing = construction.target.widths, construction.sizing
-    fields = [n * (s + 1) for n, s in zip(widths[1:-1], sizing.s, strict=True)]
-    sums = max(float(row.sum()) for row in np.abs(construction.target.weights[-1]))
-    slope = max(_log(slope.fraction) for slope in construction.slopes)
-    return max(
-        fields[0] + sizing.bits.c + 1,
-        max(fields) + 2,
-        slope + _log(construction.inputs.scale) + 3,
-        sizing.bits.c + 3,
-        sizing.s[-1] + _log(sums) + 3,
-        max(_log(float(b)) for b in construction.target.biases[-1]),
-    )
-
-
-def _exact_exponent(construction: NarrowExact | NarrowExactSlim) -> int:
-    """The target's own entries; row sums and offsets where the sums share one carrier."""
-    target = construction.target
-    entries = [np.abs(array).max() for array in (*target.weights, *target.biases)]
-    if isinstance(construction, NarrowExactSlim):
-        entries += list(np.abs(target.weights[0]).sum(axis=1) * (1 + 1e-9))
-        entries += [float(c) for c in offsets(target.weights, target.biases).values()]
-    return max(1, math.frexp(max(float(entry) for entry in entries))[1])
