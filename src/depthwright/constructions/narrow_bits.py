@@ -208,7 +208,8 @@ class NarrowBits(Construction):
         totals, _ = builder.run(neurons(packed, fields, c, last.weights, last.biases))
         longest = max(target.widths[:-1]) * c + 2
         outputs = [total >> 2 * c0 for total in totals]
-        return Built(builder.output(outputs, "exact", target.radius, longest), claim)
+        network = builder.output(outputs, "exact", target.radius, longest)
+        return Built(network, claim, self.fails if self.grid is None else None)
 
 
 def bits_architecture(

@@ -127,7 +127,7 @@ class NarrowBounded(Construction):
             network.radius,
             network.value_bits,
         )
-        return Built(bounded, built.claim)
+        return Built(bounded, built.claim, built.fails)
 
 
 # --- scaling
