@@ -108,7 +108,7 @@ def show(folder: Path, console: Console) -> None:
         title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
         f"{first.construction}, accuracy {first.accuracy:g}",
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in rows:
         table.add_column(label(row.contender), justify="right")
     for title, cell in _LINES.items():
