@@ -109,15 +109,14 @@ class RidgeNetwork(Network):
     # ── values ────────────────────────────────────────────────────────────────────────────────
 
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
-        """Structured values (batch, 1) in float32 or float64, on the device of `x`."""
+        """Structured values (batch, 1); "exact" goes through the plain form."""
         import torch
 
         arithmetic = arithmetic or self.arithmetic
+        if arithmetic == "exact":
+            return self.to_exact().evaluate(x, "exact")
         if arithmetic not in UNIT_ROUNDOFF:
-            raise Refusal(
-                f"a ridge network is evaluated in float32 or float64, not {arithmetic!r}; "
-                "its rounding_bound says what that costs"
-            )
+            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
         if x.ndim != 2 or x.shape[1] != self.input_dim:
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"

@@ -91,10 +91,11 @@ class ModuleNetwork(Network):
         """Values in chunks whose buffers are reused; weights are rounded to `arithmetic`."""
         self._check(x)
         arithmetic = arithmetic or self.arithmetic
+        if arithmetic == "exact":
+            return self.to_exact().evaluate(x, "exact")
         if arithmetic not in DTYPES:
             raise Refusal(
-                f"arithmetic={arithmetic!r} is not available for a torch module; "
-                f"use one of {', '.join(DTYPES)}"
+                f"arithmetic={arithmetic!r} is unknown; choose {', '.join(DTYPES)} or exact"
             )
         dtype = DTYPES[arithmetic]
         layers = self._in(dtype, x.device)
