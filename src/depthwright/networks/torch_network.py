@@ -7,7 +7,6 @@ were when the module it came from is trained on.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,11 +19,12 @@ from torch import nn
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
 from depthwright.refusal import Refusal
+from depthwright.whole_file import whole_file
 
 SUFFIX = ".safetensors"
 """Files of module networks end so."""
 
-FORMAT = "depthwright-module-1"
+FORMAT = "depthwright-module"
 """Written into every such file."""
 
 BUFFER_BYTES = {"cpu": 2**21, "cuda": 2**25}
@@ -229,18 +229,13 @@ def save_module(network: ModuleNetwork, path: str | Path) -> None:
     """
     from safetensors.torch import save_file
 
-    path = _suffixed(path)
     tensors = network.to_torch(DTYPES[network.arithmetic]).state_dict()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(_suffixed(path)) as partial:
         save_file(
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             partial,
             metadata={"format": FORMAT, "widths": json.dumps(network.widths)},
         )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_module(path: str | Path) -> ModuleNetwork:
