@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from depthwright.networks.torch_network import BUFFER_BYTES
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 
 WIDTHS = (3, 8, 6, 2)
@@ -37,7 +38,9 @@ def alone(ensemble: Ensemble, index: int, rate: float) -> list[torch.Tensor]:
     return [p.detach() for p in module.parameters()]
 
 
-def test_a_member_follows_plain_torch_and_adam():
+@pytest.mark.parametrize("buffer", [1, 2**21], ids=["one by one", "together"])
+def test_a_member_follows_plain_torch_and_adam(buffer, monkeypatch):
+    monkeypatch.setitem(BUFFER_BYTES, "cpu", buffer)
     ensemble = Ensemble(WIDTHS, [0, 0, 1], torch.float64)
     expected = [alone(ensemble, k, rate) for k, rate in enumerate(RATES)]
     train(ensemble, EnsembleAdam(ensemble.parameters(), torch.tensor(RATES, dtype=torch.float64)))
