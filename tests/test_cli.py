@@ -82,6 +82,7 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
         "trained_architecture",
         "trained_parameters",
     ]
+    assert (own["style"], architecture["style"]) == (None, "plain")
     assert own["error_sup_attacked"] <= own["error_sup_certified"] <= 0.3  # type: ignore[operator]
     assert architecture["error_sup_certified"] is None
     assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])

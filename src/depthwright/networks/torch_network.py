@@ -300,8 +300,10 @@ def load_layers(
     except (KeyError, ValueError, TypeError) as error:
         raise Refusal(f"{path} lacks the tensor {error}; it is damaged") from error
     shapes = [(tuple(weight.shape), tuple(bias.shape)) for weight, bias in layers]
-    if not layers or shapes != [((b, a), (b,)) for a, b in pairwise(widths)]:
-        raise Refusal(f"{path} says widths {widths} and holds maps of {shapes}; it is damaged")
+    fits = shapes == [((b, a), (b,)) for a, b in pairwise(widths)]
+    if not layers or not fits or len(tensors) != 2 * len(layers):
+        held = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        raise Refusal(f"{path} says widths {widths} and holds {held}; it is damaged")
     return layers, metadata
 
 
