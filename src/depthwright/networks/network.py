@@ -52,7 +52,10 @@ class Network(ABC):
 
     @abstractmethod
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
-        """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64)."""
+        """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64).
+
+        Refused by trained networks that are none (layer norms).
+        """
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
