@@ -84,6 +84,7 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
         "trained_architecture",
         "trained_parameters",
     ]
+    assert (own["style"], architecture["style"]) == (None, "plain")
     assert own["error_sup_attacked"] <= own["error_sup_certified"] <= 0.3  # type: ignore[operator]
     claim = Ridge(Cone(input_dim=2), 0.3).build().claim
     assert own["error_sup_certified"] == own["error_promised"] == claim.bound

@@ -85,7 +85,7 @@ def test_unknown_names_list_the_known(composed: Composed) -> None:
     with pytest.raises(Refusal, match="choose one of cone"):
         configs.comparison(composed("target.name=kone"))
     with pytest.raises(Refusal, match="choose one of architecture, parameters"):
-        configs.comparison(composed("matching=[width]"))
+        configs.comparison(composed("matching=[depth]"))
 
 
 def test_dimension_of_the_law_follows_the_target(composed: Composed) -> None:

@@ -31,11 +31,11 @@ def test_rows_come_back(tmp_path: Path) -> None:
 
 def test_schema_has_the_promised_columns() -> None:
     promised = (
-        "contender, construction, target, distribution, input_dim, accuracy, failure_probability, "
-        "seed, width, depth, parameters, nonzeros, weight_bits, arithmetic, error_l2, "
-        "error_l2_low, error_l2_high, error_l2_relative, error_sup_sampled, error_sup_attacked, "
-        "error_sup_certified, exceedance, exceedance_upper, build_seconds, train_seconds, "
-        "evaluate_seconds, device"
+        "contender, construction, style, target, distribution, input_dim, accuracy, "
+        "failure_probability, seed, width, depth, parameters, nonzeros, weight_bits, arithmetic, "
+        "error_l2, error_l2_low, error_l2_high, error_l2_relative, error_sup_sampled, "
+        "error_sup_attacked, error_sup_certified, exceedance, exceedance_upper, build_seconds, "
+        "train_seconds, evaluate_seconds, device"
     )
     assert set(promised.split(", ")) <= set(COLUMNS)
 

@@ -142,6 +142,7 @@ def _number(value: float | None) -> str:
 
 
 _LINES: dict[str, Callable[[Row], str]] = {
+    "style": lambda row: row.style or "—",
     "width": lambda row: f"{row.width:,}",
     "depth": lambda row: f"{row.depth:,}",
     "parameters": lambda row: f"{row.parameters:,}",

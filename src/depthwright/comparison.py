@@ -114,6 +114,8 @@ class Contender:
     """Which points (batch, d) the claim leaves out, as booleans; None where it leaves out none."""
     build_seconds: float | None = None
     train_seconds: float | None = None
+    style: str | None = None
+    """Of a rival's winning member; None for what is constructed."""
 
 
 def run(
@@ -138,6 +140,7 @@ def run(
                 comparison.names["construction"],
                 rival.network,
                 train_seconds=rival.train_seconds,
+                style=rival.member.style,
             )
             for name, rival in trained.rivals.items()
         ]
@@ -214,6 +217,7 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
     return Row(
         contender=contender.name,
         construction=contender.construction,
+        style=contender.style,
         target=comparison.names["target"],
         distribution=comparison.names["distribution"],
         input_dim=comparison.target.input_dim,

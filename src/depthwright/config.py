@@ -52,7 +52,7 @@ class RunConfig:
     seed: int = 0
     """Of training: points, initialisations, validation. Evaluation has its own."""
     matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
-    """One trained contender per rule: architecture, parameters; [] trains nothing."""
+    """One trained contender per rule: architecture, parameters, width; [] trains nothing."""
     beside: list[str] = dataclasses.field(default_factory=list)
     """Further constructions in the same table, by name, with the same ε and δ."""
     output: str = "outputs"

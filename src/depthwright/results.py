@@ -29,6 +29,9 @@ class Row:
     """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival."""
     construction: str
     """What built it, or what the rival was matched with."""
+    style: str | None
+    """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
+    best of those tried; None for what is constructed, which is plain by definition."""
     target: str
     distribution: str
     input_dim: int

@@ -95,3 +95,34 @@ def test_matching_imports_neither_torch_nor_lightning():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("architecture", CASES[:3], ids=repr)
+def test_width_is_kept_at_every_depth_that_costs_no_more(architecture):
+    shapes = match(architecture, "width").shapes
+    d, n, outputs = architecture.input_dim, architecture.width, architecture.output_dim
+    for depth in (2, 3, 5, 9, 17, 33):
+        shape = (d, *[n] * (depth - 1), outputs)
+        assert (shape in shapes) == (parameters(shape) <= architecture.parameters)
+    assert len(shapes) == len(set(shapes)) >= 1
+    assert {len(shape) - 1 for shape in shapes} <= {2, 3, 5, 9, 17, 33}
+
+
+def test_a_deep_narrow_network_gets_rivals_of_its_width_at_all_depths():
+    deep = Architecture(3, [Block((5,), 525)])
+    assert match(deep, "architecture").shapes == ()
+    shapes = match(deep, "width").shapes
+    assert [len(shape) - 1 for shape in shapes] == [2, 3, 5, 9, 17, 33]
+    assert all(shape == (3, *[5] * (len(shape) - 2), 1) for shape in shapes)
+    assert len(shapes[-1]) - 1 <= DEPTH_LIMIT
+    # exactly as many parameters as depth 9 has: depth 9 is in, one fewer and it is not
+    nine = Architecture(3, [Block((5,), 8)])
+    assert [len(shape) - 1 for shape in match(nine, "width").shapes] == [2, 3, 5, 9]
+    eight = Architecture(3, [Block((5,), 7)])
+    assert [len(shape) - 1 for shape in match(eight, "width").shapes] == [2, 3, 5]
+
+
+def test_a_budget_too_small_for_one_layer_of_the_width_says_so():
+    found = match(Architecture.of((7, 1)), "width")
+    assert found.shapes == ()
+    assert "8 parameters are too few for one hidden layer of width 7" in found.note

@@ -7,7 +7,8 @@ import torch
 
 from depthwright import Refusal
 from depthwright.distributions import UniformRadius
-from depthwright.networks.torch_network import ModuleNetwork
+from depthwright.networks.styled_network import StyledNetwork
+from depthwright.networks.torch_network import LayerNetwork
 from depthwright.targets import Cone
 from depthwright.training import (
     TrainerConfig,
@@ -49,7 +50,7 @@ def train(contenders=None, seed=0, on_validation=None, **changes) -> TrainingRes
     )
 
 
-def bits(network: ModuleNetwork) -> list[torch.Tensor]:
+def bits(network: LayerNetwork) -> list[torch.Tensor]:
     return list(network.to_torch().state_dict().values())
 
 
@@ -207,6 +208,28 @@ def test_a_shape_of_two_contenders_is_trained_once():
     assert [family.widths for family in module.families] == [WIDE, DEEP]
 
 
+def test_styles_multiply_the_families_where_they_change_something():
+    styles = ["residual", "plain", "normalised"]
+    rival = train({"best": [WIDE, DEEP]}, styles=styles).rivals["best"]
+    kinds = dict.fromkeys((m.widths, m.style) for m in rival.members)
+    assert list(kinds) == [(WIDE, "plain"), *((DEEP, style) for style in styles)]
+    assert len(rival.members) == len(kinds) * 2 * 2
+    assert rival.member.best_rmse == min(m.best_rmse for m in rival.members)
+    assert len({m.best_rmse for m in rival.members}) == len(rival.members)
+    plain = train({"best": [WIDE, DEEP]}).rivals["best"].members
+    assert set(plain) <= set(rival.members)  # company changes nothing
+
+
+@pytest.mark.parametrize("style", ["residual", "normalised"])
+def test_a_styled_rival_is_a_network_of_its_style_with_its_own_error(style):
+    rival = train({"deep": [DEEP]}, styles=[style]).rivals["deep"]
+    assert isinstance(rival.network, StyledNetwork)
+    assert rival.network.style == rival.member.style == style
+    x = LAW.sample(500, torch.Generator().manual_seed(stream(0, "validation")), torch.float32)
+    error = (rival.network.evaluate(x) - TARGET(x)).double().square().mean().sqrt()
+    assert abs(float(error) - rival.member.best_rmse) <= 32 * torch.finfo(torch.float32).eps
+
+
 def test_threads_are_set_back():
     before = torch.get_num_threads()
     during = []
@@ -250,6 +273,9 @@ def test_streams_are_separate():
         ({"learning_rates": []}, "learning_rates is empty"),
         ({"learning_rates": [1e-3, float("nan")]}, "learning_rates holds nan"),
         ({"warmup": 1.0}, "warmup=1.0"),
+        ({"styles": []}, "at least one style, each once"),
+        ({"styles": ["plain", "plain"]}, "at least one style, each once"),
+        ({"styles": ["dense"]}, "style='dense' is unknown; choose one of plain, residual"),
         ({"dtype": "float16"}, "dtype='float16' is unknown; choose one of float32, float64"),
     ],
 )

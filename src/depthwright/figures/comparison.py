@@ -19,10 +19,11 @@ def draw(folder: Path) -> Path:
     rows = results.read(folder)
     curves = json.loads((folder / CURVES).read_text(encoding="utf-8"))
     drawing, (training, slice_) = figure(2)
+    labels = {row.contender: label(row.contender, row.style) for row in rows}
     constructed = next(row for row in rows if row.contender == CONSTRUCTED)
     for name, history in curves["validation_rmse"].items():
         steps, errors = zip(*history, strict=True)
-        training.plot(steps, errors, color=colour(name), label=f"{label(name)}: L2")
+        training.plot(steps, errors, color=colour(name), label=f"{labels[name]}: L2")
         row = _row(rows, name)
         if row and row.error_sup_attacked:
             training.plot(
@@ -30,13 +31,13 @@ def draw(folder: Path) -> Path:
                 row.error_sup_attacked,
                 "v",
                 color=colour(name),
-                label=f"{label(name)}: sup, attacked",
+                label=f"{labels[name]}: sup, attacked",
                 clip_on=False,
             )
     for row in rows:
         if row.error_promised is None:
             continue
-        own, name = colour(row.contender), label(row.contender)
+        own, name = colour(row.contender), labels[row.contender]
         training.axhline(row.error_l2, color=own, label=f"{name}: L2")
         for measured, what in (
             (row.error_sup_attacked, "sup, attacked"),
@@ -54,7 +55,7 @@ def draw(folder: Path) -> Path:
     at, truth = values.pop("at"), values.pop("target")
     slice_.plot(at, truth, color=colour("target"), linewidth=2.4, alpha=0.35, label="target")
     for name, along in values.items():
-        slice_.plot(at, along, color=colour(name), linewidth=1.1, label=label(name))
+        slice_.plot(at, along, color=colour(name), linewidth=1.1, label=labels[name])
     slice_.set(xlabel="position s on a random ray, x = s·u", ylabel="value")
     slice_.set_title(
         f"{constructed.target}, d = {constructed.input_dim}, width {constructed.width:,}",

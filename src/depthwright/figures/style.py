@@ -15,6 +15,7 @@ COLOURS = {
     "constructed": "#0b6e99",
     "trained_architecture": "#c8553d",
     "trained_parameters": "#e09f3e",
+    "trained_width": "#6d1a36",
 }
 """Distinguishable in grey and with red–green blindness."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
@@ -27,10 +28,11 @@ def colour(contender: str) -> str:
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
 
 
-def label(contender: str) -> str:
-    """`trained_parameters` → "trained, same parameters"."""
+def label(contender: str, style: str | None = None) -> str:
+    """`trained_parameters` → "trained, same parameters"; a style other than plain is named."""
     if contender.startswith("trained_"):
-        return f"trained, same {contender.removeprefix('trained_')}"
+        named = f" ({style})" if style not in (None, "plain") else ""
+        return f"trained, same {contender.removeprefix('trained_')}{named}"
     return contender.replace("constructed_", "").replace("_", " ")
 
 

@@ -33,6 +33,10 @@ def load(path: str | Path) -> Network:
         from depthwright.networks.ridge_files import load_ridge
 
         return load_ridge(path)
+    if found == "depthwright-styled-1":
+        from depthwright.networks.styled_network import load_styled
+
+        return load_styled(path)
     from depthwright.networks.torch_network import load_module
 
     return load_module(path)

@@ -54,7 +54,10 @@ class Network(ABC):
 
     @abstractmethod
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
-        """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64)."""
+        """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64).
+
+        Refused by trained networks that are none (layer norms).
+        """
 
     def to_exact(self) -> ExactNetwork:
         """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""

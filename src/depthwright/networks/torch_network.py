@@ -7,7 +7,8 @@ were when the module it came from is trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
+from depthwright.networks.styles import PLAIN, RESIDUAL, Links, links, taken
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
 
@@ -52,13 +54,15 @@ def full_precision() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-class ModuleNetwork(Network):
-    """A `torch.nn.Sequential` of `Linear` maps with a `ReLU` between each two, in one dtype."""
+class LayerNetwork(Network):
+    """Affine maps in one dtype, joined in one style."""
 
-    def __init__(self, module: nn.Sequential) -> None:
-        self._layers = _read(module)
+    def __init__(self, layers: Layers, style: str) -> None:
+        """`layers` are kept, not copied."""
+        self._layers = _checked(layers)
         dtype = self._layers[0][0].dtype
         self.arithmetic = "float32" if dtype == torch.float32 else "float64"
+        self._links: Links = links(self.widths, style)
         self._cast: dict[tuple[torch.dtype, torch.device], Layers] = {}
 
     @property
@@ -109,40 +113,61 @@ class ModuleNetwork(Network):
             ]
             for start in range(0, len(x), rows):
                 h = x[start : start + rows].to(dtype)
-                for (weight, bias), buffer in zip(layers[:-1], buffers, strict=True):
-                    h = torch.addmm(bias, h, weight.T, out=buffer[: len(h)]).relu_()
-                weight, bias = layers[-1]
-                torch.addmm(bias, h, weight.T, out=out[start : start + rows])
+                into = [*(buffer[: len(h)] for buffer in buffers), out[start : start + rows]]
+                for (weight, bias), link, place in zip(layers, self._links, into, strict=True):
+                    new = torch.addmm(bias, taken(h, link), weight.T, out=place)
+                    h = new.add_(h) if link == RESIDUAL else new
         return out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """One matrix product per layer, in the dtype of `x`."""
         self._check(x)
-        *hidden, (weight, bias) = self._in(x.dtype, x.device)
-        for w, b in hidden:
-            x = torch.addmm(b, x, w.T).relu()
-        return torch.addmm(bias, x, weight.T)
+        for (weight, bias), link in zip(self._in(x.dtype, x.device), self._links, strict=True):
+            new = torch.addmm(bias, taken(x, link), weight.T)
+            x = x + new if link == RESIDUAL else new
+        return x
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write `path`, which ends in .safetensors."""
+
+    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """First-layer kinks, hyperplanes drawn at random: the point of each nearest the origin.
+
+        For w·x + b = 0 that is −b·w/‖w‖²; neurons with w = 0 have none.
+        """
+        if len(self._layers) == 1:
+            return super().landmarks(count, generator)
+        weight, bias = self._first_kinks(*self._in(torch.float64, generator.device)[0])
+        chosen = torch.randperm(len(bias), generator=generator, device=generator.device)[:count]
+        w, b = weight[chosen], bias[chosen, None]
+        points = -b * w / w.square().sum(dim=1, keepdim=True)
+        return points[points.isfinite().all(dim=1)]
+
+    def _first_kinks(
+        self, weight: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The hyperplanes at which the neurons of the first layer have their kinks."""
+        return weight, bias
+
+
+class ModuleNetwork(LayerNetwork):
+    """A `torch.nn.Sequential` of `Linear` maps with a `ReLU` between each two, in one dtype."""
+
+    def __init__(self, module: nn.Sequential) -> None:
+        super().__init__(_read(module), PLAIN)
 
     def to_torch(self, dtype: torch.dtype | None = None) -> nn.Sequential:
         """A new module, trainable, that shares nothing with this network."""
         return assemble(self._layers, dtype or torch.float64)
 
     def save(self, path: str | Path) -> None:
-        """Write `path`, which ends in .safetensors."""
-        save_module(self, path)
+        """Write the state dict in the network's own dtype, whole or not at all.
 
-    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """First-layer hyperplanes, drawn at random: the point of each nearest the origin.
-
-        For w·x + b = 0 that is −b·w/‖w‖²; neurons with w = 0 have none.
+        Any safetensors reader finds the tensors `0.weight`, `0.bias`, `2.weight`, …; the metadata
+        names the widths.
         """
-        if len(self._layers) == 1:
-            return super().landmarks(count, generator)
-        weight, bias = self._in(torch.float64, generator.device)[0]
-        chosen = torch.randperm(len(bias), generator=generator, device=generator.device)[:count]
-        w, b = weight[chosen], bias[chosen, None]
-        points = -b * w / w.square().sum(dim=1, keepdim=True)
-        return points[points.isfinite().all(dim=1)]
+        save_layers(path, self._layers, _module_part, {"format": FORMAT})
 
 
 def buffer_bytes(device: torch.device) -> int:
@@ -172,24 +197,30 @@ def _read(module: nn.Sequential) -> Layers:
             "begin and end with a Linear and put one ReLU between each two"
         )
     linears = [cast(nn.Linear, part) for part in parts[::2]]
-    dtypes = {str(linear.weight.dtype).removeprefix("torch.") for linear in linears}
+    layers: Layers = []
+    for linear in linears:
+        weight = linear.weight.detach().to("cpu", copy=True)
+        bias = weight.new_zeros(len(weight))
+        if linear.bias is not None:
+            bias.copy_(linear.bias.detach())
+        layers.append((weight, bias))
+    return layers
+
+
+def _checked(layers: Layers) -> Layers:
+    """The layers, after checking that they are numbers and follow each other."""
+    dtypes = {str(t.dtype).removeprefix("torch.") for layer in layers for t in layer}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
         raise Refusal(
             f"weights in {' and '.join(sorted(dtypes))} cannot be measured; "
             "use one of float32, float64 for all layers"
         )
-    layers: Layers = []
-    for position, linear in enumerate(linears):
-        weight = linear.weight.detach().to("cpu", copy=True)
-        bias = weight.new_zeros(len(weight))
-        if linear.bias is not None:
-            bias.copy_(linear.bias.detach())
+    for position, (weight, bias) in enumerate(layers):
         if not (weight.isfinite().all() and bias.isfinite().all()):
             raise Refusal(
                 f"affine map {position} has weights that are not finite numbers; "
                 "the network has diverged and computes nothing"
             )
-        layers.append((weight, bias))
     for position, ((a, _), (b, _)) in enumerate(pairwise(layers)):
         if len(a) != b.shape[1]:
             raise Refusal(
@@ -221,25 +252,32 @@ def _suffixed(path: str | Path) -> Path:
     return path
 
 
-def save_module(network: ModuleNetwork, path: str | Path) -> None:
-    """Write the state dict of `network.to_torch` in its own dtype, whole or not at all.
+def _module_part(number: int) -> str:
+    """The name of affine map `number` in a Sequential with a ReLU between each two."""
+    return str(2 * number)
 
-    Any safetensors reader finds the tensors `0.weight`, `0.bias`, `2.weight`, …; the metadata
-    names the widths.
-    """
+
+def save_layers(
+    path: str | Path, layers: Layers, part: Callable[[int], str], metadata: Mapping[str, str]
+) -> None:
+    """Write weights and biases under the names of their parts, and the widths beside them."""
     from safetensors.torch import save_file
 
-    tensors = network.to_torch(DTYPES[network.arithmetic]).state_dict()
-    with whole_file(_suffixed(path)) as partial:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()},
-            partial,
-            metadata={"format": FORMAT, "widths": json.dumps(network.widths)},
-        )
+    path = _suffixed(path)
+    widths = [layers[0][0].shape[1], *(len(bias) for _, bias in layers)]
+    tensors = {
+        f"{part(k)}.{what}": tensor.contiguous()
+        for k, layer in enumerate(layers)
+        for what, tensor in zip(("weight", "bias"), layer, strict=True)
+    }
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={**metadata, "widths": json.dumps(widths)})
 
 
-def load_module(path: str | Path) -> ModuleNetwork:
-    """Read what `save_module` wrote."""
+def load_layers(
+    path: str | Path, marked: str, part: Callable[[int], str]
+) -> tuple[Layers, Mapping[str, str]]:
+    """Read what `save_layers` wrote in the format `marked`: layers and metadata."""
     from safetensors import SafetensorError, safe_open
 
     path = _suffixed(path)
@@ -249,21 +287,28 @@ def load_module(path: str | Path) -> ModuleNetwork:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise Refusal(f"{path} cannot be read as a module network: {error}") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != marked:
         raise Refusal(
-            f"{path} is not marked {FORMAT}; save it with Network.save, "
+            f"{path} is not marked {marked}; save it with Network.save, "
             "or wrap the module itself in ModuleNetwork"
         )
-    widths = json.loads(metadata["widths"])
     try:
+        widths = json.loads(metadata["widths"])
         layers = [
-            (tensors[f"{2 * k}.weight"], tensors[f"{2 * k}.bias"]) for k in range(len(widths) - 1)
+            (tensors[f"{part(k)}.weight"], tensors[f"{part(k)}.bias"])
+            for k in range(len(widths) - 1)
         ]
-        network = ModuleNetwork(assemble(layers, layers[0][0].dtype))
-    except (KeyError, IndexError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise Refusal(f"{path} lacks the tensor {error}; it is damaged") from error
-    if list(network.widths) != widths:
-        raise Refusal(
-            f"{path} says widths {widths} and holds {list(network.widths)}; it is damaged"
-        )
-    return network
+    shapes = [(tuple(weight.shape), tuple(bias.shape)) for weight, bias in layers]
+    fits = shapes == [((b, a), (b,)) for a, b in pairwise(widths)]
+    if not layers or not fits or len(tensors) != 2 * len(layers):
+        held = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        raise Refusal(f"{path} says widths {widths} and holds {held}; it is damaged")
+    return layers, metadata
+
+
+def load_module(path: str | Path) -> ModuleNetwork:
+    """Read what `ModuleNetwork.save` wrote."""
+    layers, _ = load_layers(path, FORMAT, _module_part)
+    return ModuleNetwork(assemble(layers, layers[0][0].dtype))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from depthwright.networks.styles import PLAIN, check_style
 from depthwright.refusal import Refusal
 
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
@@ -24,7 +25,7 @@ def _whole(name: str, value: int, least: int) -> None:
 
 @dataclass
 class TrainingConfig:
-    """Every shape gets seeds × learning_rates members, all on the same batches.
+    """Every shape gets styles × seeds × learning_rates members, all on the same batches.
 
     Adam with linear warm-up, then cosine decay to 0; squared loss; fresh points at every step.
     """
@@ -41,6 +42,9 @@ class TrainingConfig:
     chunk_steps: int = 100
     """Steps between two validations; nothing waits for the device in between."""
     dtype: str = "float32"
+    styles: list[str] = field(default_factory=lambda: [PLAIN])
+    """How the maps are joined: plain, residual, normalised (see networks/styles.py). A style that
+    changes nothing at a shape is trained there as plain, once."""
 
     def __post_init__(self) -> None:
         _whole("steps", self.steps, 1)
@@ -53,6 +57,10 @@ class TrainingConfig:
         for rate in self.learning_rates:
             if not (math.isfinite(rate) and rate > 0):
                 raise Refusal(f"learning_rates holds {rate}; every rate is a positive number")
+        if not self.styles or len(set(self.styles)) < len(self.styles):
+            raise Refusal(f"styles={self.styles} should name at least one style, each once")
+        for style in self.styles:
+            check_style(style)
         if not 0 <= self.warmup < 1:
             raise Refusal(f"warmup={self.warmup} is not a share of the steps in [0, 1)")
         if self.dtype not in DTYPES:

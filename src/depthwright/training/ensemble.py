@@ -15,22 +15,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from depthwright.networks.torch_network import BUFFER_BYTES, ModuleNetwork, assemble
+from depthwright.networks.styled_network import StyledNetwork
+from depthwright.networks.styles import PLAIN, RESIDUAL, Links, links, taken
+from depthwright.networks.torch_network import BUFFER_BYTES, LayerNetwork, ModuleNetwork, assemble
 
 
 class Ensemble(nn.Module):
-    """`len(seeds)` ReLU networks of shape `widths`: stacked weights and biases.
+    """`len(seeds)` ReLU networks of shape `widths`, joined in one style: stacked weights, biases.
 
     He initialisation: hidden weights have variance 2/fan_in, the last map's 1/fan_in, biases are
-    uniform on ±1/√fan_in. Each member is drawn in float64 on the CPU by a generator of its own
-    seed, so that it is the same in any ensemble, in any order, on any device.
+    uniform on ±1/√fan_in; weights and biases of r residual maps are divided by √r, so that the
+    sum over all of them has the size of one. Each member is drawn in float64 on the
+    CPU by a generator of its own seed, so that it is the same in any ensemble, in any order, on
+    any device.
     """
 
     def __init__(
-        self, widths: Sequence[int], seeds: Sequence[int], dtype: torch.dtype = torch.float32
+        self,
+        widths: Sequence[int],
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        style: str = PLAIN,
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.style = style
+        self.links = links(self.widths, style)
         self.members = len(seeds)
         drawn = [self._draw(torch.Generator().manual_seed(seed)) for seed in seeds]
         self.weights = nn.ParameterList()
@@ -43,12 +53,13 @@ class Ensemble(nn.Module):
             self.biases.append(nn.Parameter(bias.to(dtype)))
 
     def _draw(self, generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        layers, last = [], len(self.widths) - 2
+        layers, last, residual = [], len(self.widths) - 2, self.links.count(RESIDUAL)
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
             gain = 1.0 if layer == last else 2.0
             weight = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
             bias = torch.rand(1, fan_out, generator=generator, dtype=torch.float64)
-            layers.append((weight * math.sqrt(gain / fan_in), (2 * bias - 1) / math.sqrt(fan_in)))
+            share = fan_in * (residual if self.links[layer] == RESIDUAL else 1)
+            layers.append((weight * math.sqrt(gain / share), (2 * bias - 1) / math.sqrt(share)))
         return layers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -56,7 +67,9 @@ class Ensemble(nn.Module):
         group = self._group(x)
         weights = zip(*(weight.split(group) for weight in self.weights), strict=True)
         biases = zip(*(bias.split(group) for bias in self.biases), strict=True)
-        return torch.cat([_values(x, w, b) for w, b in zip(weights, biases, strict=True)])
+        return torch.cat(
+            [_values(x, w, b, self.links) for w, b in zip(weights, biases, strict=True)]
+        )
 
     def _group(self, x: torch.Tensor) -> int:
         """How many members go through the layers together.
@@ -70,23 +83,27 @@ class Ensemble(nn.Module):
         activation = x.dtype.itemsize * len(x) * max(self.widths)
         return max(1, BUFFER_BYTES["cpu"] // (2 * activation))
 
-    def member(self, index: int) -> ModuleNetwork:
+    def member(self, index: int) -> LayerNetwork:
         """One member as a network, copied."""
         layers = [
             (weight[index].detach().T, bias[index, 0].detach())
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
-        return ModuleNetwork(assemble(layers, layers[0][0].dtype))
+        if self.style == PLAIN:
+            return ModuleNetwork(assemble(layers, layers[0][0].dtype))
+        return StyledNetwork(layers, self.style)
 
 
 def _values(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
+    x: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor],
+    links: Links,
 ) -> torch.Tensor:
     h = x.expand(len(weights[0]), *x.shape)
-    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        if layer:
-            h = h.relu_()
-        h = torch.baddbmm(bias, h, weight)
+    for weight, bias, link in zip(weights, biases, links, strict=True):
+        new = torch.baddbmm(bias, taken(h, link), weight)
+        h = h + new if link == RESIDUAL else new
     return h
 
 

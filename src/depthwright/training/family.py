@@ -1,4 +1,4 @@
-"""All rivals of one shape: trained together, validated one by one, each one's best kept."""
+"""Rivals of one shape and style: trained together, validated one by one, each one's best kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from depthwright.networks.torch_network import ModuleNetwork, buffer_bytes, full_precision
+from depthwright.networks.styles import PLAIN
+from depthwright.networks.torch_network import LayerNetwork, buffer_bytes, full_precision
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.result import Member
 
@@ -40,11 +41,12 @@ class Family(nn.Module):
         seeds: Sequence[int],
         learning_rates: Sequence[float],
         dtype: torch.dtype,
+        style: str = PLAIN,
     ) -> None:
         """`seeds` are those of the initialisations, each used at every learning rate."""
         super().__init__()
         self.runs = [(k, rate) for k in range(len(seeds)) for rate in learning_rates]
-        self.ensemble = Ensemble(widths, [seeds[k] for k, _ in self.runs], dtype)
+        self.ensemble = Ensemble(widths, [seeds[k] for k, _ in self.runs], dtype, style)
         self.best = copy.deepcopy(self.ensemble).requires_grad_(False)
         self.register_buffer("best_rmse", torch.full((len(self.runs),), math.inf).double())
         self.register_buffer("rates", torch.tensor([r for _, r in self.runs], dtype=dtype))
@@ -58,6 +60,11 @@ class Family(nn.Module):
     def widths(self) -> tuple[int, ...]:
         """The shape."""
         return self.ensemble.widths
+
+    @property
+    def style(self) -> str:
+        """How its maps are joined."""
+        return self.ensemble.style
 
     @property
     def alive(self) -> list[int]:
@@ -117,8 +124,8 @@ class Family(nn.Module):
             self.diverged_at[k] = step
             seed, rate = self.runs[k]
             warnings.warn(
-                f"the rival of widths {self.widths} with seed {seed} and learning rate {rate:g} "
-                f"diverged by step {step} and is dropped; the others go on",
+                f"the {self.style} rival of widths {self.widths} with seed {seed} and learning "
+                f"rate {rate:g} diverged by step {step} and is dropped; the others go on",
                 stacklevel=2,
             )
         self.seconds += _now(x.device) - start
@@ -132,14 +139,14 @@ class Family(nn.Module):
         kept = self.best_rmse.tolist()
         return min(((kept[k], k) for k in self.alive), default=(math.inf, -1))
 
-    def network(self, member: int) -> ModuleNetwork:
+    def network(self, member: int) -> LayerNetwork:
         """The member's best snapshot."""
         return self.best.member(member)
 
     def records(self) -> list[Member]:
         """What became of every member."""
         return [
-            Member(self.widths, seed, rate, kept, current, dropped)
+            Member(self.widths, self.style, seed, rate, kept, current, dropped)
             for (seed, rate), kept, current, dropped in zip(
                 self.runs, self.best_rmse.tolist(), self.current, self.diverged_at, strict=True
             )

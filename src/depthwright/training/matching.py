@@ -4,10 +4,14 @@
 - `parameters`: at most the same number of parameters (every entry of every matrix and bias), as
   near to it as equal hidden widths allow, at depths 2, 3 and 4; the best of these is the rival.
   A depth at which width 2 is already too large is left out.
+- `width`: the same width, the depth that trains: all hidden layers as wide as the construction
+  (whose width is never less than its input dimension), at depths 2, 3, 5, 9, 17 and 33, those
+  that have more parameters than the construction left out; the best of these is the rival.
 
 A match without shapes says why in its note: plain networks deeper than `DEPTH_LIMIT` collapse to
 a constant in training (their neurons die), so a rival of such an architecture would be a straw
-man; and above `PARAMETERS_LIMIT` parameters training outlasts a comparison.
+man (other styles do train at depth, but a step costs as many products, one after another, as there
+are layers); and above `PARAMETERS_LIMIT` parameters training outlasts a comparison.
 """
 
 from __future__ import annotations
@@ -20,13 +24,16 @@ from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 
 DEPTH_LIMIT = 64
-"""Deepest plain network that is trained."""
+"""Deepest network that is trained."""
 
 PARAMETERS_LIMIT = 50_000_000
 """Largest network that is trained."""
 
 DEPTHS = (2, 3, 4)
 """Depths tried where only the number of parameters is given."""
+
+WIDTH_DEPTHS = (2, 3, 5, 9, 17, 33)
+"""Depths tried where only the width is given; 1, 2, 4, … hidden layers, up to `DEPTH_LIMIT`."""
 
 Widths = tuple[int, ...]
 """(input_dim, n_1, …, n_{L−1}, output_dim)."""
@@ -49,7 +56,7 @@ def _architecture(architecture: Architecture) -> Match:
             "architecture",
             (),
             f"depth {architecture.depth} is above {DEPTH_LIMIT}: plain networks that deep "
-            "collapse to a constant in training; match by parameters instead",
+            "collapse to a constant in training; match by width or parameters instead",
         )
     return Match("architecture", (architecture.widths,))
 
@@ -85,9 +92,24 @@ def _parameters(architecture: Architecture) -> Match:
     return Match("parameters", tuple(shapes))
 
 
+def _width(architecture: Architecture) -> Match:
+    d, width, outputs = architecture.input_dim, architecture.width, architecture.output_dim
+    shapes = [(d, *[width] * (depth - 1), outputs) for depth in WIDTH_DEPTHS]
+    fits = [s for s in shapes if Architecture.of(s).parameters <= architecture.parameters]
+    if not fits:
+        return Match(
+            "width",
+            (),
+            f"{architecture.parameters} parameters are too few for one hidden layer of "
+            f"width {width} on {d} inputs",
+        )
+    return Match("width", tuple(fits))
+
+
 RULES: dict[str, Callable[[Architecture], Match]] = {
     "architecture": _architecture,
     "parameters": _parameters,
+    "width": _width,
 }
 
 

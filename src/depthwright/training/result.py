@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from depthwright.networks.torch_network import ModuleNetwork
+    from depthwright.networks.torch_network import LayerNetwork
 
 
 class TrainingDiverged(RuntimeError):
@@ -19,6 +19,8 @@ class Member:
     """One training run among many. Errors are root mean squares on the validation points."""
 
     widths: tuple[int, ...]
+    style: str
+    """How its maps are joined; "plain" where another style would change nothing."""
     seed: int
     learning_rate: float
     best_rmse: float
@@ -31,16 +33,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Rival:
-    """A contender's best member, best over its shapes, seeds and learning rates."""
+    """A contender's best member, best over its shapes, styles, seeds and learning rates."""
 
-    network: ModuleNetwork
+    network: LayerNetwork
     member: Member
     members: tuple[Member, ...]
     """All that were tried for this contender, the dropped ones included."""
     history: tuple[tuple[int, float], ...]
     """(step, root mean squared validation error of the member that was best at that step)."""
     train_seconds: float
-    """Spent on its shapes; a shape that two contenders share counts for both."""
+    """Spent on its families; a family that two contenders share counts for both."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""All rivals of a run in one training: every shape, seed and learning rate on the same batches.
+"""All rivals of a run in one training: every family and member on the same batches.
 
 One Lightning step is a chunk of many optimiser steps, after which every member is validated; so
 Lightning's overhead and the host's look at the numbers are paid once a chunk. Points are drawn
@@ -27,6 +27,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 
 from depthwright.distributions.distribution import Distribution
+from depthwright.networks.styles import PLAIN, effective
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainerConfig, TrainingConfig
@@ -40,6 +41,9 @@ OnValidation = Callable[[int, Mapping[str, float]], None]
 
 Widths = tuple[int, ...]
 
+Kind = tuple[Widths, str]
+"""Of a family: its shape and style."""
+
 _STREAMS = {"points": 0, "validation": 1, "initialisation": 2}
 
 
@@ -49,7 +53,7 @@ def stream(seed: int, name: str, index: int = 0) -> int:
 
 
 class RivalTraining(pl.LightningModule):
-    """Trains the families of all shapes; `contenders` names the shapes that each may use."""
+    """Trains all families; `contenders` names the shapes that each may use, in every style."""
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class RivalTraining(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.contenders = {name: tuple(shapes) for name, shapes in contenders.items()}
+        self.contenders = {
+            name: _kinds(shapes, config.styles) for name, shapes in contenders.items()
+        }
         self.target = target
         self.distribution = distribution
         self.config = config
@@ -71,17 +77,18 @@ class RivalTraining(pl.LightningModule):
         self.number = torch.float32 if config.dtype == "float32" else torch.float64
         """The dtype of weights and points."""
         seeds = [stream(seed, "initialisation", k) for k in range(config.seeds)]
-        shapes = dict.fromkeys(shape for shapes in self.contenders.values() for shape in shapes)
-        self.index = {shape: k for k, shape in enumerate(shapes)}
+        kinds = dict.fromkeys(kind for kinds in self.contenders.values() for kind in kinds)
+        self.index = {kind: k for k, kind in enumerate(kinds)}
         self.families = nn.ModuleList(
-            Family(shape, seeds, config.learning_rates, self.number) for shape in shapes
+            Family(shape, seeds, config.learning_rates, self.number, style)
+            for shape, style in kinds
         )
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
 
-    def family(self, shape: Widths) -> Family:
-        """The family of a shape."""
-        found = self.families[self.index[shape]]
+    def family(self, shape: Widths, style: str = PLAIN) -> Family:
+        """The family of a shape and style."""
+        found = self.families[self.index[shape, style]]
         assert isinstance(found, Family)
         return found
 
@@ -95,8 +102,8 @@ class RivalTraining(pl.LightningModule):
         return range(self.chunks)
 
     def configure_optimizers(self) -> list[EnsembleAdam]:
-        """One per shape."""
-        return [self.family(shape).optimiser() for shape in self.index]
+        """One per family."""
+        return [self.family(*kind).optimiser() for kind in self.index]
 
     def _optimisers(self) -> list[EnsembleAdam]:
         found: Any = self.optimizers(use_pl_optimizer=False)
@@ -124,19 +131,19 @@ class RivalTraining(pl.LightningModule):
         x = x.view(count, config.batch_size, -1)
         y = y.view(count, config.batch_size, -1)
         factors = [schedule(k, config.steps, config.warmup) for k in range(first, first + count)]
-        for shape, optimiser in zip(self.index, self._optimisers(), strict=True):
-            if self.family(shape).alive:
-                self.family(shape).train_on(x, y, optimiser, factors)
+        for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
+            if self.family(*kind).alive:
+                self.family(*kind).train_on(x, y, optimiser, factors)
         self.steps_done += count
         self._validate()
 
     def _validate(self) -> None:
-        for shape, optimiser in zip(self.index, self._optimisers(), strict=True):
-            if self.family(shape).alive:
-                self.family(shape).validate(
+        for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
+            if self.family(*kind).alive:
+                self.family(*kind).validate(
                     self.validation_x, self.validation_y, self.steps_done, optimiser
                 )
-        if not any(self.family(shape).alive for shape in self.index):
+        if not any(self.family(*kind).alive for kind in self.index):
             rates = ", ".join(f"{rate:g}" for rate in self.config.learning_rates)
             raise TrainingDiverged(
                 f"every rival diverged by step {self.steps_done} (learning rates {rates}); "
@@ -150,11 +157,11 @@ class RivalTraining(pl.LightningModule):
             self.on_validated(self.steps_done, now)
 
     def _lowest(self, name: str) -> float:
-        return min(self.family(shape).now() for shape in self.contenders[name])
+        return min(self.family(*kind).now() for kind in self.contenders[name])
 
     def rival(self, name: str) -> Rival | None:
         """The contender's best; None where all its members were dropped."""
-        families = [self.family(shape) for shape in self.contenders[name]]
+        families = [self.family(*kind) for kind in self.contenders[name]]
         best = min(families, key=lambda family: family.winner()[0])
         error, member = best.winner()
         if not math.isfinite(error):
@@ -166,6 +173,12 @@ class RivalTraining(pl.LightningModule):
             history=tuple(self.history[name]),
             train_seconds=sum(family.seconds for family in families),
         )
+
+
+def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
+    """Every shape in every style, those that change nothing as plain."""
+    found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
+    return tuple(dict.fromkeys(found))
 
 
 class StepsBar(TQDMProgressBar):
@@ -292,8 +305,8 @@ def train_rivals(
 ) -> TrainingResult:
     """Train every contender of a run at once; `matches` gives each its shapes (full widths).
 
-    A contender's rival is the best of its shapes, seeds and learning rates by validation error.
-    Contenders without shapes are left out; a shape named by two contenders is trained once.
+    A contender's rival is the best of its shapes, styles, seeds and learning rates by validation
+    error. Contenders without shapes are left out; a shape named by two contenders is trained once.
     `progress` overrules `trainer.progress`. The same arguments give the same bits on one CPU.
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()

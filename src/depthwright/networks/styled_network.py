@@ -1,0 +1,88 @@
+"""Trained networks whose maps are joined in another style than plain: see `styles`.
+
+Width, depth and parameters are those of the matrices and biases, as in a plain network; residual
+sums and layer norms have no parameters. Files hold the tensors `maps.0.weight`, `maps.0.bias`,
+`maps.1.weight`, … and name the style, so that nobody takes them for the maps of a Sequential.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depthwright.networks.exact import ExactNetwork
+from depthwright.networks.styles import NORMALISED, RESIDUAL
+from depthwright.networks.torch_network import (
+    LayerNetwork,
+    Layers,
+    assemble,
+    load_layers,
+    save_layers,
+)
+from depthwright.refusal import Refusal
+
+FORMAT = "depthwright-styled"
+"""Written into every such file."""
+
+
+class StyledNetwork(LayerNetwork):
+    """Affine maps (weight (fan_out, fan_in), bias (fan_out,)) joined in `style`."""
+
+    def __init__(self, layers: Layers, style: str) -> None:
+        super().__init__(
+            [(w.to("cpu", copy=True), b.to("cpu", copy=True)) for w, b in layers], style
+        )
+        self.style = style
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> nn.Sequential:
+        """A plain module with the same values but for rounding; refused where there is none.
+
+        A layer h that a residual map follows is carried as σ(h) and σ(−h), which is **twice its
+        width** (and about four times its parameters): h + Wσ(h) + b = (W + 1)σ(h) − σ(−h) + b.
+        """
+        if NORMALISED in self._links:
+            raise Refusal(
+                "a normalised network has no Linear/ReLU module: layer norm divides by the spread "
+                "of a layer, which no piecewise linear map does; use evaluate or forward"
+            )
+        layers: Layers = []
+        following = (*self._links[1:], None)
+        for (w, b), link, following_link in zip(self._layers, self._links, following, strict=True):
+            weight, bias = w.double(), b.double()
+            if link == RESIDUAL:
+                one = torch.eye(len(weight), dtype=torch.float64)
+                weight = torch.cat([weight + one, -one], dim=1)
+            if following_link == RESIDUAL:
+                weight, bias = torch.cat([weight, -weight]), torch.cat([bias, -bias])
+            layers.append((weight, bias))
+        return assemble(layers, dtype or torch.float64)
+
+    def to_exact(self) -> ExactNetwork:
+        """Refused: layer norm is not piecewise linear, and W + 1 is rounded in the plain form."""
+        raise Refusal(
+            f"a {self.style} network has no exact form here; evaluate it in float32 or float64"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the maps in the network's own dtype and the style, whole or not at all."""
+        save_layers(path, self._layers, _part, {"format": FORMAT, "style": self.style})
+
+    def _first_kinks(
+        self, weight: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where a neuron equals the mean of its layer, if that is what σ is applied to."""
+        if self._links[1] != NORMALISED:
+            return weight, bias
+        return weight - weight.mean(dim=0), bias - bias.mean()
+
+
+def _part(number: int) -> str:
+    return f"maps.{number}"
+
+
+def load_styled(path: str | Path) -> StyledNetwork:
+    """Read what `StyledNetwork.save` wrote."""
+    layers, metadata = load_layers(path, FORMAT, _part)
+    return StyledNetwork(layers, metadata.get("style", "of no name"))
