@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars
 
+from depthwright.cli import guard
 from depthwright.comparison import CONSTRUCTED
 from depthwright.figures.against import draw
 from depthwright.sweep import sweep
@@ -48,4 +49,4 @@ def main(overrides: list[str]) -> Path:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    guard(lambda: main(sys.argv[1:]))

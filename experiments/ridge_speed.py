@@ -24,7 +24,7 @@ from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.targets import Cone
 
 POINTS = 100_000
-CHUNKS = (32, 64, 128, 256, 512, 2048)
+CHUNKS = (32, 64, 128, 256, 512, 2048, 8192)
 DENSE_SHARE = 0.1
 """Part of the points that the dense module is timed on; its time is proportional."""
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from depthwright.constructions import Ridge
 from depthwright.results import SECONDS
+from depthwright.targets import Cone
 
 SMALL = (
     "target.input_dim=2",
@@ -84,6 +86,8 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
     ]
     assert (own["style"], architecture["style"]) == (None, "plain")
     assert own["error_sup_attacked"] <= own["error_sup_certified"] <= 0.3  # type: ignore[operator]
+    claim = Ridge(Cone(input_dim=2), 0.3).build().claim
+    assert own["error_sup_certified"] == own["error_promised"] == claim.bound
     assert architecture["error_sup_certified"] is None
     assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])
 
@@ -138,6 +142,11 @@ def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
+        ("failure_probability=7", "failure_probability=7.0 is not in [0, 1)"),
+        ("experiment_name=../x", "is no folder name"),
+        ("distribution=uniform_cube", "the target on the ball"),
+        ("target.input_dim=100000", "lower evaluation.points"),
+        ("output=/proc/nope", "output=/proc/nope cannot be written to"),
         ("accuracy=0", "accuracy=0.0 is not a positive number"),
         ("accuracy=nan", "accuracy=nan is not a positive number"),
         ("accuracy=abc", "could not be converted to Float"),
@@ -156,6 +165,53 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, override: str, told: str) -
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / "outputs").exists(), "nothing was started"
+
+
+def test_a_lost_picture_is_drawn_again(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    (picture,) = folder.rglob("comparison.png")
+    before = picture.read_bytes()
+    picture.unlink()
+    depthwright(folder, *SMALL, "matching=[architecture,parameters]")
+    assert picture.read_bytes() == before
+
+
+def test_interrupted_while_training_says_so(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from depthwright.cli import main; main()",
+        *SMALL,
+        "training.steps=1000000",
+        "trainer.progress=true",
+        "logger=none",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "step/s" not in process.stderr.read(60):  # the bar: training has begun
+        pass
+    process.send_signal(signal.SIGINT)
+    told = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "interrupted; run the same command again" in told
+    assert "Traceback" not in told
+
+
+def test_experiments_sweep_draw_and_tell_what_failed(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "experiments" / "radial_vs_dimension.py"
+    quick = [*SMALL[1:], "training.learning_rates=[3e-3]", "logger=none", "matching=[architecture]"]
+    command = [sys.executable, str(script), *quick, "accuracy=0.4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "SES19 Theorem 1 promises" in done.stdout
+    assert (
+        tmp_path / "outputs/radial_vs_dimension/radial_vs_dimension.png"
+    ).stat().st_size > 10_000
+    misspelt = subprocess.run(
+        [*command, "acuracy=3"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert misspelt.returncode == 1
+    assert len(misspelt.stderr.strip().splitlines()) == 1, misspelt.stderr
 
 
 def test_all_rivals_diverging_fails_the_run_and_says_so(tmp_path: Path) -> None:

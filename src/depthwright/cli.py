@@ -10,6 +10,7 @@ import dataclasses
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -43,24 +44,39 @@ def hydra_keywords() -> dict[str, Any]:
     return {"version_base": "1.3"} if before else {}
 
 
+class Told(Exception):
+    """A failure that has been told already."""
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
+    print(f"{category.__name__}: {message}", file=sys.stderr)
+
+
 def compare(config: DictConfig, console: Console) -> Path:
     """Run one comparison, or find it finished; returns its folder.
 
     A failure is written into the folder as well, so that a sweep can be read afterwards.
     """
     from depthwright import comparison as comparisons
-    from depthwright.figures.comparison import draw
+    from depthwright.figures.comparison import PICTURE, draw
     from depthwright.tracking import track
 
     ready, watching = configs.comparison(config), configs.logger(config)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if results.finished(folder):
-        console.print(f"finished before, nothing to do: {folder}")
+        console.print(f"finished before, nothing to do: {folder}", soft_wrap=True)
+        if not (folder / PICTURE).exists():
+            draw(folder)
         return folder
-    error_file = folder / ERROR_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"output={config.output} cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+    try:
         results.write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         with (
             track(
@@ -88,9 +104,8 @@ def compare(config: DictConfig, console: Console) -> Path:
             if tracker.folder:
                 results.write_text(folder / "wandb_run.txt", f"{tracker.folder}\n")
     except BaseException:
-        results.write_text(error_file, traceback.format_exc())
+        results.write_text(folder / ERROR_FILE, traceback.format_exc())
         raise
-    error_file.unlink(missing_ok=True)
     return folder
 
 
@@ -108,7 +123,7 @@ def show(folder: Path, console: Console) -> None:
         title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
         f"{first.construction}, accuracy {first.accuracy:g}",
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in rows:
         table.add_column(label(row.contender), justify="right")
     for title, cell in _LINES.items():
@@ -155,7 +170,7 @@ def _task(config: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.RUN:
             _refuse(error)
         print(f"depthwright: {error}", file=sys.stderr)
-        raise  # a sweep goes on; Hydra reports at its end
+        raise Told(str(error)) from error  # a sweep goes on; Hydra reports at its end
 
 
 def _refuse(error: Exception) -> None:
@@ -214,10 +229,18 @@ def main() -> None:
         return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not out as a traceback
     configs.register_schemas()
+    guard(_task)
+
+
+def guard(action: Callable[[], object]) -> None:
+    """Run it; what is the user's to mend is told in one sentence, and the exit status is not 0."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
-        _task()
-    except TOLD:
-        sys.exit(1)  # said where it happened
+        action()
+    except Told:
+        sys.exit(1)  # where it happened
+    except TOLD as error:
+        _refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(error)
     except KeyboardInterrupt:

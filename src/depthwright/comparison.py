@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CURVES = "curves.json"
 CONSTRUCTED = "constructed"
+MEMORY_LIMIT = 8 * 10**9
+"""Most that the evaluation points, with what is computed of them, may take, in bytes."""
 SLICE_POINTS = 201
 LEFT_OUT_KEPT = 500
 """Points of a claim's bad set that are written down, to see where they lie."""
@@ -53,6 +55,8 @@ class Comparison:
     evaluation: EvaluationConfig
     trainer: TrainerConfig
     seed: int
+    failure_probability: float
+    """The δ of the run, asked of the constructions that take one."""
     accuracy: float
     """The ε of the run: asked of the constructions that take one, counted against by all."""
     names: Mapping[str, str]
@@ -70,6 +74,18 @@ class Comparison:
             raise Refusal(
                 f"the distribution lives on the {given} and the target on the {needed}; choose "
                 f"distribution={laws} with distribution.radius={needed.radius:g}"
+            )
+        if not 0 <= self.failure_probability < 1:
+            raise Refusal(
+                f"failure_probability={self.failure_probability} is not in [0, 1); "
+                "ask for example for 0.01"
+            )
+        size = 4 * 8 * self.evaluation.points * self.target.input_dim
+        if size > MEMORY_LIMIT:
+            raise Refusal(
+                f"evaluation.points={self.evaluation.points} of input_dim={self.target.input_dim} "
+                f"take {size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); "
+                "lower evaluation.points"
             )
         for rule in self.matching:
             check_rule(rule)
@@ -157,7 +173,8 @@ def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[C
     for contender, (name, recipe) in recipes.items():
         say(f"building {name}")
         start = time.perf_counter()
-        # A copy has nothing cached from sizing, so the time is that of the whole construction.
+        # A copy holds nothing of the sizing, so the time is that of the whole construction (the
+        # cubature rules of a dimension are found once a process).
         built = replace(recipe).build()
         yield Contender(
             contender,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -124,6 +125,11 @@ def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> N
 def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
     _refuse_unknown(config, {f.name for f in dataclasses.fields(RunConfig)})
+    if not re.fullmatch(r"[\w.-]*\w", config.experiment_name):
+        raise Refusal(
+            f"experiment_name={config.experiment_name!r} is no folder name; "
+            "use letters, digits, dots and dashes"
+        )
     target = _make("target", config.target)
     return Comparison(
         target=target,
@@ -135,6 +141,7 @@ def comparison(config: DictConfig) -> Comparison:
         evaluation=_object(config.evaluation),
         trainer=_object(config.trainer),
         seed=config.seed,
+        failure_probability=config.failure_probability,
         accuracy=config.accuracy,
         names={group: config[group].name for group in REGISTRIES},
     )

@@ -39,13 +39,14 @@ def sweep(
     failed: list[str] = []
     configs.register_schemas()
     with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
-        for number, cell in enumerate(cells, 1):
-            console.print(f"[{number}/{len(cells)}] {' '.join(cell)}", highlight=False)
-            config = compose("config", [f"experiment={experiment}", *overrides, *cell])
-            try:
-                folders.append(cli.compare(config, console))
-            except cli.TOLD as error:
-                failed.append(f"{' '.join(cell)}: {error}")
+        composed = [compose("config", [f"experiment={experiment}", *overrides, *c]) for c in cells]
+    for number, (cell, config) in enumerate(zip(cells, composed, strict=True), 1):
+        console.print(f"[{number}/{len(cells)}] {' '.join(cell)}", highlight=False)
+        try:
+            folders.append(cli.compare(config, console))
+        except cli.TOLD as error:
+            failed.append(f"{' '.join(cell)}: {error}")
+            console.print(f"failed: {error}", highlight=False)
     if failed:
         for line in failed:
             print(f"depthwright: {line}", file=sys.stderr)

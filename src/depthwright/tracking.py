@@ -98,7 +98,8 @@ def track(
     config: Mapping[str, Any],
 ) -> Iterator[Tracker]:
     """A tracker that is finished on every way out."""
-    tracker = Tracker(_start(logger, folder, run_id, name, group, config))
+    about = {"dir": folder, "id": run_id, "name": name, "group": group, "config": dict(config)}
+    tracker = Tracker(_start(logger, about))
     try:
         yield tracker
     except BaseException:
@@ -107,14 +108,7 @@ def track(
     tracker.finish(failed=False)
 
 
-def _start(
-    logger: LoggerConfig,
-    folder: Path,
-    run_id: str,
-    name: str,
-    group: str,
-    config: Mapping[str, Any],
-) -> Run | None:
+def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
     if logger.mode == "none":
         return None
 
@@ -125,15 +119,7 @@ def _start(
             silent=True, console="off", disable_git=True, init_timeout=INIT_TIMEOUT
         )
         return wandb.init(
-            project=logger.project,
-            entity=logger.entity,
-            dir=folder,
-            id=run_id,
-            name=name,
-            group=group,
-            config=dict(config),
-            mode=mode,
-            settings=settings,
+            project=logger.project, entity=logger.entity, mode=mode, settings=settings, **about
         )
 
     try:

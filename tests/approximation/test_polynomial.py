@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 from flint import arb, fmpq, fmpq_poly
@@ -29,6 +30,23 @@ def test_values_stay_within_the_stated_rounding() -> None:
         value = exact(fmpq(fraction.numerator, fraction.denominator))
         true = Fraction(int(value.p), int(value.q))
         assert abs(Fraction(float(polynomial(np.array([t]))[0])) - true) <= polynomial.rounding
+
+
+@pytest.mark.parametrize("degree", [24, 80, 200])
+def test_rounding_holds_at_the_ends_too(degree: int) -> None:
+    """There Clenshaw's errors add up like degree², which a linear bound misses."""
+    rng = np.random.default_rng(0)
+    coefficients = rng.standard_normal(degree + 1)
+    polynomial = Polynomial.from_chebyshev(coefficients)
+    ends = np.concatenate([1 - 10.0 ** -rng.uniform(0, 16, 150), [1.0]])
+    with mpmath.workdps(60):
+        for t in np.concatenate([ends, -ends]):
+            theta = mpmath.acos(mpmath.mpf(float(t)))
+            true = mpmath.fsum(
+                mpmath.mpf(float(c)) * mpmath.cos(k * theta) for k, c in enumerate(coefficients)
+            )
+            gap = abs(mpmath.mpf(float(polynomial(np.array([t]))[0])) - true)
+            assert gap <= polynomial.rounding
 
 
 def test_chebyshev_form_and_derivative_are_exact() -> None:

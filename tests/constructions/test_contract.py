@@ -15,8 +15,11 @@ from depthwright import targets
 from depthwright.constructions import (
     REGISTRY,
     Construction,
+    NarrowBits,
+    NarrowBounded,
     NarrowExact,
     NarrowExactSlim,
+    NarrowMinimal,
     NarrowPacked,
     Ridge,
 )
@@ -32,6 +35,17 @@ def small(**fields: int) -> targets.RandomNetwork:
 
 
 EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
+    "narrow_bits": [
+        lambda: NarrowBits(small(), accuracy=0.05, failure_probability=0.02),
+        lambda: NarrowBits(small(depth=2, output_dim=3), accuracy=0.1, failure_probability=0.1),
+    ],
+    "narrow_bounded": [
+        lambda: NarrowBounded(small(), accuracy=0.05, failure_probability=0.05, scaling="neuron"),
+        lambda: NarrowBounded(small(depth=2), inner="narrow_exact_slim"),
+    ],
+    "narrow_minimal": [
+        lambda: NarrowMinimal(small(input_dim=3), accuracy=0.05, failure_probability=0.02),
+    ],
     "narrow_exact": [
         lambda: NarrowExact(small()),
         lambda: NarrowExact(small(input_dim=1, depth=2, output_dim=2)),
@@ -54,6 +68,18 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
     ],
 }
 REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
+    "narrow_bits": [
+        (lambda: NarrowBits(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
+        (lambda: NarrowBits(small(), 0.1, 0.1, bits="few"), "few"),  # type: ignore[arg-type]
+    ],
+    "narrow_bounded": [
+        (lambda: NarrowBounded(small()), "wants accuracy"),
+        (lambda: NarrowBounded(small(), 0.1, 0.1, inner="ridge"), "inner='ridge'"),
+    ],
+    "narrow_minimal": [
+        (lambda: NarrowMinimal(small(), accuracy=-1.0, failure_probability=0.1), "accuracy=-1"),
+        (lambda: NarrowMinimal(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
+    ],
     "narrow_exact": [
         (lambda: NarrowExact(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
         (lambda: NarrowExact(small(depth=1)), "depth 1"),

@@ -13,6 +13,7 @@ from depthwright.constructions import NarrowPacked
 from depthwright.constructions.narrow_packed import he_architecture, packed_sizing, read_inputs
 from depthwright.constructions.narrow_packed_bits import Bits, Bounds, LayerFacts, he_facts
 from depthwright.constructions.narrow_packed_layers import pack
+from depthwright.distributions import UniformCube
 from depthwright.networks import Architecture, load
 from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import BIAS, Patterns
@@ -390,3 +391,12 @@ def test_a_network_that_is_too_deep_is_refused_before_it_is_built(monkeypatch):
     monkeypatch.setattr("depthwright.constructions.narrow_exact.DEPTH_LIMIT", 100)
     with pytest.raises(Refusal, match="no more than 100 are built"):
         NarrowPacked(RandomNetwork(3, 8, 3), 1e-2, 1e-2).build()
+
+
+def test_fields_of_very_few_bits_are_long_enough() -> None:
+    """States of one bit before the point: a bound with a unit to spare refused its own sizes."""
+    target = RandomNetwork(1, 3, 3, weight_bound=0.05, seed=59, radius=30, output_dim=2)
+    built = NarrowPacked(target, 0.1, 1e-12).build()
+    x = UniformCube(1, 30).sample(300, torch.Generator().manual_seed(0))
+    gap = (built.network.evaluate(x) - target.truth(x)).abs().max()
+    assert float(gap) <= built.claim.bound

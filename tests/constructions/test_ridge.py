@@ -32,6 +32,29 @@ def test_claim_is_the_sum_of_its_terms_and_meets_the_accuracy() -> None:
     assert claim.bound <= 0.1
 
 
+@pytest.mark.parametrize(("input_dim", "accuracy"), [(5, 0.1), (10, 0.1), (5, 0.05)])
+def test_each_term_covers_the_error_it_names(input_dim: int, accuracy: float) -> None:
+    """Both steps apart, from the built network and a g made here; Σ abs(A_i) exceeds 1 in two."""
+    construction = Ridge(targets.Cone(input_dim=input_dim), accuracy)
+    built = construction.build()
+    assert isinstance(built.network, RidgeNetwork)
+    terms, q = built.claim.terms, construction._plan.approximation.polynomial
+    r = np.linspace(0, 1, 20_001)
+    polynomial = float(np.abs(r - q(r)).max())
+    assert 0.999 * terms["polynomial"] <= polynomial <= terms["polynomial"]
+    # g(t) = Σ a_j c_{d,j} t^{2j}, with c_{d,j} = Π_{i<j} (d + 2i)/(1 + 2i).
+    g = np.zeros_like(r)
+    for j, a in enumerate(q.coefficients[::2]):
+        constant = math.prod((input_dim + 2 * i) / (1 + 2 * i) for i in range(j))
+        g += float(a) * constant * r ** (2 * j)
+    first = built.network.groups[0]
+    ridge = np.maximum(r[:, None] - first.kinks, 0) @ first.turns + built.network.offset
+    weights = sum(float(np.abs(group.weights).sum()) for group in built.network.groups)
+    linear = weights * float(np.abs(g - ridge).max())
+    assert 0.99 * terms["piecewise_linear"] <= linear <= terms["piecewise_linear"]
+    assert terms["rounding"] == built.network.rounding_bound("float64") > 0
+
+
 CASES = [
     (targets.Cone(input_dim=5), 0.1),
     (targets.Hat(input_dim=3), 0.05),

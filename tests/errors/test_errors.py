@@ -90,7 +90,7 @@ def test_points_depend_on_the_evaluation_seed_alone() -> None:
     torch.manual_seed(2)
     torch.rand(7)
     second = measure(constant(2, 0.1), target, law, config, 0.1)
-    assert (first.l2, first.sup_sampled) == (second.l2, second.sup_sampled)
+    assert (first.l2, first.sup_attacked) == (second.l2, second.sup_attacked)
     config.seed += 1
     assert measure(constant(2, 0.1), target, law, config, 0.1).l2 != first.l2
 

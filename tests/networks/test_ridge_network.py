@@ -177,5 +177,32 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_wrong_inputs_are_refused() -> None:
     with pytest.raises(Refusal, match=r"expected \(batch, 6\)"):
         CASES[0].evaluate(torch.zeros(3, 5))
-    with pytest.raises(Refusal, match="float32 or float64"):
-        CASES[0].evaluate(torch.zeros(3, 6), "exact")
+    with pytest.raises(Refusal, match="float32, float64 or exact"):
+        CASES[0].evaluate(torch.zeros(3, 6), "bfloat16")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", CASES, ids=range(4))
+def test_exact_values_are_the_rationals_rounded_once(
+    network: RidgeNetwork, generator: torch.Generator
+) -> None:
+    """2·A·turn of the plain form's kink at 0 is rounded, nothing else."""
+    x = UniformBall(6).sample(10, generator)
+    plain = network.to_torch()
+    weights = [p.detach().numpy() for p in plain.parameters()]
+    values = network.evaluate(x, "exact")
+    for row, value in zip(x.numpy(), values[:, 0].tolist(), strict=True):
+        hidden = [
+            max(
+                sum(
+                    (Fraction(float(w)) * Fraction(float(v)) for w, v in zip(ws, row, strict=True)),
+                    Fraction(float(b)),
+                ),
+                Fraction(0),
+            )
+            for ws, b in zip(weights[0], weights[1], strict=True)
+        ]
+        total = sum(
+            (Fraction(float(w)) * h for w, h in zip(weights[2][0], hidden, strict=True)),
+            Fraction(float(weights[3][0])),
+        )
+        assert value == float(total)

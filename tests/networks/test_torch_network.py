@@ -222,5 +222,5 @@ def test_inputs_and_arithmetics_that_do_not_fit_are_refused():
     network = ModuleNetwork(sequential())
     with pytest.raises(Refusal, match="3 inputs"):
         network.evaluate(torch.zeros(5, 2))
-    with pytest.raises(Refusal, match="'exact' is not available"):
-        network.evaluate(points(), "exact")
+    with pytest.raises(Refusal, match="'half' is unknown"):
+        network.evaluate(points(), "half")

@@ -5,14 +5,20 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.narrow_bits import NarrowBits
+from depthwright.constructions.narrow_bounded import NarrowBounded
 from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
+from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.ridge import Ridge
 
 REGISTRY: dict[str, type[Construction]] = {
+    "narrow_bits": NarrowBits,
+    "narrow_bounded": NarrowBounded,
     "narrow_exact": NarrowExact,
     "narrow_exact_slim": NarrowExactSlim,
+    "narrow_minimal": NarrowMinimal,
     "narrow_packed": NarrowPacked,
     "ridge": Ridge,
 }
@@ -22,8 +28,11 @@ __all__ = [
     "Built",
     "Claim",
     "Construction",
+    "NarrowBits",
+    "NarrowBounded",
     "NarrowExact",
     "NarrowExactSlim",
+    "NarrowMinimal",
     "NarrowPacked",
     "Ridge",
 ]

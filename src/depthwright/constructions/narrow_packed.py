@@ -67,17 +67,7 @@ class NarrowPacked(Construction):
     def __post_init__(self) -> None:
         check_target(self.target)
         check_accuracy(self.accuracy)
-        delta, grid = self.failure_probability, self.grid
-        if not (math.isfinite(delta) and 0 <= delta < 1):
-            raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
-        if grid is not None and not (math.isfinite(grid) and grid > 0):
-            raise Refusal(f"grid={grid} is not a positive step")
-        if delta == 0 and grid is None:
-            raise Refusal(
-                "failure_probability=0 cannot be promised for real inputs, since no continuous "
-                "network reads bits everywhere; ask for some δ > 0, or give grid=STEP for inputs "
-                "−radius + STEP·k"
-            )
+        check_probability(self.failure_probability, self.grid)
 
     @cached_property
     def inputs(self) -> Input:
@@ -160,6 +150,20 @@ class NarrowPacked(Construction):
 
 
 HALF = Fraction(1, 2)
+
+
+def check_probability(delta: float, grid: float | None) -> None:
+    """0 < δ < 1, or 0 on a grid."""
+    if not (math.isfinite(delta) and 0 <= delta < 1):
+        raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
+    if grid is not None and not (math.isfinite(grid) and grid > 0):
+        raise Refusal(f"grid={grid} is not a positive step")
+    if delta == 0 and grid is None:
+        raise Refusal(
+            "failure_probability=0 cannot be promised for real inputs, since no continuous "
+            "network reads bits everywhere; ask for some δ > 0, or give grid=STEP for inputs "
+            "−radius + STEP·k"
+        )
 
 
 def read_inputs(dim: int, radius: float, grid: float | None) -> Input:

@@ -200,13 +200,16 @@ class Packer:
         if signed:
             up = down = np.abs(w)
         slack = 1 + 1e-12 * (len(state_max) + 8)
-        high = np.minimum(up @ state_max, row_norms(up) * state_norm) * slack + biases + 1
-        low = np.minimum(down @ state_max, row_norms(down) * state_norm) * slack - biases + 1
+        rounding = 2.0**-50 * np.abs(biases)
+        high = np.minimum(up @ state_max, row_norms(up) * state_norm) * slack + biases + rounding
+        low = np.minimum(down @ state_max, row_norms(down) * state_norm) * slack - biases + rounding
         drop = self.bits.p[level - 1] - self.bits.q[level - 1]
-        room = math.ldexp(1.0, self.s[level - 1] - 1) - math.ldexp(1.0, drop - 1) - 1
+        half = math.ldexp(1.0, drop - 1)
+        room = math.ldexp(1.0, self.s[level - 1] - 1) - half - 1
         if not max(float(high.max()), float(low.max())) * slack <= room:
             raise AssertionError(f"the fields of layer {level} are too short; this is a bug")
-        self.state_max = np.ldexp(np.maximum(high, 0), -drop) * slack + 1
+        # A state is ⌊(v + half)/2^drop⌋, a whole number.
+        self.state_max = np.floor(np.ldexp(np.maximum(high + half, 0), -drop) * slack)
 
     def output_offset(self, matrix: np.ndarray) -> Dyadic:
         """A power of two C with Σ_j w_kj z̃_j + C ≥ 0, partial sums included."""

@@ -190,11 +190,13 @@ class Ridge(Construction):
         """The first K whose polynomial leaves something of the budget."""
         limit = self._half_degree_limit
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
-        if jackson >= budget and (reached := self._approximate(limit).error) >= budget:
+        # The last degree first: an accuracy out of reach is refused without trying all others.
+        reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
+        if reached >= budget:
             raise Refusal(
                 f"accuracy={self.accuracy} is below {reached:.2g}, what even polynomials of "
                 f"degree {2 * limit} (the limit in input_dim={self.target.input_dim}) reach for "
-                f"this profile; ask for accuracy ≥ {1.1 * reached:.2g}"
+                "this profile; ask for a larger one"
             )
         return next(k for k in range(1, limit + 1) if self._approximate(k).error < budget)
 

@@ -8,6 +8,7 @@ targets for that reason.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from depthwright.distributions.distribution import Distribution
@@ -27,18 +28,17 @@ def directions(
     return z / torch.linalg.vector_norm(z, dim=1, keepdim=True).clip(torch.finfo(dtype).tiny)
 
 
-class UniformRadius(Distribution):
-    """‖x‖ uniform on [0, radius], direction uniform and independent of it."""
+class Isotropic(Distribution):
+    """Uniform direction, and independent of it a norm in [0, radius]."""
 
     @property
     def domain(self) -> Ball:
         """The ball."""
         return Ball(self.input_dim, self.radius)
 
-    @property
-    def density_bound(self) -> float:
-        """1/(2·radius) on the line; unbounded near 0 from two dimensions on."""
-        return 1 / (2 * self.radius) if self.input_dim == 1 else math.inf
+    @abstractmethod
+    def quantile(self, u: torch.Tensor) -> torch.Tensor:
+        """The norm, over radius, that a share `u` of the law stays below."""
 
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
@@ -47,18 +47,26 @@ class UniformRadius(Distribution):
         import torch
 
         dtype = dtype or torch.float64
-        u = directions(count, self.input_dim, generator, dtype)
-        r = torch.rand(count, 1, generator=generator, dtype=dtype, device=generator.device)
-        return u * (self.radius * r)
+        w = directions(count, self.input_dim, generator, dtype)
+        u = torch.rand(count, 1, generator=generator, dtype=dtype, device=generator.device)
+        return w * (self.radius * self.quantile(u))
 
 
-class UniformBall(Distribution):
-    """Uniform on the ball: ‖x‖ = radius·U^{1/d}."""
+class UniformRadius(Isotropic):
+    """‖x‖ uniform on [0, radius], direction uniform and independent of it."""
 
     @property
-    def domain(self) -> Ball:
-        """The ball."""
-        return Ball(self.input_dim, self.radius)
+    def density_bound(self) -> float:
+        """1/(2·radius) on the line; unbounded near 0 from two dimensions on."""
+        return 1 / (2 * self.radius) if self.input_dim == 1 else math.inf
+
+    def quantile(self, u: torch.Tensor) -> torch.Tensor:
+        """u."""
+        return u
+
+
+class UniformBall(Isotropic):
+    """Uniform on the ball: ‖x‖ = radius·U^{1/d}."""
 
     @property
     def density_bound(self) -> float:
@@ -68,16 +76,9 @@ class UniformBall(Distribution):
             math.lgamma(d / 2 + 1) - d / 2 * math.log(math.pi) - d * math.log(self.radius)
         )
 
-    def sample(
-        self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
-    ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
-        import torch
-
-        dtype = dtype or torch.float64
-        u = directions(count, self.input_dim, generator, dtype)
-        r = torch.rand(count, 1, generator=generator, dtype=dtype, device=generator.device)
-        return u * (self.radius * r ** (1 / self.input_dim))
+    def quantile(self, u: torch.Tensor) -> torch.Tensor:
+        """u^{1/d}."""
+        return u ** (1 / self.input_dim)
 
 
 class UniformCube(Distribution):

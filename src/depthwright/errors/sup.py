@@ -10,6 +10,9 @@ from depthwright.targets.target import Target
 if TYPE_CHECKING:
     import torch
 
+ATTACK_ELEMENTS = 1 << 26
+"""Largest starts × width array of an attack."""
+
 
 def residuals(network: Network, target: Target, x: torch.Tensor) -> torch.Tensor:
     """N(x) − f(x), (points, outputs) in float64, N in the network's own arithmetic."""
@@ -29,6 +32,10 @@ def attack(
     """
     import torch
 
+    # Memory: starts × hidden neurons, at most.
+    share = max(1, ATTACK_ELEMENTS // network.architecture.width)
+    if len(starts) > share:
+        return max(attack(network, target, s, steps, step_size) for s in starts.split(share))
     domain = target.domain
     x = domain.project(starts.to(torch.float64))
     highest = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)

@@ -11,6 +11,8 @@ from depthwright.comparison import CONSTRUCTED, CURVES
 from depthwright.figures.style import CLAIM, below, colour, figure, label, save
 from depthwright.results import Row
 
+PICTURE = "comparison.png"
+
 
 def draw(folder: Path) -> Path:
     """Draw `comparison.png` from the files of a finished run."""
@@ -61,7 +63,7 @@ def draw(folder: Path) -> Path:
         fontsize=10,
     )
     below(slice_)
-    return save(drawing, folder / "comparison.png")
+    return save(drawing, folder / PICTURE)
 
 
 def _row(rows: list[Row], name: str) -> Row | None:

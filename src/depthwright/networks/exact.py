@@ -185,6 +185,10 @@ class ExactNetwork(Network):
 
         return rendering.forward(self, x, rounding=rounding)
 
+    def to_exact(self) -> ExactNetwork:
+        """Itself."""
+        return self
+
     def to_torch(
         self, dtype: torch.dtype | None = None, *, rounding: bool = False
     ) -> torch.nn.Sequential:
@@ -218,3 +222,12 @@ def from_arrays(
             expressions.append(entries)
         layers.append(patterns.layer(len(matrix[0]), expressions))
     return ExactNetwork(tuple(layers), arithmetic, radius)
+
+
+def from_module(module: torch.nn.Sequential) -> ExactNetwork:
+    """A module of Linear and ReLU as an exact network; its floats are taken as they are."""
+    arrays = {name: t.cpu().double().numpy() for name, t in module.state_dict().items()}
+    return from_arrays(
+        [array for name, array in arrays.items() if name.endswith("weight")],
+        [array for name, array in arrays.items() if name.endswith("bias")],
+    )

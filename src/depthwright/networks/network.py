@@ -11,6 +11,8 @@ from depthwright.networks.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
+    from depthwright.networks.exact import ExactNetwork
+
 Arithmetic = Literal["float32", "float64", "exact"]
 
 
@@ -56,6 +58,12 @@ class Network(ABC):
 
         Refused by trained networks that are none (layer norms).
         """
+
+    def to_exact(self) -> ExactNetwork:
+        """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""
+        from depthwright.networks.exact import from_module
+
+        return from_module(self.to_torch())
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

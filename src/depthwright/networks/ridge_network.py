@@ -109,21 +109,22 @@ class RidgeNetwork(Network):
     # ── values ────────────────────────────────────────────────────────────────────────────────
 
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
-        """Structured values (batch, 1) in float32 or float64, on the device of `x`."""
+        """Structured values (batch, 1); "exact" goes through the plain form."""
         import torch
 
+        from depthwright.networks.torch_network import full_precision
+
         arithmetic = arithmetic or self.arithmetic
+        if arithmetic == "exact":
+            return self.to_exact().evaluate(x, "exact")
         if arithmetic not in UNIT_ROUNDOFF:
-            raise Refusal(
-                f"a ridge network is evaluated in float32 or float64, not {arithmetic!r}; "
-                "its rounding_bound says what that costs"
-            )
+            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
         if x.ndim != 2 or x.shape[1] != self.input_dim:
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"
             )
         x = x.to(getattr(torch, arithmetic))
-        with torch.no_grad():
+        with torch.no_grad(), full_precision():
             if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
                 return torch.from_numpy(compiled).to(x.dtype)
             directions = max(len(group.weights) for group in self.groups)
@@ -174,27 +175,33 @@ class RidgeNetwork(Network):
         exact ones with a relative error of 4 units in the last place.
 
         With u the unit roundoff: a projection is off by (k + 8)u, a ridge value by that times
-        Σ abs(turns) and by the few operations of a look-up, and the sum over directions by
-        (FLUSH + 4)u of what it adds up (64 directions at a time, then in float64).
+        Σ abs(turns), by the sums that a look-up table holds (3m·u) and by the few operations of a
+        look-up, and the sum over n directions by (n + 8)u of what it adds up, in any order.
         """
         u, total = UNIT_ROUNDOFF[arithmetic], abs(self.offset) * 4
         for group in self.groups:
             turning = float(np.abs(group.turns).sum())
             k, m = group.indices.shape[1], len(group.kinks)
             height = self._height(group)
-            ridge = turning * (k + m + 16) + height * (64 + 8)
+            ridge = turning * (k + 3 * m + 16) + height * (len(group.weights) + 8)
             total += float(np.abs(group.weights).sum()) * ridge
-            total += 2.0**-53 / u * float(np.abs(group.weights).sum()) * height * len(group.weights)
         return 1.01 * u * total
 
     def dense_rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
-        """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order."""
+        """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order.
+
+        The worst case over all orders grows with the width, and says little in float32.
+        """
         u, width = UNIT_ROUNDOFF[arithmetic], self.architecture.width
-        turning = sum(float(np.abs(g.weights).sum() * np.abs(g.turns).sum()) for g in self.groups)
-        linear = 2 * float(np.abs(self._linear_part).sum())
-        return (
-            1.01 * u * ((2 * turning + linear) * (self.input_dim + width + 16) + abs(self.offset))
-        )
+        each = summed = 0.0
+        for group in self.groups:
+            weights, turns = float(np.abs(group.weights).sum()), np.abs(group.turns)
+            each += 2 * weights * float(turns.sum())
+            # Of the two neurons of a kink one is 0, the other at most 1 − kink (twice that at 0).
+            summed += weights * float(turns @ (1 - group.kinks)) * (1 + group.turns_at_zero)
+        linear = float(np.abs(self._linear_part).sum())
+        each = (each + 2 * linear) * (self.input_dim + 16)
+        return 1.01 * u * (each + (summed + linear + abs(self.offset)) * (width + 4))
 
     @staticmethod
     def _height(group: RidgeGroup) -> float:

@@ -8,6 +8,7 @@ sums and layer norms have no parameters. Files hold the tensors `maps.0.weight`,
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -22,7 +23,10 @@ from depthwright.networks.torch_network import (
 )
 from depthwright.refusal import Refusal
 
-FORMAT = "depthwright-styled-1"
+if TYPE_CHECKING:
+    from depthwright.networks.exact import ExactNetwork
+
+FORMAT = "depthwright-styled"
 """Written into every such file."""
 
 
@@ -57,6 +61,20 @@ class StyledNetwork(LayerNetwork):
                 weight, bias = torch.cat([weight, -weight]), torch.cat([bias, -bias])
             layers.append((weight, bias))
         return assemble(layers, dtype or torch.float64)
+
+    def to_exact(self) -> ExactNetwork:
+        """The plain form; refused where W + 1 has more bits than float64 holds."""
+        for position, ((w, _), link) in enumerate(zip(self._layers, self._links, strict=True)):
+            one = w.double().diagonal() + 1
+            # the error of a sum, by Knuth's two-sum
+            part = one - 1
+            lost = (w.double().diagonal() - part).abs() + (1 - (one - part)).abs()
+            if link == RESIDUAL and bool(lost.any()):
+                raise Refusal(
+                    f"residual map {position} has weights whose sum with 1 is no float64, so its "
+                    "plain form is rounded; evaluate in float64"
+                )
+        return super().to_exact()
 
     def save(self, path: str | Path) -> None:
         """Write the maps in the network's own dtype and the style, whole or not at all."""

@@ -26,7 +26,7 @@ from depthwright.whole_file import whole_file
 SUFFIX = ".safetensors"
 """Files of module networks end so."""
 
-FORMAT = "depthwright-module-1"
+FORMAT = "depthwright-module"
 """Written into every such file."""
 
 BUFFER_BYTES = {"cpu": 2**21, "cuda": 2**25}
@@ -95,10 +95,11 @@ class LayerNetwork(Network):
         """Values in chunks whose buffers are reused; weights are rounded to `arithmetic`."""
         self._check(x)
         arithmetic = arithmetic or self.arithmetic
+        if arithmetic == "exact":
+            return self.to_exact().evaluate(x, "exact")
         if arithmetic not in DTYPES:
             raise Refusal(
-                f"arithmetic={arithmetic!r} is not available for a torch module; "
-                f"use one of {', '.join(DTYPES)}"
+                f"arithmetic={arithmetic!r} is unknown; choose {', '.join(DTYPES)} or exact"
             )
         dtype = DTYPES[arithmetic]
         layers = self._in(dtype, x.device)

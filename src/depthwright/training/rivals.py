@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
 import time
 import warnings
@@ -250,6 +251,15 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
+    """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
+    try:
+        engine.fit(module)
+    except SystemExit as error:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from error
+
+
 def _accelerator(name: str) -> str:
     if name == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
@@ -321,7 +331,7 @@ def train_rivals(
                 enable_progress_bar=show,
                 callbacks=[StepsBar()] if show else [],
             )
-            engine.fit(module)
+            _fit(engine, module)
             device = str(engine.strategy.root_device)
     finally:
         if accelerator == "cpu":

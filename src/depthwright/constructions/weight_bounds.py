@@ -1,0 +1,188 @@
+"""How large the weights of the narrow constructions are, by formulas, no network built.
+
+`weight_exponent`: no entry exceeds 2^e. `gain_exponent`: NarrowBounded's scales of the outputs.
+With a scale 2^s per neuron, an expression Σ w_j·v_j + b needs the exponent
+E = max(s_j + log2 abs(w_j), log2 abs(b)), and the neuron that holds it s = max(0, E − 1). A carried
+value loses 1 per layer, a triangle (slope 4) gains 1, a bit test of slope M gains log2 M − 1.
+Both are upper bounds, checked against every network that is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from depthwright.constructions.bit_budget import integers
+from depthwright.constructions.construction import Construction
+from depthwright.constructions.narrow_bits import NarrowBits
+from depthwright.constructions.narrow_exact import NarrowExact
+from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
+from depthwright.constructions.narrow_minimal import NarrowMinimal
+from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.refusal import Refusal
+from depthwright.targets.network import ReLUNetwork
+
+
+def weight_exponent(construction: Construction) -> int:
+    """An e such that no entry of the network that `construction` builds exceeds 2^e."""
+    if isinstance(construction, NarrowBits):
+        return _bits_weight(construction)
+    if isinstance(construction, NarrowPacked):
+        return _packed_weight(construction)
+    if isinstance(construction, (NarrowExact, NarrowExactSlim)):
+        return _exact_weight(construction)
+    raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
+
+
+def gain_exponent(construction: Construction) -> int:
+    """An s such that scales per neuron leave the outputs divided by at most 2^s."""
+    if isinstance(construction, NarrowBits):
+        return _bits_gain(construction)
+    if isinstance(construction, NarrowPacked):
+        return _packed_gain(construction)
+    if isinstance(construction, (NarrowExact, NarrowExactSlim)):
+        return _exact_gain(construction)
+    raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
+
+
+def _log(value: Any) -> int:
+    """The smallest e ≥ 0 with abs(value) ≤ 2^e."""
+    return max(math.ceil(abs(Fraction(value))) - 1, 0).bit_length()
+
+
+# --- Theorems 2 and 5
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    weight: int
+    bias: int
+
+
+def _bits_sizes(construction: NarrowBits) -> Iterator[_Sizes]:
+    """Bits of w̃ and b̃, map by map."""
+    for numbers in integers(construction.target, construction.inputs, construction.budget.c0):
+        yield _Sizes(
+            max(abs(w).bit_length() for row in numbers.weights for w in row),
+            max(abs(b).bit_length() for b in numbers.biases),
+        )
+
+
+def _bits_weight(construction: NarrowBits) -> int:
+    """Readers 2^{m+1} and w̃·2^{m+2−c}; biases b̃; fields 2^c; the encoder's own."""
+    c0, c = construction.budget.c0, construction.budget.c
+    m = max(construction.target.widths[:-1]) * c
+    sizes = list(_bits_sizes(construction))
+    weight, bias = max(s.weight for s in sizes), max(s.bias for s in sizes)
+    rest = max(m + 1, weight + m + 2 - c, weight + 2, bias, c + 1)
+    scale = _log(construction.inputs.scale)
+    if isinstance(construction, NarrowMinimal):
+        slope = max(_log(slope.fraction) for slope in construction.slopes)
+        return max(rest, slope + scale + 3, c0 + 3)
+    gap, d = construction.gap, construction.target.input_dim
+    return max(rest, gap + c0, (d - 1) * c + max(gap - c0, 0), scale + 3)
+
+
+def _bits_gain(construction: NarrowBits) -> int:
+    """A pass over m bits turns the exponent E of its input into max(m + 1, E + 2) + bits of w̃."""
+    c0, c = construction.budget.c0, construction.budget.c
+    d, scale = construction.target.input_dim, _log(construction.inputs.scale) + 1
+    if isinstance(construction, NarrowMinimal):
+        slopes = sum(_log(slope.fraction) for slope in construction.slopes)
+        ride = slopes + c0 * (c0 + 3) // 2 if construction.riding else 0
+        exponent = scale + slopes + ride + (d - 1) * c
+    else:
+        exponent = scale + construction.gap + c0 + (d - 1) * c
+    widths = construction.target.widths
+    for level, sizes in enumerate(_bits_sizes(construction)):
+        m, n = widths[level] * c, widths[level + 1]
+        if level:  # the truncation
+            exponent = max(m + 1, exponent + 2)
+        if level == len(widths) - 2:
+            n = 1  # one pass for all outputs
+        # x loses m + 2 per neuron, what stands in y m + 2 − c; the first or the last one is worst
+        first = max(m + 1, exponent + 2) + sizes.weight - (n - 1) * (m + 2 - c)
+        last = max(m + 1, exponent + 2 - (n - 1) * (m + 2)) + sizes.weight
+        exponent = max(first, last, sizes.bias, c)
+    return max(exponent - 2 * c0 - 1, 0)
+
+
+# --- the packed network
+
+
+def _packed_weight(construction: NarrowPacked) -> int:
+    """Packed columns times the input's bits; slopes; the offset of the outputs."""
+    widths, sizing = construction.target.widths, construction.sizing
+    fields = [n * (s + 1) for n, s in zip(widths[1:-1], sizing.s, strict=True)]
+    return max(
+        fields[0] + sizing.bits.c + 1,
+        max(fields) + 2,
+        max(_log(slope.fraction) for slope in construction.slopes)
+        + _log(construction.inputs.scale)
+        + 3,
+        sizing.bits.c + 3,
+        _packed_output(construction),
+    )
+
+
+def _packed_output(construction: NarrowPacked) -> int:
+    """The offset of the outputs, and their biases."""
+    weights, biases = construction.target.weights[-1], construction.target.biases[-1]
+    sums = float(np.abs(weights).sum(axis=1).max())
+    return max(construction.sizing.s[-1] + _log(sums) + 3, _log(float(np.abs(biases).max())))
+
+
+def _packed_gain(construction: NarrowPacked) -> int:
+    """A test of slope M gains log2 M − 1, so a field of s bits gains about s²/2."""
+    widths, sizing = construction.target.widths, construction.sizing
+    bits, c = sizing.bits, sizing.bits.c
+    fields = [n * (s + 1) for n, s in zip(widths[1:-1], sizing.s, strict=True)]
+    slopes = sum(_log(slope.fraction) for slope in construction.slopes)
+    gain = _log(construction.inputs.scale) + 1 + 2 * slopes + c * (c + 5) // 2 + c
+    sums = max(0, gain) + fields[0]
+    for level, (n, s) in enumerate(zip(widths[1:-1], sizing.s, strict=True)):
+        dropped = bits.p[level] - bits.q[level]
+        taken = s - dropped
+        field = taken * s - taken * (taken - 1) // 2 + dropped + 1
+        value = max(0, sums - fields[level] + 2) + n * field + s
+        last = level == len(fields) - 1
+        sums = value + (_packed_output(construction) if last else fields[level + 1]) + 1
+    return max(sums - bits.q[-1], _packed_output(construction), 0)
+
+
+# --- the exact networks
+
+
+def _exact_weight(construction: NarrowExact | NarrowExactSlim) -> int:
+    """The target's own entries; row sums and offsets where the sums share one carrier."""
+    target = construction.target
+    entries = [float(np.abs(array).max()) for array in (*target.weights, *target.biases)]
+    if isinstance(construction, NarrowExactSlim):
+        entries += [_row_sum(target), *_offsets(target).values()]
+    return max(1, _log(max(entries)))
+
+
+def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
+    """Map after map, the entries; a carried sum gains nothing."""
+    target = construction.target
+    slim = isinstance(construction, NarrowExactSlim)
+    above = _offsets(target) if slim else {}
+    exponent = 0
+    for level, (matrix, bias) in enumerate(zip(target.weights, target.biases, strict=True), 1):
+        size = _row_sum(target) if slim and level == 1 else float(np.abs(matrix).max())
+        biases = max(float(np.abs(bias).max()), above.get(level, 0.0))
+        exponent = max(max(exponent - 1, 0) + _log(size), _log(biases))
+    return max(exponent - 1, 0)
+
+
+def _row_sum(target: ReLUNetwork) -> float:
+    return float(np.abs(target.weights[0]).sum(axis=1).max()) * (1 + 1e-9)
+
+
+def _offsets(target: ReLUNetwork) -> dict[int, float]:
+    return {k: float(v) for k, v in offsets(target.weights, target.biases).items()}
