@@ -128,6 +128,8 @@ def show(folder: Path, console: Console) -> None:
         table.add_column(label(row.contender), justify="right")
     for title, cell in _LINES.items():
         table.add_row(title, *(cell(row) for row in rows))
+    # Wide enough for every contender, also where the output is no terminal (80 columns).
+    console.width = max(console.width, 30 + 18 * len(rows))
     console.print(table)
     console.print(f"run folder  {folder}", soft_wrap=True)
     pointer = folder / "wandb_run.txt"

@@ -230,5 +230,17 @@ def test_bad_layers_and_inputs_are_refused():
     network = StyledNetwork(layers(), "residual")
     with pytest.raises(Refusal, match="3 inputs"):
         network.evaluate(torch.zeros(5, 2))
-    with pytest.raises(Refusal, match="no exact form here"):
-        network.evaluate(points(), "exact")
+    with pytest.raises(Refusal, match="'half' is unknown"):
+        network.evaluate(points(), "half")
+    with pytest.raises(Refusal, match="layer norm divides"):
+        StyledNetwork(layers(), "normalised").evaluate(points(), "exact")
+
+
+def test_exact_values_are_those_of_the_residual_network_or_refused():
+    maps = [(w.mul(64).round() / 64, b) for w, b in layers()]  # W + 1 is a float64
+    network, x = StyledNetwork(maps, "residual"), points()
+    expected = by_hand("residual", maps, x)
+    assert np.abs(network.evaluate(x, "exact").numpy() - expected).max() <= bound(expected)
+    maps[3][0][2, 2] = 1e-30
+    with pytest.raises(Refusal, match="residual map 3 has weights whose sum with 1 is no float64"):
+        StyledNetwork(maps, "residual").evaluate(x, "exact")

@@ -33,7 +33,7 @@ def load(path: str | Path) -> Network:
         from depthwright.networks.ridge_files import load_ridge
 
         return load_ridge(path)
-    if found == "depthwright-styled-1":
+    if found == "depthwright-styled":
         from depthwright.networks.styled_network import load_styled
 
         return load_styled(path)

@@ -8,11 +8,11 @@ sums and layer norms have no parameters. Files hold the tensors `maps.0.weight`,
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from depthwright.networks.exact import ExactNetwork
 from depthwright.networks.styles import NORMALISED, RESIDUAL
 from depthwright.networks.torch_network import (
     LayerNetwork,
@@ -22,6 +22,9 @@ from depthwright.networks.torch_network import (
     save_layers,
 )
 from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    from depthwright.networks.exact import ExactNetwork
 
 FORMAT = "depthwright-styled"
 """Written into every such file."""
@@ -60,10 +63,18 @@ class StyledNetwork(LayerNetwork):
         return assemble(layers, dtype or torch.float64)
 
     def to_exact(self) -> ExactNetwork:
-        """Refused: layer norm is not piecewise linear, and W + 1 is rounded in the plain form."""
-        raise Refusal(
-            f"a {self.style} network has no exact form here; evaluate it in float32 or float64"
-        )
+        """The plain form; refused where W + 1 has more bits than float64 holds."""
+        for position, ((w, _), link) in enumerate(zip(self._layers, self._links, strict=True)):
+            one = w.double().diagonal() + 1
+            # the error of a sum, by Knuth's two-sum
+            part = one - 1
+            lost = (w.double().diagonal() - part).abs() + (1 - (one - part)).abs()
+            if link == RESIDUAL and bool(lost.any()):
+                raise Refusal(
+                    f"residual map {position} has weights whose sum with 1 is no float64, so its "
+                    "plain form is rounded; evaluate in float64"
+                )
+        return super().to_exact()
 
     def save(self, path: str | Path) -> None:
         """Write the maps in the network's own dtype and the style, whole or not at all."""
