@@ -31,6 +31,7 @@ WIDTHS: dict[str, Callable[[int, int], int]] = {
     "narrow_bits": lambda d, depth: max(5 * d, 10),
     "narrow_minimal": lambda d, depth: max(d + 2, 10),
     "narrow_packed": lambda d, depth: max(d + 2, 5),
+    "narrow_bounded": lambda d, depth: max(d + 2, 5),  # over NarrowPacked
     "narrow_exact": lambda d, depth: 2 * (d + depth - 1) + 1,
     "narrow_exact_slim": lambda d, depth: max(2 * d, d + depth + 1),
 }
@@ -58,14 +59,15 @@ def check(name: str, target: RandomNetwork, points: int, seed: int) -> bool:
     errors = (built.network.evaluate(x, built.claim.arithmetic) - truth).abs().amax(dim=1).numpy()
     bound = built.claim.bound
     found = exceedance(errors, bound)
+    inside = errors[~built.fails(x.numpy())] if built.fails else errors
     allowed = WIDTHS[name](target.input_dim, target.depth) if name in WIDTHS else size.width
     good = [
         size == recipe.architecture(),
         size.width <= allowed,
         found.lower <= built.claim.failure_probability,
         bound <= max(ACCURACY, 1e-12),
+        bool((inside <= bound).all()),
     ]
-    inside = errors[errors <= bound]
     print(
         f"{name:18} d={target.input_dim} n={target.width} L={target.depth} "
         f"width {size.width:3} depth {size.depth:7} parameters {size.parameters:9} "

@@ -39,7 +39,10 @@ def ratio(input_dim: int, width: int, depth: int) -> float:
 
 
 def crossing(input_dim: int, depth: int) -> int:
-    """The first width with a ratio below 1: bisection, then a walk back over the saw's teeth."""
+    """A width with a ratio below 1 that none of the 32 before it has.
+
+    By bisection, and a walk back over the teeth that whole numbers of bits cut into the curve.
+    """
     low, high = 64, 64
     while ratio(input_dim, high, depth) >= 1:
         low, high = high, 2 * high
@@ -49,7 +52,7 @@ def crossing(input_dim: int, depth: int) -> int:
             high = middle
         else:
             low = middle
-    for width in range(high - 1, max(high - 64, 1), -1):
+    for width in range(high - 1, max(high - 32, 1), -1):
         if ratio(input_dim, width, depth) < 1:
             high = width
     return high
@@ -106,8 +109,8 @@ def main() -> None:
     drawing, (panel,) = figure(1)
     for (d, depth), column, colour in zip(FAMILIES, ratios.T, OTHERS[:3], strict=True):
         first = crossing(d, depth)
-        console.print(f"d = {d}, L = {depth}: the twin is smaller from n = {first:,} on")
-        name = f"d = {d}, L = {depth}: smaller from n = {first:,}"
+        console.print(f"d = {d}, L = {depth}: the twin is the smaller one at n = {first:,}")
+        name = f"d = {d}, L = {depth}: smaller at n = {first:,}"
         panel.plot(WIDTHS, column, color=colour, marker="o", markersize=3, label=name)
     panel.axhline(1.0, color="#222222", linewidth=0.8)
     panel.set(xscale="log", yscale="log", xlabel="target width n")
