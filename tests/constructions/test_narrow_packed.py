@@ -388,7 +388,7 @@ def test_bad_input_is_refused():
 
 
 def test_a_network_that_is_too_deep_is_refused_before_it_is_built(monkeypatch):
-    monkeypatch.setattr("depthwright.constructions.narrow_exact.DEPTH_LIMIT", 100)
+    monkeypatch.setattr("depthwright.constructions.hypotheses.DEPTH_LIMIT", 100)
     with pytest.raises(Refusal, match="no more than 100 are built"):
         NarrowPacked(RandomNetwork(3, 8, 3), 1e-2, 1e-2).build()
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
-from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
 
@@ -70,11 +69,3 @@ class Construction(ABC):
     @abstractmethod
     def build(self) -> Built:
         """The network and its claim."""
-
-
-def check_accuracy(accuracy: float) -> None:
-    """Every theorem here wants 0 < ε < ∞."""
-    if not (math.isfinite(accuracy) and accuracy > 0):
-        raise Refusal(
-            f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"
-        )

@@ -63,9 +63,14 @@ from depthwright.constructions.bit_extraction import (
     truncate,
     truncate_blocks,
 )
-from depthwright.constructions.construction import Built, Claim, Construction, check_accuracy
-from depthwright.constructions.narrow_exact import check_depth, check_target
-from depthwright.constructions.narrow_packed import check_probability, read_inputs
+from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.hypotheses import (
+    check_accuracy,
+    check_depth,
+    check_probability,
+    check_target,
+)
+from depthwright.constructions.narrow_packed import read_inputs
 from depthwright.constructions.narrow_packed_bits import Input
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear, Program

@@ -35,8 +35,9 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from depthwright.constructions.construction import Built, Construction
+from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.constructions.narrow_bits import NarrowBits
-from depthwright.constructions.narrow_exact import NarrowExact, check_depth, check_target
+from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked

@@ -38,19 +38,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear
 from depthwright.networks.exact import ExactNetwork
-from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
-
-DEPTH_LIMIT = 5_000_000
-"""Layers; deeper networks are sized but not built."""
 
 
 @dataclass(frozen=True)
@@ -78,26 +75,6 @@ class NarrowExact(Construction):
         """Every neuron, rebuilt as often as it is needed."""
         check_depth(self.architecture())
         return equal(self.target, Pairs(self.target).network())
-
-
-def check_target(target: Any) -> None:
-    """VYS22 narrows ReLU networks with at least one hidden layer."""
-    if not isinstance(target, ReLUNetwork):
-        raise Refusal(
-            f"a {type(target).__name__} is not a ReLU network; the narrow constructions imitate "
-            "targets.Network or targets.RandomNetwork"
-        )
-    if len(target.widths) < 3:
-        raise Refusal("the target has depth 1, so it is affine already; give it a hidden layer")
-
-
-def check_depth(architecture: Architecture) -> None:
-    """Refuse before long work starts."""
-    if architecture.depth > DEPTH_LIMIT:
-        raise Refusal(
-            f"this network would have {architecture.depth} layers, and no more than {DEPTH_LIMIT} "
-            "are built; architecture() gives its size all the same"
-        )
 
 
 def rebuilding(widths: tuple[int, ...]) -> int:

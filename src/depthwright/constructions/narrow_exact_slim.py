@@ -38,10 +38,9 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Construction
+from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.constructions.narrow_exact import (
     Rebuild,
-    check_depth,
-    check_target,
     equal,
     rebuilding,
 )

@@ -52,7 +52,8 @@ from depthwright.approximation.polynomial import (
     Polynomial,
     best_even_polynomial,
 )
-from depthwright.constructions.construction import Built, Claim, Construction, check_accuracy
+from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.hypotheses import check_accuracy
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
