@@ -171,6 +171,18 @@ class Network(ReLUNetwork):
                 )
         object.__setattr__(self, "input_dim", weights[0].shape[1])
         object.__setattr__(self, "output_dim", len(biases[-1]))
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """A model is what its layers say, at a few points."""
+        if isinstance(self.model, (str, Path, Mapping)):
+            return
+        import torch
+
+        from depthwright.networks.torch_network import check_values
+
+        layers = zip(*self._matrices, strict=True)
+        check_values(self.model, [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in layers])
 
     @cached_property
     def _matrices(self) -> tuple[Matrices, Matrices]:
@@ -265,6 +277,8 @@ def _array(values: Any) -> np.ndarray:
 def _from_model(model: Any) -> tuple[Matrices, Matrices]:
     import torch
 
+    from depthwright.networks.torch_network import parts_in_order
+
     if not isinstance(model, torch.nn.Module):
         raise Refusal(
             f"a {type(model).__name__} is not a network; give a torch.nn.Sequential of Linear and "
@@ -278,17 +292,13 @@ def _from_model(model: Any) -> tuple[Matrices, Matrices]:
     weights: list[np.ndarray] = []
     biases: list[np.ndarray] = []
     last = "nothing"
-    for module in model.modules():
-        if isinstance(module, torch.nn.Sequential):
-            continue
-        kind = type(module).__name__
-        if kind not in ("Linear", "ReLU"):
-            raise Refusal(f"the model contains {kind}; only Linear and ReLU layers are understood")
-        if kind == "Linear":
+    for part in parts_in_order(model):
+        kind = type(part).__name__
+        if isinstance(part, torch.nn.Linear):
             if last == "Linear":
                 raise Refusal("two Linear layers follow each other without a ReLU; merge them")
-            weights.append(_array(module.weight))
-            bias = module.bias
+            weights.append(_array(part.weight))
+            bias = part.bias
             biases.append(np.zeros(len(weights[-1])) if bias is None else _array(bias))
         elif last == "nothing":
             raise Refusal("the model begins with a ReLU; begin with a Linear")
