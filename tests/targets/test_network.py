@@ -180,12 +180,17 @@ def test_weights_that_are_not_finite_are_refused(value):
         Network(net)
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", None, 10**400])
 def test_a_radius_that_is_not_positive_is_refused(radius):
     with pytest.raises(Refusal, match="not a positive number"):
         Network(model(), radius=radius)
     with pytest.raises(Refusal, match="not a positive number"):
         RandomNetwork(radius=radius)
+
+
+def test_a_subnormal_radius_is_refused():
+    with pytest.raises(Refusal, match="give a larger radius"):
+        RandomNetwork(radius=1e-310)
 
 
 @pytest.mark.parametrize(

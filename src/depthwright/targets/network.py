@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,8 +71,9 @@ class ReLUNetwork(Target):
     def magnitude(self) -> float:
         """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
         bound = np.full(self.input_dim, self.radius)
-        for matrix, bias in zip(self.weights, self.biases, strict=True):
-            bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
+        with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
+            for matrix, bias in zip(self.weights, self.biases, strict=True):
+                bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
         return float(bound.max())
 
     def as_network(self) -> ExactNetwork:
@@ -263,8 +267,14 @@ class RandomNetwork(ReLUNetwork):
 
 
 def _check_radius(radius: float) -> None:
-    if not (math.isfinite(radius) and radius > 0):
-        raise Refusal(f"radius={radius} is not a positive number; inputs live in [−radius, radius]")
+    if not isinstance(radius, Real) or not 0 < radius <= sys.float_info.max:
+        shown = reprlib.repr(radius)
+        raise Refusal(f"radius={shown} is not a positive number; inputs live in [−radius, radius]")
+    if radius < sys.float_info.min:
+        raise Refusal(
+            f"radius={radius} is below {sys.float_info.min:.3g}, under which floats lose digits; "
+            "give a larger radius"
+        )
 
 
 def _array(values: Any) -> np.ndarray:
