@@ -2,12 +2,25 @@
 
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
 from depthwright.targets.target import Target
+from depthwright.targets.waves import Sine, ZigZag
 
 REGISTRY: dict[str, type[Target]] = {
     "cone": Cone,
     "hat": Hat,
     "random_profile": RandomProfile,
     "monomial": Monomial,
+    "zigzag": ZigZag,
+    "sine": Sine,
 }
 
-__all__ = ["REGISTRY", "Cone", "Hat", "Monomial", "Radial", "RandomProfile", "Target"]
+__all__ = [
+    "REGISTRY",
+    "Cone",
+    "Hat",
+    "Monomial",
+    "Radial",
+    "RandomProfile",
+    "Sine",
+    "Target",
+    "ZigZag",
+]
