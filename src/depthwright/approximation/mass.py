@@ -43,6 +43,8 @@ ROUNDING = 64 * EPS
 START_KNOTS, START_RADII = 48, 96
 SEARCH_POINTS = 3001
 """Grid on which violations are looked for, before each is refined."""
+LARGEST_ARRAY = 1 << 22
+"""Entries of radii × knots held at once."""
 MOST_EXCHANGES = 40
 SMALLEST_ERROR = 1e-9
 """The program never has less slack than this times the Lipschitz constant."""
@@ -113,8 +115,17 @@ class RadialSum:
 
     def __call__(self, radius: np.ndarray) -> np.ndarray:
         """Values at radii (n,)."""
-        return self.offset + averaged_hinge(self.knots, radius[:, None], self.dimension) @ (
-            self.weights
+        return self.offset + self._sums(averaged_hinge, radius, self.weights)[:, 0]
+
+    def _sums(
+        self, part: Callable[..., np.ndarray], radius: np.ndarray, *weights: np.ndarray
+    ) -> np.ndarray:
+        """(n, len(weights)): Σ_k weights[k]·part(b_k, r), a few radii at a time."""
+        rows = max(1, LARGEST_ARRAY // max(1, len(self.knots)))
+        pieces = np.split(radius, range(rows, len(radius), rows))
+        columns = np.stack(weights, axis=1)
+        return np.concatenate(
+            [part(self.knots, r[:, None], self.dimension) @ columns for r in pieces]
         )
 
     @property
@@ -124,13 +135,13 @@ class RadialSum:
 
     def sup_distance(self, target: Radial, tolerance: float = 1e-9) -> tuple[float, float]:
         """(rigorous upper bound on sup over [0, 1] of abs(self − ϕ), about where it is)."""
-        plus, minus = np.maximum(self.weights, 0), np.maximum(-self.weights, 0)
+        signs = np.maximum(self.weights, 0), np.maximum(-self.weights, 0)
 
         def sample(r: np.ndarray) -> Samples:
-            hinges = averaged_hinge(self.knots, r[:, None], self.dimension)
-            slopes = slope(self.knots, r[:, None], self.dimension)
+            plus, minus = self._sums(averaged_hinge, r, *signs).T
+            plus_slope, minus_slope = self._sums(slope, r, *signs).T
             rest = self.offset - np.asarray(target.profile(r), dtype=np.float64)
-            return Samples(hinges @ plus, slopes @ plus, hinges @ minus, slopes @ minus, rest)
+            return Samples(plus, plus_slope, minus, minus_slope, rest)
 
         def leaves_chord(h: np.ndarray) -> np.ndarray:
             return np.minimum(target.curvature * h**2 / 8, target.lipschitz * h / 2)

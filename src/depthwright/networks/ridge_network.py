@@ -92,14 +92,15 @@ class RidgeNetwork(Network):
             entries = np.count_nonzero(group.values) * group.neurons_per_direction
             width += neurons
             nonzeros += int(entries) + biases + neurons
-        linear = int(np.count_nonzero(self._linear_part))
+        linear = int(np.count_nonzero(self.linear_part))
         if linear:
             width += 2
             nonzeros += 2 * linear + 2
         return Architecture.of((self.input_dim, width, 1), nonzeros=nonzeros)
 
     @cached_property
-    def _linear_part(self) -> np.ndarray:
+    def linear_part(self) -> np.ndarray:
+        """(input_dim,) the linear function that all kinks at 0 leave, carried by two neurons."""
         total = np.zeros(self.input_dim)
         for group in self.groups:
             for coordinate, value in group.linear_part:
@@ -191,7 +192,7 @@ class RidgeNetwork(Network):
         """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order."""
         u, width = UNIT_ROUNDOFF[arithmetic], self.architecture.width
         turning = sum(float(np.abs(g.weights).sum() * np.abs(g.turns).sum()) for g in self.groups)
-        linear = 2 * float(np.abs(self._linear_part).sum())
+        linear = 2 * float(np.abs(self.linear_part).sum())
         return (
             1.01 * u * ((2 * turning + linear) * (self.input_dim + width + 16) + abs(self.offset))
         )
@@ -221,8 +222,8 @@ class RidgeNetwork(Network):
                     rows += [w, -w]
                     biases += [np.full(len(w), -kink)] * 2
                     outs += [turn * group.weights] * 2
-        if self._linear_part.any():
-            rows.append(np.stack([self._linear_part, -self._linear_part]))
+        if self.linear_part.any():
+            rows.append(np.stack([self.linear_part, -self.linear_part]))
             biases.append(np.zeros(2))
             outs.append(np.array([-1.0, 1.0]))
         weight, bias, out = np.concatenate(rows), np.concatenate(biases), np.concatenate(outs)

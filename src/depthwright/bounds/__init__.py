@@ -1,0 +1,5 @@
+"""Lower bounds, computed: what no network of a kind can pass, and each network against its own."""
+
+from depthwright.bounds.path_norm import PathNorm, mass_floor, path_norm, report, rotation_average
+
+__all__ = ["PathNorm", "mass_floor", "path_norm", "report", "rotation_average"]
