@@ -6,9 +6,11 @@ conf/construction; the contract test then runs over it.
 
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.ridge import Ridge
+from depthwright.constructions.sparse_ridge import SparseRidge
 
 REGISTRY: dict[str, type[Construction]] = {
     "ridge": Ridge,
+    "sparse_ridge": SparseRidge,
 }
 
-__all__ = ["REGISTRY", "Built", "Claim", "Construction", "Ridge"]
+__all__ = ["REGISTRY", "Built", "Claim", "Construction", "Ridge", "SparseRidge"]
