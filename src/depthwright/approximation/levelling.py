@@ -13,8 +13,8 @@ import numpy as np
 
 from depthwright.targets.radial import Radial
 
-ROUNDS, STEPS, STARTS = 4, 50, 256
-WORK = 2e10
+ROUNDS, STEPS, STARTS = 4, 100, 256
+WORK = 4e10
 """Multiply-adds one climb may take; fewer starts where it would take more."""
 STEP_SIZE, SHRINKAGE = 0.05, 1e-3
 

@@ -67,7 +67,7 @@ class PathNorm:
 
 
 @dataclass(frozen=True)
-class _Neurons:
+class Neurons:
     """σ(w·x − β) with output weight a, by what rotations leave: (n,) each."""
 
     outer: np.ndarray
@@ -87,35 +87,35 @@ def mass_floor(target: Radial, error: float) -> float:
 
 def path_norm(network: Network | torch.nn.Sequential) -> float:
     """Σ abs(a_i)‖w_i‖ over the hidden neurons of a depth-2 network, rounded down."""
-    return _path_norm(_neurons(_as_network(network)))
+    return _path_norm(neurons_of(as_network(network)))
 
 
 def rotation_average(network: Network | torch.nn.Sequential) -> RadialSum:
     """The mean of a depth-2 network over all rotations of its input, as a function of ‖x‖."""
-    network = _as_network(network)
-    return _average(_neurons(network), network.architecture.input_dim)
+    network = as_network(network)
+    return _average(neurons_of(network), network.architecture.input_dim)
 
 
 def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:
     """Path norm, averaged error and floor of any depth-2 network, constructed or trained."""
-    network = _as_network(network)
+    network = as_network(network)
     if (inputs := network.architecture.input_dim) != target.input_dim:
         raise Refusal(
             f"a network of {inputs} inputs is not compared with a target of "
             f"{target.input_dim}; make them equal"
         )
-    neurons = _neurons(network)
+    neurons = neurons_of(network)
     average = _average(neurons, target.input_dim)
     error = average.sup_distance(target, TOLERANCE)[0] + neurons.rounding
     return PathNorm(_path_norm(neurons), error, mass_floor(target, error))
 
 
-def _path_norm(neurons: _Neurons) -> float:
+def _path_norm(neurons: Neurons) -> float:
     total = float(np.abs(neurons.outer) @ neurons.inner)
     return total * (1 - (len(neurons.outer) + 8) * EPS)
 
 
-def _average(neurons: _Neurons, dimension: int) -> RadialSum:
+def _average(neurons: Neurons, dimension: int) -> RadialSum:
     """Equal knots are joined, knots outside the ball left out."""
     if dimension < 2:
         raise Refusal(f"input_dim={dimension} has no rotations; averages need input_dim ≥ 2")
@@ -129,7 +129,7 @@ def _average(neurons: _Neurons, dimension: int) -> RadialSum:
     return RadialSum(dimension, knots[inside], weights[inside], float(offset))
 
 
-def _as_network(network: Network | torch.nn.Sequential) -> Network:
+def as_network(network: Network | torch.nn.Sequential) -> Network:
     """A module wrapped, a network as it is; refused unless depth 2 with one output."""
     if not isinstance(network, Network):
         from depthwright.networks.torch_network import ModuleNetwork
@@ -144,7 +144,8 @@ def _as_network(network: Network | torch.nn.Sequential) -> Network:
     return network
 
 
-def _neurons(network: Network) -> _Neurons:
+def neurons_of(network: Network) -> Neurons:
+    """Outer weights, norms of inner ones and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
     weight, bias, last, constant = (p.detach().numpy() for p in network.to_torch().parameters())
@@ -152,10 +153,10 @@ def _neurons(network: Network) -> _Neurons:
     inner = np.linalg.norm(weight, axis=1)
     relative = (weight.shape[1] + len(outer) + 8) * EPS
     size = float(np.abs(outer) @ (inner + np.abs(bias))) + abs(offset)
-    return _Neurons(outer, inner, bias, offset, relative * size)
+    return Neurons(outer, inner, bias, offset, relative * size)
 
 
-def _ridge_neurons(network: RidgeNetwork) -> _Neurons:
+def _ridge_neurons(network: RidgeNetwork) -> Neurons:
     """Directions count as unit vectors, from which they differ by rounding."""
     outer, inner, bias = [], [], []
     rounding = 0.0
@@ -173,7 +174,7 @@ def _ridge_neurons(network: RidgeNetwork) -> _Neurons:
     outer.append(np.array([-1.0, 1.0]))
     inner.append(np.full(2, linear))
     bias.append(np.zeros(2))
-    return _Neurons(
+    return Neurons(
         np.concatenate(outer),
         np.concatenate(inner),
         np.concatenate(bias),
