@@ -12,6 +12,7 @@ from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.ridge import Ridge
+from depthwright.constructions.sparse_ridge import SparseRidge
 
 REGISTRY: dict[str, type[Construction]] = {
     "narrow_bits": NarrowBits,
@@ -21,6 +22,7 @@ REGISTRY: dict[str, type[Construction]] = {
     "narrow_minimal": NarrowMinimal,
     "narrow_packed": NarrowPacked,
     "ridge": Ridge,
+    "sparse_ridge": SparseRidge,
 }
 
 __all__ = [
@@ -35,4 +37,5 @@ __all__ = [
     "NarrowMinimal",
     "NarrowPacked",
     "Ridge",
+    "SparseRidge",
 ]
