@@ -8,9 +8,10 @@ import torch
 
 import independent
 from bits_oracle import disagreements, errors, recursion, truth, uniform
-from depthwright.constructions import NarrowBits, NarrowMinimal
+from depthwright.constructions import NarrowBits, NarrowMinimal, NarrowPacked
 from depthwright.constructions.bit_budget import Budget, check_fields, integers, printed, residual
 from depthwright.constructions.narrow_bits import bits_architecture
+from depthwright.constructions.narrow_packed_bits import Bits
 from depthwright.errors import exceedance
 from depthwright.networks.evaluation import PrecisionLoss
 from depthwright.networks.exact import ExactNetwork, Patterns
@@ -372,3 +373,25 @@ def test_half_the_slope_of_one_bit_test_is_caught(healthy, stage):
     layers[at] = Patterns().layer(layers[at].fan_in, rows)
     bad = dataclasses.replace(network, layers=tuple(layers))
     assert errors(bad, recipe.target, x).max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", [NarrowPacked, NarrowBits, NarrowMinimal])
+@pytest.mark.parametrize("fields", [{"weight_bound": 1e60, "depth": 12}, {"radius": 1e308}])
+def test_values_beyond_floats_are_refused(kind, fields):
+    with pytest.raises(Refusal, match="largest float64"):
+        kind(RandomNetwork(2, 3, **fields), accuracy=0.1, grid=2.0**-10).architecture()
+
+
+@pytest.mark.parametrize("kind", [NarrowPacked, NarrowBits, NarrowMinimal])
+@pytest.mark.parametrize("weight_bound", [1e10, 1e20])
+def test_an_accuracy_below_the_rounding_is_refused(kind, weight_bound):
+    target = RandomNetwork(2, 3, 12, weight_bound=weight_bound)
+    with pytest.raises(Refusal, match=r"below the rounding of .*give a larger accuracy"):
+        kind(target, accuracy=0.1, grid=2.0**-10).architecture()
+
+
+def test_more_bits_than_float_exponents_can_be_counted():
+    construction = NarrowPacked(RandomNetwork(2, 3, 3), accuracy=0.1, failure_probability=0.1)
+    sizing = construction.bounds.sizing(Bits(1020, (1100, 1100), (1020, 1020)))
+    assert 0 < sizing.error <= 1e-14  # float products of the first layer remain
+    assert min(sizing.s) > 1100

@@ -152,3 +152,11 @@ def test_bad_inputs_are_named():
         network.evaluate(x[:1], "float16")
     with pytest.raises(Refusal, match="float16 is not supported"):
         network.to_torch(torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_are_taken_as_they_are(dtype):
+    network = from_arrays([[[3.0]]], [[1.0]])
+    x = torch.tensor([[0.1], [-7.3]], dtype=dtype)
+    for arithmetic in ("exact", "float64"):
+        assert network.evaluate(x, arithmetic).tolist() == (3 * x.double() + 1).tolist()

@@ -64,11 +64,23 @@ def edit(line, change):
 DAMAGES = {
     "format": (edit(0, lambda h: h.update(format="other")), "not a depthwright-exact file"),
     "version": (edit(0, lambda h: h.update(version=2)), "version 2, this program reads 1"),
+    "version_true": (edit(0, lambda h: h.update(version=True)), "version True, this program"),
+    "version_float": (edit(0, lambda h: h.update(version=1.0)), "version 1.0, this program"),
+    "wide": (edit(0, lambda h: h.update(layer_sizes=[10**12, 1])), "sum up to 1000000000003"),
+    "wide_input": (edit(0, lambda h: h.update(input_dim=10**9)), "sum up to"),
     "input_dim": (edit(0, lambda h: h.update(input_dim=0)), "input_dim is 0"),
     "bool": (edit(0, lambda h: h.update(input_dim=True)), "input_dim is True"),
     "sizes": (edit(0, lambda h: h.update(layer_sizes=[4, -3])), "layer_sizes"),
     "arithmetic": (edit(0, lambda h: h.update(arithmetic="int8")), "arithmetic is 'int8'"),
     "radius": (edit(0, lambda h: h.update(radius=-1)), "radius is -1"),
+    "radius_digits": (edit(0, lambda h: h.update(radius=10**400)), "radius is 1000"),
+    "radius_inf": (edit(0, lambda h: h.update(radius=float("inf"))), "radius is inf"),
+    "digits": (
+        lambda lines: lines.__setitem__(
+            0, lines[0].replace('"version": 1', f'"version": {"1" * 5000}')
+        ),
+        "line 1 is not JSON",
+    ),
     "not_json": (lambda lines: lines.__setitem__(1, "{oops"), "line 2 is not JSON"),
     "row": (edit(1, lambda d: d["weights"][0].__setitem__(0, 4)), r"not \[row < 4, column < 2"),
     "column": (edit(1, lambda d: d["weights"][0].__setitem__(1, -1)), "column < 2"),
@@ -80,6 +92,7 @@ DAMAGES = {
     "zero": (edit(1, lambda d: d["weights"][0].__setitem__(2, "0")), "zeros are left out"),
     "power": (edit(1, lambda d: d["weights"][0].__setitem__(3, 1.5)), "power of two"),
     "huge": (edit(1, lambda d: d["weights"][0].__setitem__(3, 10**15)), "power of two within"),
+    "power_limit": (edit(1, lambda d: d["weights"][0].__setitem__(3, 2**26 + 1)), r"within ±2\^26"),
     "cancel": (edit(1, lambda d: d["biases"].extend([[0, "1", 9], [0, "-1", 9]])), None),
     "key": (edit(1, lambda d: d.pop("biases")), "does not hold weights and biases"),
     "missing": (lambda lines: lines.pop(), "ends after 1 of 2 layers"),
@@ -102,6 +115,23 @@ def test_damage_is_named(tmp_path, name):
         return
     with pytest.raises(Refusal, match=message):
         load(path)
+
+
+@pytest.mark.parametrize("power", [2**26, -(2**26)])
+def test_the_largest_powers_can_be_evaluated(tmp_path, power):
+    path = tmp_path / "n.jsonl.gz"
+    from_arrays([[[1.0]]], [[1.0]]).save(path)
+    with gzip.open(path, "rt") as file:
+        lines = file.read().splitlines()
+    edit(1, lambda d: d["weights"][0].__setitem__(3, power))(lines)
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    network, x = load(path), torch.ones(1, 1, dtype=torch.float64)
+    if power < 0:
+        assert network.evaluate(x, "exact").item() == 1.0
+    else:
+        with pytest.raises(Refusal, match="the largest float64"):
+            network.evaluate(x, "exact")
 
 
 def test_damaged_bytes_are_named(tmp_path):

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from depthwright.distributions import UniformCube
+from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
 from depthwright.targets.network import spectral_bound
@@ -117,6 +118,59 @@ def test_other_models_are_refused_by_name(message):
         Network(BAD_MODELS[message])
 
 
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked(name):
+    net = model()
+    getattr(net[1], name)(lambda *given: 2 * given[-1] if name == "register_forward_hook" else None)
+    return net
+
+
+def overridden():
+    net = model()
+    plain = net.forward
+    net.forward = lambda x: 2 * plain(x)
+    return net
+
+
+IMPOSTORS = {
+    "the module is a Doubled": lambda: Doubled(*model()),
+    "layer 0 is a Doubled": lambda: nn.Sequential(Doubled(nn.Linear(2, 2))),
+    "layer 1 has <lambda> among its _forward_hooks": lambda: hooked("register_forward_hook"),
+    "layer 1 has <lambda> among its _forward_pre_hooks": lambda: hooked(
+        "register_forward_pre_hook"
+    ),
+    "layer 0 has a parametrization of weight": lambda: nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))
+    ),
+    "layer 0 has SpectralNorm": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(2, 2))),
+    "values at 8 points": overridden,
+}
+
+
+@pytest.mark.parametrize("reader", [Network, ModuleNetwork])
+@pytest.mark.parametrize("message", IMPOSTORS)
+def test_modules_that_compute_something_else_are_refused(reader, message):
+    with pytest.raises(Refusal, match=message):
+        reader(IMPOSTORS[message]())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_layers_used_twice_are_there_twice(dtype):
+    torch.manual_seed(0)
+    shared, relu = nn.Linear(3, 3), nn.ReLU()
+    net = nn.Sequential(shared, relu, nn.Sequential(shared, relu), nn.Linear(3, 1)).to(dtype)
+    target, x = Network(net), points(50, 3)
+    assert target.widths == (3, 3, 3, 1)
+    # three sums of four terms below 2
+    assert (target(x) - net.double()(x)).abs().max() <= 64 * torch.finfo(torch.float64).eps
+    if dtype in (torch.float32, torch.float64):
+        assert ModuleNetwork(net).widths == (3, 3, 3, 1)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_refused(value):
     net = model()
@@ -126,12 +180,17 @@ def test_weights_that_are_not_finite_are_refused(value):
         Network(net)
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", None, 10**400])
 def test_a_radius_that_is_not_positive_is_refused(radius):
     with pytest.raises(Refusal, match="not a positive number"):
         Network(model(), radius=radius)
     with pytest.raises(Refusal, match="not a positive number"):
         RandomNetwork(radius=radius)
+
+
+def test_a_subnormal_radius_is_refused():
+    with pytest.raises(Refusal, match="give a larger radius"):
+        RandomNetwork(radius=1e-310)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Intervals:
                 return Budget(c0, self.fields(c0))
         raise Refusal(
             f"an error of {error:.3g} would need more than {BITS_LIMIT} bits per number; "
-            "ask for less accuracy"
+            "give a larger accuracy"
         )
 
 

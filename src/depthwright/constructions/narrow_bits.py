@@ -70,7 +70,7 @@ from depthwright.constructions.hypotheses import (
     check_probability,
     check_target,
 )
-from depthwright.constructions.narrow_packed import read_inputs
+from depthwright.constructions.narrow_packed import check_range, read_inputs
 from depthwright.constructions.narrow_packed_bits import Input
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear, Program
@@ -126,11 +126,12 @@ class NarrowBits(Construction):
                 len(target.widths) - 1,
                 self.accuracy,
             )
+        check_range(self.final_rounding)
         error = (self.accuracy - self.final_rounding) * (1 - 1e-12)
         if error <= 0:
             raise Refusal(
                 f"accuracy={self.accuracy} is below the rounding of the result to float64, "
-                f"{self.final_rounding:.3g}; ask for less"
+                f"{self.final_rounding:.3g}; give a larger accuracy"
             )
         return self.intervals.certified(error)
 

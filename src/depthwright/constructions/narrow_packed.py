@@ -174,13 +174,23 @@ def final_rounding(bounds: Bounds, accuracy: float) -> float:
     return (float(bounds.v_max[-1].max()) + accuracy) * 2.0**-52 + 2.0**-1074
 
 
+def check_range(rounding: float) -> None:
+    """Refuse a target whose values, so the rounding of them, have no finite bound."""
+    if not math.isfinite(rounding):
+        raise Refusal(
+            "the target's values may exceed 1.8e308, the largest float64; "
+            "give smaller weights or a smaller radius"
+        )
+
+
 def packed_sizing(bounds: Bounds, widths: Sequence[int], accuracy: float) -> Sizing:
     """The bits with the fewest parameters under the accuracy."""
+    check_range(final_rounding(bounds, accuracy))
     budget = (accuracy - final_rounding(bounds, accuracy)) * (1 - 1e-12)
     if budget <= 0:
         raise Refusal(
             f"accuracy={accuracy} is below the rounding of the result to float64, "
-            f"{final_rounding(bounds, accuracy):.3g}; ask for less"
+            f"{final_rounding(bounds, accuracy):.3g}; give a larger accuracy"
         )
     return choose(bounds, budget, lambda s: packed_architecture(widths, s).parameters)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import numpy as np
@@ -157,6 +157,11 @@ class Bounds:
         self.z_max: list[np.ndarray] = [np.array([inputs.radius])]
         self.z_norm = [inputs.radius * math.sqrt(inputs.dim)]
         self.v_max: list[np.ndarray] = []
+        with np.errstate(over="ignore", invalid="ignore"):  # `packed_sizing` refuses infinities
+            self._measure()
+
+    def _measure(self) -> None:
+        """Layer by layer."""
         for level, fact in enumerate(self.facts):
             high, low = self._range(fact, self.z_max[-1], self.z_norm[-1], signed=level == 0)
             self.v_max.append(np.maximum(high, low))
@@ -189,6 +194,10 @@ class Bounds:
 
     def sizing(self, bits: Bits, weights: bool = True, states: bool = True) -> Sizing:
         """Error and field widths; `weights`, `states` False leave their rounding out."""
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite error is never chosen
+            return self._sizing(bits, weights, states)
+
+    def _sizing(self, bits: Bits, weights: bool, states: bool) -> Sizing:
         inputs = self.inputs
         e_max = np.array([inputs.error(bits.c)])
         e_norm = float(e_max[0]) * math.sqrt(inputs.dim)
@@ -206,9 +215,11 @@ class Bounds:
             p, q = bits.p[level], bits.q[level]
             if level == 0:
                 cell = 2.0**-bits.c / inputs.scale
+                if cell == 0:  # more bits than floats can speak of
+                    return Sizing(bits, math.inf, (), ())
                 reach = inputs.dim * (inputs.radius + float(e_max[0])) / cell
                 # float products before rounding: half a unit and a little
-                unit = 2.0**-p * (0.5 + 2.0**-51 * fact.weight_max * cell * 2.0**p)
+                unit = math.ldexp(0.5, -p) + 2.0**-51 * fact.weight_max * cell
             else:
                 root = math.sqrt(fact.fan_in)
                 z_one = min(_total(self.z_max[level], fact.fan_in), root * self.z_norm[level])
@@ -220,7 +231,8 @@ class Bounds:
             v_error = np.minimum(v_error, v_norm) * self.slack
             # half a unit of z is added to round, and the top of the field is left free
             size = float((self.v_max[level] + v_error).max()) * self.slack
-            needed = math.frexp(math.ldexp(size, p) + math.ldexp(0.5, p - q) + 2)[1] + 1
+            total = size + math.ldexp(0.5, -q) + math.ldexp(2.0, -p)
+            needed = math.frexp(total)[1] + p + 1
             longest = math.frexp(fact.weight_max)[1] + (
                 p - bits.q[level - 1] if level else math.ceil(math.log2(cell)) + p
             )
@@ -295,7 +307,8 @@ def choose(bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> Sizin
             break
     else:
         raise Refusal(
-            f"an error of {error:.3g} would need more than {BITS_LIMIT} bits; ask for less accuracy"
+            f"an error of {error:.3g} would need more than {BITS_LIMIT} bits; "
+            "give a larger accuracy"
         )
     n = len(point)
     while True:
@@ -336,8 +349,3 @@ def choose(bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> Sizin
     found = look(point)
     assert found is not None
     return found[1]
-
-
-def without_matrices(facts: Sequence[LayerFacts]) -> list[LayerFacts]:
-    """The same facts, norms only."""
-    return [replace(f, matrix=None, bias=np.abs(f.bias)) for f in facts]

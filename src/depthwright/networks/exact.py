@@ -170,6 +170,8 @@ class ExactNetwork(Network):
 
         from depthwright.networks import evaluation
 
+        if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
+            x = x.double()
         values = evaluation.evaluate(
             self,
             x.detach().cpu().numpy(),

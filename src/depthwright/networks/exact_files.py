@@ -15,6 +15,7 @@ import gzip
 import json
 import math
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,10 @@ from depthwright.whole_file import whole_file
 SUFFIX = ".jsonl.gz"
 FORMAT, VERSION = "depthwright-exact", 1
 HEX = re.compile(r"-?[0-9a-f]+\Z")
-POWER_LIMIT = 1 << 40
-"""Powers of two beyond this would ask for more memory than there is."""
+POWER_LIMIT = 1 << 26
+"""Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
+SIZE_LIMIT = 10**8
+"""Networks of more slots than this, inputs included, are refused before any work."""
 
 
 def save_exact(network: ExactNetwork, path: str | Path) -> None:
@@ -104,7 +107,7 @@ def parse(file: Any, name: str) -> ExactNetwork:
 def _json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(f"{place} is not JSON: {error}") from error
 
 
@@ -112,33 +115,39 @@ def _whole(value: Any, low: int, high: float = math.inf) -> bool:
     return type(value) is int and low <= value <= high
 
 
+def _radius(value: Any) -> bool:
+    """None, or a positive number in the range of floats."""
+    if value is None:
+        return True
+    return type(value) in (int, float) and 0 < value <= sys.float_info.max
+
+
 def _check_header(header: Any, name: str) -> list[int]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise Refusal(f"{name} is not a {FORMAT} file: its first line does not say so")
-    if header.get("version") != VERSION:
+    if not _whole(header.get("version"), VERSION, VERSION):
         raise Refusal(
-            f"{name} has format version {header.get('version')}, this program reads {VERSION}"
+            f"{name} has format version {_short(header.get('version'))}, "
+            f"this program reads {VERSION}"
         )
     sizes = header.get("layer_sizes")
     checks = {
         "input_dim": _whole(header.get("input_dim"), 1),
         "layer_sizes": isinstance(sizes, list) and sizes and all(_whole(n, 1) for n in sizes),
         "arithmetic": header.get("arithmetic") in ("float32", "float64", "exact"),
-        "radius": "radius" in header
-        and (
-            header["radius"] is None
-            or (
-                type(header["radius"]) in (int, float)
-                and math.isfinite(header["radius"])
-                and header["radius"] > 0
-            )
-        ),
+        "radius": "radius" in header and _radius(header["radius"]),
         "value_bits": "value_bits" in header
         and (header["value_bits"] is None or _whole(header["value_bits"], 1)),
     }
     for key, good in checks.items():
         if not good:
-            raise Refusal(f"{name}: {key} is {header.get(key)!r}, which it cannot be")
+            raise Refusal(f"{name}: {key} is {_short(header.get(key))}, which it cannot be")
+    total = header["input_dim"] + sum(header["layer_sizes"])
+    if total > SIZE_LIMIT:
+        raise Refusal(
+            f"{name}: input_dim and layer_sizes sum up to {_short(total)}, more than "
+            f"{SIZE_LIMIT}; such a network cannot be evaluated, give a smaller one"
+        )
     return sizes  # type: ignore[return-value]
 
 
@@ -174,7 +183,7 @@ def _number(text: Any, power: Any, place: str) -> tuple[int, int]:
     if not (isinstance(text, str) and HEX.match(text)):
         raise Refusal(f"{place}: {_short(text)} is not an integer in hexadecimal")
     if not _whole(power, -POWER_LIMIT, POWER_LIMIT):
-        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^40")
+        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^26")
     integer = int(text, 16)
     if integer == 0:
         raise Refusal(f"{place}: an entry is 0; zeros are left out")
@@ -182,5 +191,8 @@ def _number(text: Any, power: Any, place: str) -> tuple[int, int]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python prints
+        return f"an integer of {value.bit_length()} bits"
     return text if len(text) <= 60 else text[:57] + "..."

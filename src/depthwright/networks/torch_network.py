@@ -156,6 +156,7 @@ class ModuleNetwork(LayerNetwork):
 
     def __init__(self, module: nn.Sequential) -> None:
         super().__init__(_read(module), PLAIN)
+        check_values(module, self._layers)
 
     def to_torch(self, dtype: torch.dtype | None = None) -> nn.Sequential:
         """A new module, trainable, that shares nothing with this network."""
@@ -175,6 +176,80 @@ def buffer_bytes(device: torch.device) -> int:
     return BUFFER_BYTES.get(device.type, BUFFER_BYTES["cuda"])
 
 
+def parts_in_order(module: nn.Module, place: str = "") -> list[nn.Linear | nn.ReLU]:
+    """The Linear and ReLU layers in the order of evaluation; one used twice is there twice.
+
+    Anything that may compute something else is refused: other classes, subclasses included,
+    parametrizations, hooks.
+    """
+    name = f"layer {place}" if place else "the module"
+    given = vars(module).get("_modules", {}).get("parametrizations")
+    if given is not None:
+        raise Refusal(
+            f"{name} has a parametrization of {', '.join(given)}; remove it with "
+            "torch.nn.utils.parametrize.remove_parametrizations first"
+        )
+    for what in ("_forward_pre_hooks", "_forward_hooks"):
+        if hooks := getattr(module, what):
+            first = next(iter(hooks.values()))
+            hook = getattr(first, "__name__", type(first).__name__)
+            raise Refusal(
+                f"{name} has {hook} among its {what}, which may change its values; "
+                "remove the hooks first"
+            )
+    if type(module) in (nn.Linear, nn.ReLU):
+        return [cast("nn.Linear | nn.ReLU", module)]
+    if type(module) is not nn.Sequential:
+        raise Refusal(
+            f"{name} is a {type(module).__name__}, which may compute anything; only Sequential, "
+            "Linear and ReLU of torch.nn themselves have the networks of these theorems"
+        )
+    inside = f"{place}." if place else ""
+    return [
+        part
+        for key, child in module._modules.items()
+        for part in parts_in_order(child, f"{inside}{key}")
+    ]
+
+
+CHECK_POINTS = 8
+"""Normal points, seed 0, at which the values of a module are compared with those of its layers."""
+
+
+def check_values(module: nn.Module, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Refuse a module whose values are not those of the layers read from it.
+
+    Two evaluations in floats differ by at most 2·Σ(fan_in + 3)·eps·size, where size is the same
+    network with all terms taken by absolute value; underflow is covered by tiny in each layer.
+    Modules of mixed dtypes or devices cannot be evaluated, so there is nothing to compare.
+    """
+    kinds = {(t.dtype, t.device) for t in module.parameters()}
+    if len(kinds) != 1:
+        return
+    dtype, device = kinds.pop()
+    with torch.no_grad(), full_precision():
+        x = torch.randn(
+            CHECK_POINTS, layers[0][0].shape[1], generator=torch.Generator().manual_seed(0)
+        ).to(dtype)
+        got = module(x.to(device, copy=True)).double().cpu()
+        info, steps = torch.finfo(dtype), 0
+        value, size = x.double(), x.double().abs()
+        for k, (weight, bias) in enumerate(layers):
+            w, b = weight.double(), bias.double()
+            value = torch.addmm(b, value.clamp(min=0) if k else value, w.T)
+            size = torch.addmm(b.abs() + info.tiny / info.eps, size, w.abs().T)
+            steps += weight.shape[1] + 3
+    same_shape = got.shape == value.shape
+    within = 2 * steps * info.eps * size
+    # a value that overflows the dtype says nothing
+    if same_shape and not (((got - value).abs() > within) & (size < info.max)).any():
+        return
+    raise Refusal(
+        f"the module's values at {CHECK_POINTS} points are not those of its Linear and ReLU "
+        "layers; give a Sequential that computes nothing else"
+    )
+
+
 def _read(module: nn.Sequential) -> Layers:
     """Copies of the weights on the CPU, after checking that the module is what it should be."""
     if not isinstance(module, nn.Sequential):
@@ -182,13 +257,7 @@ def _read(module: nn.Sequential) -> Layers:
             f"a {type(module).__name__} is not a torch.nn.Sequential; "
             "give a Sequential of Linear and ReLU"
         )
-    parts = list(module)
-    for position, part in enumerate(parts):
-        if type(part) not in (nn.Linear, nn.ReLU):
-            raise Refusal(
-                f"layer {position} is a {type(part).__name__}; "
-                "only Linear and ReLU layers have the networks of these theorems"
-            )
+    parts = parts_in_order(module)
     alternate = all((type(p) is nn.Linear) == (k % 2 == 0) for k, p in enumerate(parts))
     if not alternate or len(parts) % 2 == 0:
         names = ", ".join(type(part).__name__ for part in parts) or "(none)"

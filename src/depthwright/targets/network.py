@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,8 +71,9 @@ class ReLUNetwork(Target):
     def magnitude(self) -> float:
         """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
         bound = np.full(self.input_dim, self.radius)
-        for matrix, bias in zip(self.weights, self.biases, strict=True):
-            bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
+        with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
+            for matrix, bias in zip(self.weights, self.biases, strict=True):
+                bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
         return float(bound.max())
 
     def as_network(self) -> ExactNetwork:
@@ -171,6 +175,18 @@ class Network(ReLUNetwork):
                 )
         object.__setattr__(self, "input_dim", weights[0].shape[1])
         object.__setattr__(self, "output_dim", len(biases[-1]))
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """A model is what its layers say, at a few points."""
+        if isinstance(self.model, (str, Path, Mapping)):
+            return
+        import torch
+
+        from depthwright.networks.torch_network import check_values
+
+        layers = zip(*self._matrices, strict=True)
+        check_values(self.model, [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in layers])
 
     @cached_property
     def _matrices(self) -> tuple[Matrices, Matrices]:
@@ -251,8 +267,14 @@ class RandomNetwork(ReLUNetwork):
 
 
 def _check_radius(radius: float) -> None:
-    if not (math.isfinite(radius) and radius > 0):
-        raise Refusal(f"radius={radius} is not a positive number; inputs live in [−radius, radius]")
+    if not isinstance(radius, Real) or not 0 < radius <= sys.float_info.max:
+        shown = reprlib.repr(radius)
+        raise Refusal(f"radius={shown} is not a positive number; inputs live in [−radius, radius]")
+    if radius < sys.float_info.min:
+        raise Refusal(
+            f"radius={radius} is below {sys.float_info.min:.3g}, under which floats lose digits; "
+            "give a larger radius"
+        )
 
 
 def _array(values: Any) -> np.ndarray:
@@ -264,6 +286,8 @@ def _array(values: Any) -> np.ndarray:
 
 def _from_model(model: Any) -> tuple[Matrices, Matrices]:
     import torch
+
+    from depthwright.networks.torch_network import parts_in_order
 
     if not isinstance(model, torch.nn.Module):
         raise Refusal(
@@ -278,17 +302,13 @@ def _from_model(model: Any) -> tuple[Matrices, Matrices]:
     weights: list[np.ndarray] = []
     biases: list[np.ndarray] = []
     last = "nothing"
-    for module in model.modules():
-        if isinstance(module, torch.nn.Sequential):
-            continue
-        kind = type(module).__name__
-        if kind not in ("Linear", "ReLU"):
-            raise Refusal(f"the model contains {kind}; only Linear and ReLU layers are understood")
-        if kind == "Linear":
+    for part in parts_in_order(model):
+        kind = type(part).__name__
+        if isinstance(part, torch.nn.Linear):
             if last == "Linear":
                 raise Refusal("two Linear layers follow each other without a ReLU; merge them")
-            weights.append(_array(module.weight))
-            bias = module.bias
+            weights.append(_array(part.weight))
+            bias = part.bias
             biases.append(np.zeros(len(weights[-1])) if bias is None else _array(bias))
         elif last == "nothing":
             raise Refusal("the model begins with a ReLU; begin with a Linear")
