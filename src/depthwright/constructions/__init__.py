@@ -5,12 +5,14 @@ conf/construction; the contract test then runs over it.
 """
 
 from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.radial_depth_three import RadialDepthThree
 from depthwright.constructions.ridge import Ridge
 from depthwright.constructions.sparse_ridge import SparseRidge
 
 REGISTRY: dict[str, type[Construction]] = {
     "ridge": Ridge,
     "sparse_ridge": SparseRidge,
+    "radial_depth_three": RadialDepthThree,
 }
 
-__all__ = ["REGISTRY", "Built", "Claim", "Construction", "Ridge", "SparseRidge"]
+__all__ = ["REGISTRY", "Built", "Claim", "Construction", "RadialDepthThree", "Ridge", "SparseRidge"]
