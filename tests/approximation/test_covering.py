@@ -54,5 +54,6 @@ def test_one_wrong_neuron_is_found():
 def test_levelling_lowers_the_error():
     target, directions = Cone(3), even_spiral(12)
     drawn = [Hinges(directions, 0.0, np.full(12, 2 / 12))]
-    levelled, offset = level(drawn, 0.0, target, np.random.default_rng(0))
+    levelled, offset, worst = level(drawn, 0.0, target, np.random.default_rng(0))
     assert sampled(levelled, offset, target) < 0.9 * sampled(drawn, 0.0, target)
+    assert worst == pytest.approx(sampled(levelled, offset, target), rel=0.02)

@@ -21,6 +21,7 @@ from depthwright.constructions import (
     NarrowExactSlim,
     NarrowMinimal,
     NarrowPacked,
+    RadialDepthThree,
     Ridge,
     SparseRidge,
 )
@@ -59,6 +60,10 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowPacked(small(), accuracy=0.01, failure_probability=0.02),
         lambda: NarrowPacked(small(output_dim=3), accuracy=0.1, failure_probability=0.1),
         lambda: NarrowPacked(small(input_dim=1), accuracy=0.1, failure_probability=1e-6),
+    ],
+    "radial_depth_three": [
+        lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),
+        lambda: RadialDepthThree(targets.Hat(input_dim=10), 0.2),
     ],
     "sparse_ridge": [
         lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
@@ -99,6 +104,9 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowPacked(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
+    ],
+    "radial_depth_three": [
+        (lambda: RadialDepthThree(targets.Cone(), accuracy=0.0), "accuracy=0"),
     ],
     "sparse_ridge": [
         (lambda: SparseRidge(targets.Cone(input_dim=1)), "input_dim=1"),

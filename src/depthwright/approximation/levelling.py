@@ -43,8 +43,8 @@ class Hinges:
 
 def level(
     hinges: list[Hinges], offset: float, target: Radial, rng: np.random.Generator
-) -> tuple[list[Hinges], float]:
-    """The same hinges with one new scale a knot, and a new constant."""
+) -> tuple[list[Hinges], float, float]:
+    """The same hinges with one new scale a knot, a new constant, and the worst error met then."""
     from scipy.optimize import linprog
 
     d = target.input_dim
@@ -79,10 +79,11 @@ def level(
             break
         scales, offset = solution.x[:-2], float(solution.x[-2])
     assert best is not None
-    _, scales, offset = best
-    return [
+    worst, scales, offset = best
+    scaled = [
         Hinges(h.directions, h.knot, h.weights * s) for h, s in zip(hinges, scales, strict=True)
-    ], offset
+    ]
+    return scaled, offset, worst
 
 
 def _starts(hinges: list[Hinges], count: int, rng: np.random.Generator) -> np.ndarray:

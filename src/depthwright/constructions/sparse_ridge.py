@@ -65,10 +65,12 @@ MEMORY_LIMIT = 4 * 10**9
 """Largest array of directions that is drawn, in bytes."""
 ROUNDING_SHARE = 1e-6
 """Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
-PROGRAM_GAP = 1e-4
+CERTAIN_SHARE = 0.4
+"""Part of the accuracy that the program takes where a covering certifies the rest."""
+PROGRAM_GAP = 1e-3
 """Relative gap at which the programs stop; their residuals are certified."""
-SPREAD = 0.65
-"""Levelled attacked sup error of a drawn network: SPREAD·√d standard deviations; measured."""
+SPREAD = 2.0
+"""A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
 MOST_DIRECTIONS = 20_000
 """Most directions a covering is tried with."""
 GROWTH = 1.15
@@ -164,7 +166,7 @@ class SparseRidge(Construction):
         hinges, offset = self._draw(plan, rng), plan.program.primal.offset
         if self.width is not None:
             hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in hinges]
-            hinges, offset = level(hinges, offset, target, rng)
+            hinges, offset, _ = level(hinges, offset, target, rng)
             network = _network(target.input_dim, hinges, offset)
             return Built(network, self._claim("none", {}))
         network = _network(target.input_dim, hinges, offset)
@@ -220,7 +222,7 @@ class SparseRidge(Construction):
         """Programs from coarse to fine, until float64 refuses."""
         d = self.target.input_dim
         price = _price(d)
-        for error in largest * np.geomspace(0.9, 0.02, 12):
+        for error in largest * np.geomspace(0.9, 0.02, 10):
             try:
                 program = minimum(self._radial, float(error), price, PROGRAM_GAP)
             except Refusal:
@@ -261,10 +263,9 @@ class SparseRidge(Construction):
     def _certain(self) -> Built:
         """More and more directions, until the covering certifies the accuracy."""
         target, d = self._radial, self.target.input_dim
-        programs = list(self._programs(self.accuracy))
-        program = programs[len(programs) // 2][0] if programs else None
-        count = 4.0 * d
-        while program is not None and count <= MOST_DIRECTIONS:
+        program = minimum(target, CERTAIN_SHARE * self.accuracy, _price(d), PROGRAM_GAP)
+        count = 2.0 * d
+        while count <= MOST_DIRECTIONS:
             rng = np.random.default_rng(self.seed)
             primal = program.primal
             share = np.abs(primal.weights) / np.abs(primal.weights).max()
@@ -273,14 +274,16 @@ class SparseRidge(Construction):
                 directions = _even(max(d, int(count * part)), d, rng)
                 n = len(directions)
                 hinges.append(Hinges(directions, float(b), np.full(n, a / n)))
-            hinges, offset = level(hinges, primal.offset, target, rng)
+            hinges, offset, worst = level(hinges, primal.offset, target, rng)
+            count *= GROWTH
+            if worst > self.accuracy:
+                continue
             network = _network(d, hinges, offset)
             rounding = network.rounding_bound("float64")
             bound = certify(hinges, offset, target, self.accuracy - 2 * rounding)
             if math.isfinite(bound):
                 terms = {"covering": bound, "rounding": rounding}
                 return Built(network, self._claim("sup", terms))
-            count *= GROWTH
         raise Refusal(
             f"accuracy={self.accuracy} was not certified with {MOST_DIRECTIONS} directions a knot "
             f"in input_dim={d}; ask for a larger one, or set failure_probability > 0"
