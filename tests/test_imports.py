@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("distributions",),
     ("targets",),
     ("approximation",),
-    ("constructions",),
+    ("constructions", "bounds"),
     ("errors",),
     ("training",),
     ("results", "tracking"),

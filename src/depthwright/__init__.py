@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 __all__ = [
     "Refusal",
+    "bounds",
     "constructions",
     "distributions",
     "errors",

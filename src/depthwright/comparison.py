@@ -238,7 +238,7 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_sup_attacked=measured.sup_attacked,
         error_sup_certified=claim.bound if claim and claim.norm == "sup" else None,
         error_sup_good=measured.sup_good,
-        error_promised=claim.bound if claim else None,
+        error_promised=claim.bound if claim and claim.norm != "none" else None,
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
         build_seconds=contender.build_seconds,

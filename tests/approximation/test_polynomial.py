@@ -62,14 +62,16 @@ def test_chebyshev_form_and_derivative_are_exact() -> None:
     ("half_degree", "known"), [(1, 0.125), (2, 0.0676), (3, 0.0459), (4, 0.0347), (5, 0.0278)]
 )
 def test_best_errors_for_the_cone(half_degree: int, known: float) -> None:
-    error = best_even_polynomial(Cone().profile, 1.0, half_degree, Cone().breaks).error
+    error = best_even_polynomial(Cone().profile, 1.0, half_degree, curvature=0.0).error
     assert abs(error - known) <= 5e-5  # the figure's digits
 
 
 @pytest.mark.parametrize("target", [Cone(), Hat(), Hat(slope=8.0), RandomProfile(seed=3)], ids=str)
 @pytest.mark.parametrize("half_degree", [1, 4, 9, 20])
 def test_certificate_covers_a_fine_grid_and_jackson(target: Cone, half_degree: int) -> None:
-    best = best_even_polynomial(target.profile, target.lipschitz, half_degree, target.breaks)
+    best = best_even_polynomial(
+        target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
+    )
     r = np.random.default_rng(0).uniform(0, 1, 200_000)
     measured = np.abs(target.profile(r) - best.polynomial(r)).max()
     assert measured <= best.error
@@ -83,8 +85,8 @@ def test_certificate_without_breaks_is_coarser_and_holds() -> None:
     measured = np.abs(np.sin(3 * r) / 3 - smooth.polynomial(r)).max()
     assert measured <= smooth.error <= measured + 1e-4
     with_breaks, without = (
-        best_even_polynomial(Cone().profile, 1.0, 5, breaks).error
-        for breaks in (Cone().breaks, None)
+        best_even_polynomial(Cone().profile, 1.0, 5, curvature=curvature).error
+        for curvature in (0.0, math.inf)
     )
     assert with_breaks < without < with_breaks + 2e-4
 

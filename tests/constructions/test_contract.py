@@ -21,7 +21,9 @@ from depthwright.constructions import (
     NarrowExactSlim,
     NarrowMinimal,
     NarrowPacked,
+    RadialDepthThree,
     Ridge,
+    SparseRidge,
 )
 from depthwright.distributions import UniformBall, UniformCube, UniformRadius
 from depthwright.distributions.domain import Ball
@@ -59,6 +61,14 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowPacked(small(output_dim=3), accuracy=0.1, failure_probability=0.1),
         lambda: NarrowPacked(small(input_dim=1), accuracy=0.1, failure_probability=1e-6),
     ],
+    "radial_depth_three": [
+        lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),
+        lambda: RadialDepthThree(targets.Hat(input_dim=10), 0.2),
+    ],
+    "sparse_ridge": [
+        lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
+        lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, failure_probability=0.0),
+    ],
     "ridge": [
         lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.02),
         lambda: Ridge(targets.Cone(input_dim=5), accuracy=0.1),
@@ -94,6 +104,15 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowPacked(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
+    ],
+    "radial_depth_three": [
+        (lambda: RadialDepthThree(targets.Cone(), accuracy=0.0), "accuracy=0"),
+    ],
+    "sparse_ridge": [
+        (lambda: SparseRidge(targets.Cone(input_dim=1)), "input_dim=1"),
+        (lambda: SparseRidge(targets.Cone(), failure_probability=1.0), "failure_probability=1"),
+        (lambda: SparseRidge(targets.Cone(), failure_probability=0.0), "covering of the ball"),
+        (lambda: SparseRidge(targets.Cone(), width=1), "width=1"),
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),
@@ -147,7 +166,7 @@ def test_measured_error_respects_the_claim(
         x = law.sample(1000, generator)
         gap = (built.network.evaluate(x).double() - target.truth(x)).abs().amax(dim=1)
         bad = int((gap > built.claim.bound).sum())
-        if built.claim.norm == "sup":
+        if built.claim.norm in ("sup", "drawn"):
             assert bad == 0
         else:
             from scipy.stats import binomtest

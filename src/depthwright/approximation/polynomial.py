@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
-CERTIFICATE_POINTS = {"linear": 1 << 14, "lipschitz": 1 << 17}
+CERTIFICATE_POINTS = {"smooth": 1 << 14, "lipschitz": 1 << 17}
 """Angles at which a best approximation is checked; the gap between them is in the bound."""
+
+ENDS = np.array([0.0, 1.0])
 
 
 def clenshaw_rounding(degree: int) -> float:
@@ -111,7 +113,8 @@ def best_even_polynomial(
     profile: Callable[[Any], Any],
     lipschitz: float,
     half_degree: int,
-    breaks: np.ndarray | None = None,
+    breaks: np.ndarray = ENDS,
+    curvature: float = math.inf,
 ) -> EvenApproximation:
     """The best uniform approximation of ϕ on [0, 1] by Σ_{j ≤ K} a_j r^{2j}, with its error.
 
@@ -121,17 +124,17 @@ def best_even_polynomial(
     distance h the error exceeds its larger neighbour by at most
 
     - (Lip(ϕ) + 2K·H)·h/2 for any Lipschitz profile,
-    - (Lip(ϕ) + 4K²·H)·h²/8 where ϕ is linear between `breaks`, which join the grid.
+    - (Lip(ϕ) + C + 4K²·H)·h²/8 with C = `curvature` ≥ abs(ϕ'') between `breaks`, which join the
+      grid, for abs(d²ϕ/dθ²) ≤ abs(ϕ'')·sin²θ + abs(ϕ')·cos θ.
 
     Jackson and Favard promise an error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
     """
     coefficients = _minimax(profile, half_degree)
     full = np.zeros(2 * half_degree + 1)
     full[::2] = coefficients
-    count = CERTIFICATE_POINTS["lipschitz" if breaks is None else "linear"]
-    r = np.cos(np.linspace(0.0, math.pi / 2, count + 1))
-    if breaks is not None:
-        r = np.union1d(r, breaks)
+    smooth = math.isfinite(curvature)
+    count = CERTIFICATE_POINTS["smooth" if smooth else "lipschitz"]
+    r = np.union1d(np.cos(np.linspace(0.0, math.pi / 2, count + 1)), breaks)
     # q is evaluated in u = r², as T_{2j}(r) = T_j(2r² − 1): half the work, same bound.
     values = np.polynomial.chebyshev.chebval(2 * r * r - 1, coefficients)
     phi = np.asarray(profile(r), dtype=np.float64)
@@ -142,9 +145,9 @@ def best_even_polynomial(
     rounding += 64 * EPS * (float(np.abs(phi).max()) + lipschitz)
     height = (float(np.abs(values).max()) + rounding) / (1 - half_degree * spacing)
     between = (
-        (lipschitz + 2 * half_degree * height) * spacing / 2
-        if breaks is None
-        else (lipschitz + 4 * half_degree**2 * height) * spacing**2 / 8
+        (lipschitz + curvature + 4 * half_degree**2 * height) * spacing**2 / 8
+        if smooth
+        else (lipschitz + 2 * half_degree * height) * spacing / 2
     )
     error = float(np.abs(phi - values).max()) + between + rounding
     return EvenApproximation(Polynomial.from_chebyshev(full), error)

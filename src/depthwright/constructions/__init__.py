@@ -11,7 +11,9 @@ from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.constructions.radial_depth_three import RadialDepthThree
 from depthwright.constructions.ridge import Ridge
+from depthwright.constructions.sparse_ridge import SparseRidge
 
 REGISTRY: dict[str, type[Construction]] = {
     "narrow_bits": NarrowBits,
@@ -21,6 +23,8 @@ REGISTRY: dict[str, type[Construction]] = {
     "narrow_minimal": NarrowMinimal,
     "narrow_packed": NarrowPacked,
     "ridge": Ridge,
+    "sparse_ridge": SparseRidge,
+    "radial_depth_three": RadialDepthThree,
 }
 
 __all__ = [
@@ -34,5 +38,7 @@ __all__ = [
     "NarrowExactSlim",
     "NarrowMinimal",
     "NarrowPacked",
+    "RadialDepthThree",
     "Ridge",
+    "SparseRidge",
 ]

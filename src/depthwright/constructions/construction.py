@@ -22,11 +22,14 @@ class Claim:
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
     norm "probability": the same outside a set whose probability under `domain`'s uniform law
     is at most `failure_probability`.
+    norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
+    the network itself (a seed is one draw); no input is excepted.
+    norm "none": nothing is promised; the network is only measured.
     """
 
     accuracy: float
     """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
-    norm: Literal["sup", "probability"]
+    norm: Literal["sup", "probability", "drawn", "none"]
     domain: str
     terms: Mapping[str, float]
     """Each source of error with its rigorous bound; the claim is their sum."""
@@ -36,7 +39,9 @@ class Claim:
 
     @property
     def bound(self) -> float:
-        """The sum of the terms, rounded up."""
+        """The sum of the terms, rounded up; inf where nothing is promised."""
+        if self.norm == "none":
+            return math.inf
         return math.nextafter(math.fsum(self.terms.values()), math.inf) if self.terms else 0.0
 
 

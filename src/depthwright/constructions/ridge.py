@@ -208,7 +208,9 @@ class Ridge(Construction):
             coefficients = [Fraction(0)] * (2 * len(exact) - 1)
             coefficients[::2] = map(Fraction, exact)
             return EvenApproximation(Polynomial(tuple(coefficients)), 0.0)
-        return best_even_polynomial(target.profile, target.lipschitz, half_degree, target.breaks)
+        return best_even_polynomial(
+            target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
+        )
 
 
 def _ridge_function(polynomial: Polynomial, dimension: int) -> Polynomial:

@@ -2,12 +2,15 @@
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Ball, Cube, Domain
+from depthwright.distributions.es16 import EldanShamir, SpherePairs
 from depthwright.distributions.uniform import UniformBall, UniformCube, UniformRadius
 
 REGISTRY: dict[str, type[Distribution]] = {
     "uniform_radius": UniformRadius,
     "uniform_ball": UniformBall,
     "uniform_cube": UniformCube,
+    "eldan_shamir": EldanShamir,
+    "sphere_pairs": SpherePairs,
 }
 
 __all__ = [
@@ -16,6 +19,8 @@ __all__ = [
     "Cube",
     "Distribution",
     "Domain",
+    "EldanShamir",
+    "SpherePairs",
     "UniformBall",
     "UniformCube",
     "UniformRadius",

@@ -92,14 +92,15 @@ class RidgeNetwork(Network):
             entries = np.count_nonzero(group.values) * group.neurons_per_direction
             width += neurons
             nonzeros += int(entries) + biases + neurons
-        linear = int(np.count_nonzero(self._linear_part))
+        linear = int(np.count_nonzero(self.linear_part))
         if linear:
             width += 2
             nonzeros += 2 * linear + 2
         return Architecture.of((self.input_dim, width, 1), nonzeros=nonzeros)
 
     @cached_property
-    def _linear_part(self) -> np.ndarray:
+    def linear_part(self) -> np.ndarray:
+        """(input_dim,) the linear function that all kinks at 0 leave, carried by two neurons."""
         total = np.zeros(self.input_dim)
         for group in self.groups:
             for coordinate, value in group.linear_part:
@@ -199,7 +200,7 @@ class RidgeNetwork(Network):
             each += 2 * weights * float(turns.sum())
             # Of the two neurons of a kink one is 0, the other at most 1 − kink (twice that at 0).
             summed += weights * float(turns @ (1 - group.kinks)) * (1 + group.turns_at_zero)
-        linear = float(np.abs(self._linear_part).sum())
+        linear = float(np.abs(self.linear_part).sum())
         each = (each + 2 * linear) * (self.input_dim + 16)
         return 1.01 * u * (each + (summed + linear + abs(self.offset)) * (width + 4))
 
@@ -228,8 +229,8 @@ class RidgeNetwork(Network):
                     rows += [w, -w]
                     biases += [np.full(len(w), -kink)] * 2
                     outs += [turn * group.weights] * 2
-        if self._linear_part.any():
-            rows.append(np.stack([self._linear_part, -self._linear_part]))
+        if self.linear_part.any():
+            rows.append(np.stack([self.linear_part, -self.linear_part]))
             biases.append(np.zeros(2))
             outs.append(np.array([-1.0, 1.0]))
         weight, bias, out = np.concatenate(rows), np.concatenate(biases), np.concatenate(outs)

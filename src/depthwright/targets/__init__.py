@@ -3,6 +3,7 @@
 from depthwright.targets.network import Network, RandomNetwork, ReLUNetwork
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
 from depthwright.targets.target import Target
+from depthwright.targets.waves import Sine, ZigZag
 
 REGISTRY: dict[str, type[Target]] = {
     "cone": Cone,
@@ -10,6 +11,8 @@ REGISTRY: dict[str, type[Target]] = {
     "random_profile": RandomProfile,
     "monomial": Monomial,
     "random_network": RandomNetwork,
+    "zigzag": ZigZag,
+    "sine": Sine,
 }
 
 __all__ = [
@@ -22,5 +25,7 @@ __all__ = [
     "RandomNetwork",
     "RandomProfile",
     "ReLUNetwork",
+    "Sine",
     "Target",
+    "ZigZag",
 ]

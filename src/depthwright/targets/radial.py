@@ -42,14 +42,19 @@ class Radial(Target):
         """ϕ(r) for radii in [0, 1], elementwise on a numpy array or a torch tensor."""
 
     @property
-    def breaks(self) -> np.ndarray | None:
-        """Radii 0 = r_0 < … < r_m = 1 between which ϕ is linear; None for other profiles."""
-        return None
-
-    @property
     def even_polynomial(self) -> tuple[int, ...] | None:
         """Coefficients a_j where ϕ(r) = Σ_j a_j r^{2j} exactly; None for other profiles."""
         return None
+
+    @property
+    def breaks(self) -> np.ndarray:
+        """Radii 0 = r_0 < … < r_m = 1 between which ϕ is as smooth as `curvature` says."""
+        return np.array([0.0, 1.0])
+
+    @property
+    def curvature(self) -> float:
+        """A bound on abs(ϕ'') between the breaks; inf where none is known."""
+        return math.inf
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """ϕ(‖x‖) for `x` (batch, input_dim) → (batch, 1)."""
@@ -74,6 +79,11 @@ class PiecewiseLinear(Radial):
     @cached_property
     def _slopes(self) -> np.ndarray:
         return np.diff(self.values) / np.diff(self.breaks)
+
+    @property
+    def curvature(self) -> float:
+        """Straight between the breaks."""
+        return 0.0
 
     @property
     def lipschitz(self) -> float:
@@ -191,6 +201,11 @@ class Monomial(Radial):
     def lipschitz(self) -> float:
         """2k, attained on the sphere."""
         return 2.0 * self.power
+
+    @property
+    def curvature(self) -> float:
+        """2k(2k − 1), attained on the sphere."""
+        return 2.0 * self.power * (2 * self.power - 1)
 
     def profile(self, r: Any) -> Any:
         """r^{2k}."""

@@ -1,0 +1,123 @@
+"""A rigorous sup over the ball of a drawn network's own error, in low dimensions.
+
+On a cube with centre c and half diagonal ρ, with G the gradient of N at c:
+
+    N(x) = N(c) + G·(x − c) + what neurons whose kink crosses the cube add,
+
+where a neuron with outer weight a, unit direction and distance z from c to its kink adds between
+0 and a·(ρ − z)₊. In the same way ϕ(‖x‖) = ϕ(r) + ϕ'(r)·(‖x‖ − r) + kinks of ϕ within ρ of r, and
+0 ≤ ‖x‖ − r − u·(x − c) ≤ min(ρ²/(2(r − ρ)₊), 2ρ), with r = ‖c‖, u = c/r. The bound is of second
+order in ρ but for the gradient's error. Cubes whose bound is too large are cut into 2^d.
+
+N is even, so half of the ball is enough.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from depthwright.approximation.levelling import Hinges
+from depthwright.targets.radial import PiecewiseLinear, Radial
+
+MOST_CUBES = 3_000_000
+BATCH_ENTRIES = 1 << 21
+ROUNDING = 1e-12
+"""Times the sum of the weights: what float64 may do to a bound."""
+STEP = 1e-6
+"""Of the difference quotient for smooth profiles."""
+
+
+def certify(hinges: list[Hinges], offset: float, target: Radial, goal: float) -> float:
+    """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where none was reached."""
+    d = target.input_dim
+    half = 1.0 / 4
+    axis = np.arange(-1 + half, 1, 2 * half)
+    cubes = np.array([c for c in itertools.product(axis, repeat=d) if c[0] > 0])
+    corners = np.array(list(itertools.product((-0.5, 0.5), repeat=d)))
+    worst, seen = 0.0, 0
+    while len(cubes):
+        reach = half * math.sqrt(d)
+        nearest = np.linalg.norm(np.maximum(np.abs(cubes) - half, 0.0), axis=1)
+        cubes = cubes[nearest <= 1]
+        seen += len(cubes)
+        if seen > MOST_CUBES:
+            return math.inf
+        bound, value = _bounds(hinges, offset, target, cubes, reach)
+        inside = np.linalg.norm(cubes, axis=1) <= 1
+        if value[inside].max(initial=0.0) > goal:
+            return math.inf
+        settled = bound <= goal
+        worst = max(worst, float(bound[settled].max(initial=0.0)))
+        cubes = (cubes[~settled][:, None, :] + half * corners).reshape(-1, d)
+        half /= 2
+    return worst
+
+
+def _bounds(
+    hinges: list[Hinges], offset: float, target: Radial, cubes: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bounds on abs(N − f) over cubes with these centres, and its values there."""
+    neurons = sum(len(h.weights) for h in hinges)
+    rows = max(1, BATCH_ENTRIES // neurons)
+    parts = [
+        _batch(hinges, offset, target, c, reach)
+        for c in np.split(cubes, range(rows, len(cubes), rows))
+    ]
+    bound, value = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return bound, value
+
+
+def _batch(
+    hinges: list[Hinges], offset: float, target: Radial, x: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    value, gradient = np.full(len(x), offset), np.zeros_like(x)
+    above, below = np.zeros(len(x)), np.zeros(len(x))
+    size = abs(offset)
+    for h in hinges:
+        t = x @ h.directions.T
+        bent = np.abs(t) - h.knot
+        value += np.maximum(bent, 0) @ h.weights
+        gradient += (np.sign(t) * (bent > 0) * h.weights) @ h.directions
+        # A kink at 0 bends by twice the weight; another one by the weight, at +b and at −b.
+        up, down = np.maximum(h.weights, 0), np.maximum(-h.weights, 0)
+        if h.knot == 0:
+            crossing = 2 * np.maximum(reach - np.abs(t), 0)
+        else:
+            crossing = np.maximum(reach - np.abs(bent), 0)
+            crossing += np.maximum(reach - (np.abs(t) + h.knot), 0)
+        above += crossing @ up
+        below += crossing @ down
+        size += float(np.abs(h.weights).sum())
+    r = np.linalg.norm(x, axis=1)
+    radial = np.minimum(reach**2 / (2 * np.maximum(r - reach, 1e-300)), 2 * reach)
+    if isinstance(target, PiecewiseLinear):
+        slopes = np.diff(target.values) / np.diff(target.breaks)
+        piece = np.searchsorted(target.breaks, r, side="right") - 1
+        slope = slopes[piece.clip(0, len(slopes) - 1)]
+        turns = np.diff(slopes)
+        near = np.maximum(reach - np.abs(r[:, None] - target.breaks[1:-1]), 0.0)
+        phi_up = near @ np.maximum(turns, 0) + np.maximum(slope, 0) * radial
+        phi_down = near @ np.maximum(-turns, 0) + np.maximum(-slope, 0) * radial
+        value_phi = np.asarray(target.profile(r), dtype=np.float64)
+    else:
+        # Within `reach` of the radius ϕ leaves its tangent by curvature·reach²/2; the slope comes
+        # from a difference quotient, and beyond the sphere ϕ goes on straight.
+        inner = r.clip(STEP, 1 - STEP)
+        rise = np.asarray(target.profile(inner + STEP) - target.profile(inner - STEP))
+        slope = rise / (2 * STEP)
+        value_phi = np.asarray(target.profile(inner)) + slope * (r - inner)
+        bend = target.curvature * ((reach + STEP) ** 2 / 2 + STEP * reach) + 1e-9 * reach
+        if not math.isfinite(bend):
+            slope, bend = np.zeros(len(x)), target.lipschitz * (reach + STEP)
+            value_phi = np.asarray(target.profile(inner))
+        phi_up = np.maximum(slope, 0) * radial + bend
+        phi_down = np.maximum(-slope, 0) * radial + bend
+    error = value - value_phi
+    unit = x / np.maximum(r, 1e-300)[:, None]
+    tilt = np.linalg.norm(gradient - slope[:, None] * unit, axis=1) * reach
+    high = error + tilt + above + phi_down
+    low = -error + tilt + below + phi_up
+    return np.maximum(high, low) + ROUNDING * size, np.abs(error)

@@ -1,0 +1,183 @@
+"""A floor under the path norm of every depth-2 ReLU network near a radial function.
+
+Statement
+    Let N(x) = c + Σ_i a_i σ(w_i·x − β_i) have sup over the unit ball of abs(N − ϕ(‖x‖)) ≤ ε. Then
+    Σ_i abs(a_i)‖w_i‖ ≥ 2·M_ε(ϕ, d), whatever its width, with M_ε the minimal mass of
+    `approximation.mass`.
+
+Proof
+    The average of N over all rotations, N̄(r), is no farther from ϕ than N is. A neuron becomes
+    a_i·(‖w_i‖/2)·T h_b(r) with b = abs(β_i)/‖w_i‖, and a_i·abs(β_i) besides where β_i < 0, since
+    σ(t + b) = t + b + σ(−t − b) and t averages to 0. A neuron with w_i = 0 is a constant. So N̄ is
+    a constant and hinges of total mass at most Σ abs(a_i)‖w_i‖/2; knots b ≥ 1 do nothing in the
+    ball. N̄ satisfies the program's constraints for its own error ε̄ = sup abs(N̄ − ϕ) ≤ ε.
+
+Claim
+    Path norm ≥ 2·M_ε̄ ≥ 2·M_ε. The floor must hold with what can be *computed*, and M falls as the
+    error rises: it is therefore taken at an **upper** bound of ε̄ (convex enclosures, between all
+    samples), through a **lower** bound of M (a dual measure that is feasible between all
+    samples). A sampled or attacked sup error of N is a lower bound of ε; a floor at it would be
+    too high and proves nothing.
+
+Shapes and arithmetic
+    The network is the real-number function of its stored parameters; float64 throughout, rounding
+    added to ε̄. One output.
+
+Not in the paper
+    All of it; SES19 Theorems 4 and 5 bound the width of networks with bounded weights instead.
+    With outer and inner weights at most B: width ≥ 2·M_ε/B².
+
+Source
+    ours; SES19 for the question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthwright.approximation.mass import EPS, RadialSum, minimum
+from depthwright.networks.network import Network
+from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.refusal import Refusal
+from depthwright.targets.radial import Radial
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 1e-7
+"""Relative excess of the averaged error's upper bound."""
+GAP = 1e-5
+"""Relative gap at which the floor's program may stop; it is certified in any case."""
+
+
+@dataclass(frozen=True)
+class PathNorm:
+    """One depth-2 network against the floor at its own error."""
+
+    path_norm: float
+    """Σ abs(a_i)‖w_i‖, rounded down."""
+    error_sup_averaged: float
+    """Upper bound on sup over the ball of abs(rotation average − target), hardly above it; the
+    sup error of the network itself is at least this, up to TOLERANCE and rounding."""
+    path_norm_floor: float
+    """No depth-2 ReLU network with this averaged error has a smaller path norm; rounded down."""
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """σ(w·x − β) with output weight a, by what rotations leave: (n,) each."""
+
+    outer: np.ndarray
+    inner: np.ndarray
+    """‖w‖."""
+    bias: np.ndarray
+    """−β, as a module stores it."""
+    offset: float
+    rounding: float
+    """Bound on how far these norms move the averaged function."""
+
+
+def mass_floor(target: Radial, error: float) -> float:
+    """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below."""
+    return 2 * minimum(target, error, gap=GAP).floor
+
+
+def path_norm(network: Network | torch.nn.Sequential) -> float:
+    """Σ abs(a_i)‖w_i‖ over the hidden neurons of a depth-2 network, rounded down."""
+    return _path_norm(neurons_of(as_network(network)))
+
+
+def rotation_average(network: Network | torch.nn.Sequential) -> RadialSum:
+    """The mean of a depth-2 network over all rotations of its input, as a function of ‖x‖."""
+    network = as_network(network)
+    return _average(neurons_of(network), network.architecture.input_dim)
+
+
+def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:
+    """Path norm, averaged error and floor of any depth-2 network, constructed or trained."""
+    network = as_network(network)
+    if (inputs := network.architecture.input_dim) != target.input_dim:
+        raise Refusal(
+            f"a network of {inputs} inputs is not compared with a target of "
+            f"{target.input_dim}; make them equal"
+        )
+    neurons = neurons_of(network)
+    average = _average(neurons, target.input_dim)
+    error = average.sup_distance(target, TOLERANCE)[0] + neurons.rounding
+    return PathNorm(_path_norm(neurons), error, mass_floor(target, error))
+
+
+def _path_norm(neurons: Neurons) -> float:
+    total = float(np.abs(neurons.outer) @ neurons.inner)
+    return total * (1 - (len(neurons.outer) + 8) * EPS)
+
+
+def _average(neurons: Neurons, dimension: int) -> RadialSum:
+    """Equal knots are joined, knots outside the ball left out."""
+    if dimension < 2:
+        raise Refusal(f"input_dim={dimension} has no rotations; averages need input_dim ≥ 2")
+    alive = neurons.inner > 0
+    outer, inner, bias = (a[alive] for a in (neurons.outer, neurons.inner, neurons.bias))
+    always = neurons.outer[~alive] @ np.maximum(neurons.bias[~alive], 0)
+    offset = neurons.offset + always + outer @ np.maximum(bias, 0)
+    knots, place = np.unique(np.abs(bias) / inner, return_inverse=True)
+    weights = np.bincount(place, outer * inner / 2, minlength=len(knots))
+    inside = knots < 1
+    return RadialSum(dimension, knots[inside], weights[inside], float(offset))
+
+
+def as_network(network: Network | torch.nn.Sequential) -> Network:
+    """A module wrapped, a network as it is; refused unless depth 2 with one output."""
+    if not isinstance(network, Network):
+        from depthwright.networks.torch_network import ModuleNetwork
+
+        network = ModuleNetwork(network)
+    architecture = network.architecture
+    if architecture.depth != 2 or architecture.output_dim != 1:
+        raise Refusal(
+            f"depth={architecture.depth} with {architecture.output_dim} outputs has no path-norm "
+            "floor; give a network of depth 2 with one output"
+        )
+    return network
+
+
+def neurons_of(network: Network) -> Neurons:
+    """Outer weights, norms of inner ones and biases of a depth-2 network."""
+    if isinstance(network, RidgeNetwork):
+        return _ridge_neurons(network)
+    weight, bias, last, constant = (p.detach().numpy() for p in network.to_torch().parameters())
+    outer, offset = last[0], float(constant[0])
+    inner = np.linalg.norm(weight, axis=1)
+    relative = (weight.shape[1] + len(outer) + 8) * EPS
+    size = float(np.abs(outer) @ (inner + np.abs(bias))) + abs(offset)
+    return Neurons(outer, inner, bias, offset, relative * size)
+
+
+def _ridge_neurons(network: RidgeNetwork) -> Neurons:
+    """Directions count as unit vectors, from which they differ by rounding."""
+    outer, inner, bias = [], [], []
+    rounding = 0.0
+    for group in network.groups:
+        norms = np.linalg.norm(group.values, axis=1)
+        turning = float(np.abs(group.turns).sum() * np.abs(group.weights).sum())
+        off = float(np.abs(norms - 1).max()) + (group.values.shape[1] + 8) * EPS
+        rounding += 2 * turning * (off + len(group.weights) * EPS)
+        for kink, turn in zip(group.kinks, group.turns, strict=True):
+            # A kink at 0 makes one neuron of twice the turn, any other two neurons.
+            outer += [2 * turn * group.weights]
+            inner += [np.ones(len(norms))]
+            bias += [np.full(len(norms), -kink)]
+    linear = float(np.linalg.norm(network.linear_part))
+    outer.append(np.array([-1.0, 1.0]))
+    inner.append(np.full(2, linear))
+    bias.append(np.zeros(2))
+    return Neurons(
+        np.concatenate(outer),
+        np.concatenate(inner),
+        np.concatenate(bias),
+        network.offset,
+        rounding + 4 * EPS * (abs(network.offset) + linear),
+    )

@@ -1,0 +1,370 @@
+"""Depth-2 networks of small mass for radial functions: few knots, random directions.
+
+Statement
+    Let f(x) = ϕ(‖x‖) on the unit ball of R^d, d ≥ 2, and let a_1, …, a_K, b_1, …, b_K, a_∞ have
+    abs(P(r) − ϕ(r)) ≤ e on [0, 1], P = a_∞ + Σ_k a_k T h_{b_k} (`approximation.mass`: P is the mean
+    over directions of a_∞ + Σ_k a_k h_{b_k}(w·x)). With n_k directions for knot k, drawn as
+    orthonormal frames, N(x) = a_∞ + Σ_k (a_k/n_k) Σ_i h_{b_k}(w_{k,i}·x) is within
+    e + t + L·η of f on the whole ball with probability 1 − δ, where
+      · t = inf_μ (ℓ/n + G(±μ))/μ is the deviation at exponent ℓ = d·log(1 + 2/η) + log(1/δ),
+        G(μ) = Σ_k (n_k/n)·ψ_k(μ·a_k·n/n_k), ψ_k the log moment generating function per direction
+        (`approximation.deviation`), for one x,
+      · a net of the ball with (1 + 2/η)^d points carries it everywhere, N − P having the
+        Lipschitz constant L ≤ Σ_k abs(a_k)·√d/d + E abs(w_1)·max(Σ a_k⁺, Σ a_k⁻): the gradient of
+        one frame is at most √d, since its directions are orthonormal. N − P is even, so half of
+        the net serves, which pays for deviations of two signs.
+
+Builds
+    depth 2, width = Σ_k c_k·n_k + 2·[some b_k = 0], c_k = 2 for a knot b_k > 0 (σ(±w·x − b)) and
+    1 for b_k = 0, where abs(t) = 2σ(t) − t and all linear parts share two neurons.
+
+Claim
+    Three kinds, never confused.
+    `failure_probability` in (0, 1): norm "drawn", terms program, deviation, net, rounding.
+    `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
+    the ball (`approximation.covering`).
+    `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
+
+Shapes and arithmetic
+    (batch, d) → (batch, 1); float64.
+
+Not in the paper
+    All of it: SES19 goes through polynomials and a sampling argument of its own. The program's
+    price for a knot is what its neurons cost at equal deviation, √(c_k·variance), not its mass.
+
+Source
+    SES19 Theorems 1 and 2 for the question; the construction is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from depthwright.approximation.covering import certify
+from depthwright.approximation.deviation import Hinge, frame_log_mgf
+from depthwright.approximation.directions import even_circle, even_spiral, frames, spread
+from depthwright.approximation.levelling import Hinges, level
+from depthwright.approximation.mass import Minimum, mean_size, minimum
+from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.refusal import Refusal
+from depthwright.targets.radial import Radial
+from depthwright.targets.target import Target
+
+COVERED_DIMENSIONS = 4
+"""Largest input_dim in which the ball is covered."""
+MEMORY_LIMIT = 4 * 10**9
+"""Largest array of directions that is drawn, in bytes."""
+ROUNDING_SHARE = 1e-6
+"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+CERTAIN_SHARE = 0.4
+"""Part of the accuracy that the program takes where a covering certifies the rest."""
+PROGRAM_GAP = 1e-3
+"""Relative gap at which the programs stop; their residuals are certified."""
+SPREAD = 2.0
+"""A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
+MOST_DIRECTIONS = 20_000
+"""Most directions a covering is tried with."""
+GROWTH = 1.15
+"""From one covering to the next."""
+TILTS = np.geomspace(1e-2, 1e2, 241)
+"""Values of μ·a_k·n/n_k, in units of 1/√d, over which deviations are minimised."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn: knots, the directions of each, and the error terms that go with them."""
+
+    program: Minimum
+    counts: np.ndarray
+    """(K,) directions per knot."""
+    terms: dict[str, float]
+
+    @property
+    def width(self) -> int:
+        """Hidden neurons."""
+        return int(_neurons(self.program.primal.knots) @ self.counts) + _linear(self.program)
+
+
+def _neurons(knots: np.ndarray) -> np.ndarray:
+    """Per direction: one for the knot at 0, two for others."""
+    return np.where(knots == 0, 1, 2)
+
+
+def _linear(program: Minimum) -> int:
+    return 2 * int((program.primal.knots == 0).any())
+
+
+@dataclass(frozen=True)
+class SparseRidge(Construction):
+    """Depth-2 network near a radial target: a probable claim, a certain one, or a budget."""
+
+    theorem: ClassVar[str] = "SES19 Theorems 1, 2 (sparse)"
+    target: Target
+    accuracy: float = 0.1
+    failure_probability: float = 1e-3
+    """0 asks for a claim without exception, which d ≤ 4 can have."""
+    width: int | None = None
+    """A budget of hidden neurons; no claim is made then, and accuracy is only recorded."""
+    seed: int = 0
+    """Of the directions."""
+
+    def __post_init__(self) -> None:
+        check_accuracy(self.accuracy)
+        if not isinstance(self.target, Radial):
+            raise Refusal(
+                f"SparseRidge approximates radial targets, and {type(self.target).__name__} is "
+                "none; use one of the narrow constructions for it"
+            )
+        d = self.target.input_dim
+        if d < 2:
+            raise Refusal(
+                f"input_dim={d} has no sphere of directions to average over; "
+                "SparseRidge needs input_dim ≥ 2"
+            )
+        if not 0 <= self.failure_probability < 1:
+            raise Refusal(
+                f"failure_probability={self.failure_probability} is not in [0, 1); try 1e-3"
+            )
+        if self.failure_probability == 0 and self.width is None and d > COVERED_DIMENSIONS:
+            raise Refusal(
+                f"failure_probability=0 asks for a covering of the ball in input_dim={d} "
+                f"(limit {COVERED_DIMENSIONS}); set failure_probability > 0, or width for a budget"
+            )
+        if self.width is not None and self.width < 4:
+            raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
+        if self.seed < 0:
+            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+
+    def architecture(self) -> Architecture:
+        """From the plan; only a covering (failure_probability = 0) has to build for it."""
+        if self._covered:
+            return self._certain.network.architecture
+        return Architecture.of((self.target.input_dim, self._plan.width, 1))
+
+    def build(self) -> Built:
+        """Draw the directions and attach the claim."""
+        if self._covered:
+            return self._certain
+        plan, target = self._plan, self._radial
+        memory = 8 * int(plan.counts.sum()) * target.input_dim
+        if memory > MEMORY_LIMIT:
+            raise Refusal(
+                f"accuracy={self.accuracy} in input_dim={target.input_dim} needs "
+                f"{memory / 1e9:.3g} GB of directions (limit {MEMORY_LIMIT / 1e9:g} GB); "
+                "raise accuracy or lower input_dim"
+            )
+        rng = np.random.default_rng(self.seed)
+        hinges, offset = self._draw(plan, rng), plan.program.primal.offset
+        if self.width is not None:
+            hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in hinges]
+            hinges, offset, _ = level(hinges, offset, target, rng)
+            network = _network(target.input_dim, hinges, offset)
+            return Built(network, self._claim("none", {}))
+        network = _network(target.input_dim, hinges, offset)
+        terms = plan.terms | {"rounding": network.rounding_bound("float64")}
+        built = Built(network, self._claim("drawn", terms))
+        self._check_rounding(built.claim)
+        return built
+
+    @property
+    def _radial(self) -> Radial:
+        assert isinstance(self.target, Radial)
+        return self.target
+
+    @property
+    def _covered(self) -> bool:
+        return self.width is None and self.failure_probability == 0
+
+    def _claim(self, norm: str, terms: dict[str, float]) -> Claim:
+        return Claim(
+            accuracy=self.accuracy,
+            norm=norm,  # type: ignore[arg-type] # one of three literals
+            domain=str(self.target.domain),
+            terms=terms,
+            failure_probability=self.failure_probability if norm == "drawn" else 0.0,
+        )
+
+    def _check_rounding(self, claim: Claim) -> None:
+        if claim.bound > self.accuracy:
+            raise Refusal(
+                f"accuracy={self.accuracy} is finer than float64 rounding allows here "
+                f"({claim.terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
+            )
+
+    def _draw(self, plan: Plan, rng: np.random.Generator) -> list[Hinges]:
+        primal = plan.program.primal
+        return [
+            Hinges(frames(int(n), self.target.input_dim, rng), float(b), np.full(n, a / n))
+            for b, a, n in zip(primal.knots, primal.weights, plan.counts, strict=True)
+        ]
+
+    @cached_property
+    def _plan(self) -> Plan:
+        plans = self._probable() if self.width is None else self._budgeted(self.width)
+        best = min(plans, key=lambda found: found[0], default=None)
+        if best is None:
+            raise Refusal(
+                f"accuracy={self.accuracy} is out of reach for this profile in input_dim="
+                f"{self.target.input_dim} in float64; ask for a larger one"
+            )
+        return best[1]
+
+    def _programs(self, largest: float) -> Iterator[tuple[Minimum, list[Hinge]]]:
+        """Programs from coarse to fine, until float64 refuses."""
+        d = self.target.input_dim
+        price = _price(d)
+        for error in largest * np.geomspace(0.9, 0.02, 10):
+            try:
+                program = minimum(self._radial, float(error), price, PROGRAM_GAP)
+            except Refusal:
+                return
+            if len(program.primal.knots):
+                yield program, [Hinge.of(float(b), d) for b in program.primal.knots]
+
+    def _budgeted(self, width: int) -> Iterator[tuple[float, Plan]]:
+        """Plans with the error that is expected of them."""
+        d = self.target.input_dim
+        phi = np.asarray(self._radial.profile(np.linspace(0, 1, 1001)))
+        for program, hinges in self._programs(float(phi.max() - phi.min()) / 2):
+            primal = program.primal
+            cost = _neurons(primal.knots)
+            deviations = np.sqrt([h.frame_variance(d) for h in hinges])
+            share = np.abs(primal.weights) * deviations / np.sqrt(cost)
+            left = width - _linear(program)
+            counts = np.floor(left * share / (share @ cost)).astype(int)
+            if (counts < 1).any():
+                continue
+            # Rounding down leaves a few neurons; they go to the knot with most directions.
+            largest = int(counts.argmax())
+            counts[largest] += (left - int(cost @ counts)) // cost[largest]
+            variance = float(np.sum((primal.weights * deviations) ** 2 / counts))
+            yield program.error + SPREAD * math.sqrt(d * variance), Plan(program, counts, {})
+
+    def _probable(self) -> Iterator[tuple[float, Plan]]:
+        """Plans whose claim is within the accuracy, with their widths."""
+        d = self.target.input_dim
+        budget = self.accuracy * (1 - ROUNDING_SHARE)
+        for program, hinges in self._programs(budget):
+            if (
+                plan := _cheapest(program, hinges, budget, d, self.failure_probability)
+            ) is not None:
+                yield plan.width, plan
+
+    @cached_property
+    def _certain(self) -> Built:
+        """More and more directions, until the covering certifies the accuracy."""
+        target, d = self._radial, self.target.input_dim
+        program = minimum(target, CERTAIN_SHARE * self.accuracy, _price(d), PROGRAM_GAP)
+        count = 2.0 * d
+        while count <= MOST_DIRECTIONS:
+            rng = np.random.default_rng(self.seed)
+            primal = program.primal
+            share = np.abs(primal.weights) / np.abs(primal.weights).max()
+            hinges = []
+            for b, a, part in zip(primal.knots, primal.weights, share, strict=True):
+                directions = _even(max(d, int(count * part)), d, rng)
+                n = len(directions)
+                hinges.append(Hinges(directions, float(b), np.full(n, a / n)))
+            hinges, offset, worst = level(hinges, primal.offset, target, rng)
+            count *= GROWTH
+            if worst > self.accuracy:
+                continue
+            network = _network(d, hinges, offset)
+            rounding = network.rounding_bound("float64")
+            bound = certify(hinges, offset, target, self.accuracy - 2 * rounding)
+            if math.isfinite(bound):
+                terms = {"covering": bound, "rounding": rounding}
+                return Built(network, self._claim("sup", terms))
+        raise Refusal(
+            f"accuracy={self.accuracy} was not certified with {MOST_DIRECTIONS} directions a knot "
+            f"in input_dim={d}; ask for a larger one, or set failure_probability > 0"
+        )
+
+
+def _price(dimension: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Neurons cost √(neurons a direction · variance) a unit of weight, at equal deviation."""
+    table = np.union1d(np.linspace(0, 1, 201)[:-1], np.linspace(0, 8, 201) / math.sqrt(dimension))
+    table = table[table < 0.999]
+    deviation = np.sqrt([Hinge.of(float(b), dimension).frame_variance(dimension) for b in table])
+    floor = 1e-6 * deviation[0]
+
+    def price(knots: np.ndarray) -> np.ndarray:
+        at = np.maximum(np.interp(knots, table, deviation), floor)
+        return np.sqrt(_neurons(knots)) * at / deviation[0]
+
+    return price
+
+
+def _even(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
+    """As even as is known: equispaced, a spiral, or frames driven apart."""
+    if dimension == 2:
+        return even_circle(count)
+    if dimension == 3:
+        return even_spiral(count)
+    return spread(frames(count, dimension, rng))
+
+
+def _network(dimension: int, hinges: list[Hinges], offset: float) -> RidgeNetwork:
+    coordinates = np.arange(dimension)
+    groups = [
+        RidgeGroup(
+            np.broadcast_to(coordinates, h.directions.shape),
+            h.directions,
+            h.weights,
+            np.array([h.knot]),
+            np.ones(1),
+        )
+        for h in hinges
+    ]
+    return RidgeNetwork(dimension, groups, offset)
+
+
+def _cheapest(
+    program: Minimum, hinges: list[Hinge], budget: float, d: int, failure: float
+) -> Plan | None:
+    """The fewest frames with which program + deviation + net stay within the budget."""
+    primal = program.primal
+    weights, cost = primal.weights, _neurons(primal.knots)
+    lipschitz = float(np.abs(weights).sum()) / math.sqrt(d) + mean_size(d) * max(
+        float(np.maximum(weights, 0).sum()), float(np.maximum(-weights, 0).sum())
+    )
+    share = np.abs(weights) * np.sqrt([h.variance for h in hinges]) / np.sqrt(cost)
+    share = share / share.sum()
+    tilt = TILTS * math.sqrt(d) / np.max(np.abs(weights) / share)
+    exponents = [_exponent(program, hinges, share, sign * tilt, d) for sign in (1, -1)]
+    exponents = [np.where(np.isfinite(g), g, np.inf) for g in exponents]
+    best: tuple[float, float, float] | None = None
+    for net in (budget - program.error) * np.geomspace(0.02, 0.7, 40):
+        t = budget - program.error - net
+        log_points = d * math.log1p(2 * lipschitz / net) - math.log(failure)
+        rate = min(float(np.max(tilt * t - g)) for g in exponents)
+        if rate > 0 and (best is None or log_points / rate < best[0]):
+            best = log_points / rate, float(t), float(net)
+    if best is None or not math.isfinite(best[0]):
+        return None
+    counts = d * np.ceil(best[0] * share / d).astype(int)
+    terms = {"program": program.error, "deviation": best[1], "net": best[2]}
+    return Plan(program, counts, terms)
+
+
+def _exponent(
+    program: Minimum, hinges: list[Hinge], share: np.ndarray, tilt: np.ndarray, d: int
+) -> np.ndarray:
+    """G(μ) = Σ_k share_k·ψ_k(μ·a_k/share_k), by frames where the knot is 0."""
+    total = np.zeros_like(tilt)
+    for b, a, f, hinge in zip(
+        program.primal.knots, program.primal.weights, share, hinges, strict=True
+    ):
+        theta = tilt * a / f
+        psi = frame_log_mgf(theta, d) / d if b == 0 else hinge.log_mgf(theta)
+        total += f * psi
+    return total

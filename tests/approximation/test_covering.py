@@ -1,0 +1,59 @@
+"""Coverings bound the error of a network from above; levelling brings it down."""
+
+import math
+
+import numpy as np
+import pytest
+
+from depthwright.approximation.covering import certify
+from depthwright.approximation.directions import even_circle, even_spiral
+from depthwright.approximation.levelling import Hinges, level
+from depthwright.targets import Cone, Hat, Monomial, Sine
+
+
+def network(target, knots=(0.0, 0.3), seed=0):
+    directions = even_circle(9) if target.input_dim == 2 else even_spiral(40)
+    rng = np.random.default_rng(seed)
+    return [
+        Hinges(directions, b, rng.uniform(-1, 1, len(directions)) * 2 / len(directions))
+        for b in knots
+    ]
+
+
+def sampled(hinges, offset, target, count=400_000):
+    x = np.random.default_rng(5).standard_normal((count, target.input_dim))
+    x *= np.random.default_rng(6).random((count, 1)) / np.linalg.norm(x, axis=1, keepdims=True)
+    gaps = [
+        np.abs(
+            sum(h.values(p) for h in hinges) + offset - target.profile(np.linalg.norm(p, axis=1))
+        )
+        for p in np.split(x, 20)
+    ]
+    return max(float(g.max()) for g in gaps)
+
+
+@pytest.mark.parametrize("target", [Cone(2), Hat(2), Sine(2, 1), Monomial(2), Hat(3)], ids=str)
+def test_a_covering_is_never_below_the_error_and_refuses_what_is(target):
+    hinges, offset = network(target), 0.1
+    seen = sampled(hinges, offset, target)
+    goal = 1.1 * seen
+    assert seen <= certify(hinges, offset, target, goal) <= goal
+    assert certify(hinges, offset, target, 0.97 * seen) == math.inf
+
+
+def test_one_wrong_neuron_is_found():
+    """Negative control: a spike of height 0.2 in one direction of 40."""
+    target, directions = Cone(3), even_spiral(40)
+    hinges = [Hinges(directions, 0.0, np.full(40, 2 / 40))]
+    assert certify(hinges, 0.0, target, 0.05) <= 0.05
+    spike = np.zeros(40)
+    spike[7] = 0.4
+    assert certify([*hinges, Hinges(directions, 0.5, spike)], 0.0, target, 0.05) == math.inf
+
+
+def test_levelling_lowers_the_error():
+    target, directions = Cone(3), even_spiral(12)
+    drawn = [Hinges(directions, 0.0, np.full(12, 2 / 12))]
+    levelled, offset, worst = level(drawn, 0.0, target, np.random.default_rng(0))
+    assert sampled(levelled, offset, target) < 0.9 * sampled(drawn, 0.0, target)
+    assert worst == pytest.approx(sampled(levelled, offset, target), rel=0.02)

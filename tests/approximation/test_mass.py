@@ -1,0 +1,173 @@
+"""Averaged hinges against certified integrals; the minimal-mass program, primal against dual."""
+
+import math
+
+import numpy as np
+import pytest
+from flint import acb, arb, ctx
+
+from depthwright import Refusal
+from depthwright.approximation import mass
+from depthwright.approximation.enclosure import Samples, sup_abs
+from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
+
+EPS = np.finfo(np.float64).eps
+
+
+def certified(knot: float, radius: float, dimension: int) -> float:
+    """E max(r·abs(w_1) − b, 0) by flint's certified quadrature, in the angle w_1 = sin θ."""
+    ctx.prec = 128
+    b, r = arb(knot), arb(radius)
+    half_pi = arb.pi() / 2
+    start = (b / r).asin()
+
+    def integrand(theta, _):
+        return (acb(r) * theta.sin() - acb(b)) * theta.cos() ** (dimension - 2)
+
+    top = acb.integral(integrand, acb(start), acb(half_pi))
+    constant = (arb(dimension) / 2).gamma() / (arb.pi().sqrt() * ((arb(dimension) - 1) / 2).gamma())
+    return float((2 * constant * top.real).mid())
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 4, 10, 57, 300, 1000])
+def test_averaged_hinge_is_the_integral(dimension):
+    scale = 1 / math.sqrt(dimension)
+    for radius in (1.0, 0.6, 0.03):
+        for share in (0.0, 0.2 * scale, scale, min(2.5 * scale, 0.9), 0.5, 0.97):
+            knot = share * radius
+            exact = certified(knot, radius, dimension)
+            allowed = mass.ROUNDING * (radius * mass.mean_size(dimension) + knot)
+            got = float(mass.averaged_hinge(knot, radius, dimension))
+            assert abs(got - exact) <= allowed
+
+
+def test_averaged_hinge_in_three_dimensions_is_a_square():
+    r, b = np.meshgrid(np.linspace(0.01, 1, 50), np.linspace(0, 1, 50))
+    exact = np.where(r > b, (r - b) ** 2 / (2 * r), 0.0)
+    assert np.abs(mass.averaged_hinge(b, r, 3) - exact).max() <= 8 * EPS
+
+
+@pytest.mark.parametrize("dimension", [2, 5, 100])
+def test_slopes_are_derivatives(dimension):
+    r = np.linspace(0.2, 1, 9)
+    b, h = 0.6 / math.sqrt(dimension) * r, 1e-5
+    in_r = mass.averaged_hinge(b, r + h, dimension) - mass.averaged_hinge(b, r - h, dimension)
+    in_b = mass.averaged_hinge(b + h, r, dimension) - mass.averaged_hinge(b - h, r, dimension)
+    # Central differences: h² times a third derivative, which is of order d/r².
+    allowed = 30 * dimension * h**2 + 4 * EPS / h
+    assert np.abs(in_r / (2 * h) - mass.slope(b, r, dimension)).max() <= allowed
+    assert np.abs(in_b / (2 * h) + mass.exceeds(b, r, dimension)).max() <= allowed
+
+
+def test_slope_at_the_origin_is_the_mean_size():
+    assert mass.slope(0.0, 0.0, 7) == pytest.approx(mass.mean_size(7), rel=4 * EPS)
+    assert mass.slope(0.3, 0.0, 7) == 0
+
+
+def parabolas(steep: float):
+    def sample(x):
+        return Samples(x**2, 2 * x, steep * (x - 0.3) ** 2, 2 * steep * (x - 0.3), 0 * x)
+
+    return sample
+
+
+@pytest.mark.parametrize("steep", [0.5, 2.0, 9.0])
+def test_enclosure_finds_the_largest_value_from_above(steep):
+    x = np.linspace(-1, 1, 400_001)
+    exact = np.abs(x**2 - steep * (x - 0.3) ** 2).max()
+    bound, where = sup_abs(parabolas(steep), np.zeros_like, np.array([-1.0, 1.0]), 1e-9)
+    assert 0 <= bound - exact <= 2e-9 * exact
+    assert abs(abs(where**2 - steep * (where - 0.3) ** 2) - exact) <= 2e-9 * exact
+
+
+def test_enclosure_sees_a_peak_that_no_sample_shows():
+    """A tooth of height 1 and width 0.002 between the first samples: only slopes betray it."""
+
+    def sample(x):
+        tooth = np.maximum(1 - np.abs(x - 0.3333) / 0.001, 0)
+        return Samples(
+            1000 * (np.maximum(x - 0.3323, 0) + np.maximum(x - 0.3343, 0)),
+            1000.0 * ((x >= 0.3323) + 1.0 * (x >= 0.3343)),
+            2000 * np.maximum(x - 0.3333, 0),
+            2000.0 * (x >= 0.3333),
+            0 * tooth,
+        )
+
+    bound, _ = sup_abs(sample, np.zeros_like, np.array([0.0, 1.0]), 1e-9)
+    assert bound == pytest.approx(1.0, abs=1e-8)
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 5, 11, 24, 50])
+def test_exact_cone_costs_one_over_the_mean_size(dimension):
+    found = mass.minimum(Cone(dimension), 0.0)
+    assert found.floor == pytest.approx(1 / mass.mean_size(dimension), rel=1e-8)
+    assert found.primal.mass == pytest.approx(1 / mass.mean_size(dimension), rel=1e-8)
+
+
+def test_mean_size_is_known_in_low_dimensions():
+    assert mass.mean_size(2) == pytest.approx(2 / math.pi, rel=4 * EPS)
+    assert mass.mean_size(3) == pytest.approx(0.5, rel=4 * EPS)
+    assert mass.mean_size(4) == pytest.approx(4 / (3 * math.pi), rel=4 * EPS)
+
+
+TWENTY = [
+    *((Cone(d), e) for d, e in ((2, 0.05), (3, 0.01), (10, 0.1), (50, 0.02), (1000, 0.1))),
+    *((Hat(d), e) for d, e in ((2, 0.02), (3, 0.025), (10, 0.03), (20, 0.05), (100, 0.03))),
+    *((ZigZag(d), e) for d, e in ((2, 0.05), (3, 0.03), (10, 0.05), (100, 0.06))),
+    *((Sine(d), e) for d, e in ((3, 0.02), (20, 0.03))),
+    *((RandomProfile(d), e) for d, e in ((2, 0.02), (20, 0.05))),
+    *((Monomial(d), e) for d, e in ((3, 0.1), (30, 0.1))),
+]
+
+
+@pytest.mark.parametrize(("target", "error"), TWENTY, ids=str)
+def test_primal_and_dual_agree(target, error):
+    found = mass.minimum(target, error)
+    assert abs(found.primal.mass - found.floor) <= 1e-6 * found.floor
+    assert abs(found.error - error) <= 1e-6 * error
+
+
+def test_mass_falls_with_the_error_and_rises_with_the_dimension():
+    in_error = [mass.minimum(Hat(5), e).floor for e in (0.02, 0.03, 0.05, 0.1)]
+    in_dimension = [mass.minimum(Hat(d), 0.03).floor for d in (2, 3, 5, 10, 30)]
+    assert in_error == sorted(in_error, reverse=True)
+    assert in_dimension == sorted(in_dimension)
+
+
+def test_nothing_to_do_costs_nothing():
+    found = mass.minimum(Hat(4), 0.26)
+    assert found.floor == 0
+    assert found.primal.mass <= 1e-12
+
+
+@pytest.mark.parametrize("target", [Hat(6), Sine(6, 3), Monomial(6), ZigZag(6)], ids=str)
+def test_residual_is_bounded_from_above_and_not_by_much(target):
+    primal = mass.minimum(target, 0.04, gap=1e-3).primal
+    radii = np.linspace(0, 1, 200_001)
+    sampled = np.abs(primal(radii) - target.profile(radii)).max()
+    assert 0 <= primal.sup_distance(target)[0] - sampled <= 1e-6 * sampled
+
+
+def test_an_infeasible_dual_is_scaled_down():
+    """Doubling the measure doubles its value and its constraint: the floor must not move."""
+    target = Hat(6)
+    found = mass.minimum(target, 0.04)
+    twice, _, _ = mass._floor(target, 0.04, found.radii, 2 * found.measure, None)
+    assert twice == pytest.approx(found.floor, rel=1e-8)
+    tilted = found.measure * np.where(found.radii > 0.5, 1.1, 1.0)
+    assert mass._floor(target, 0.04, found.radii, tilted, None)[0] < found.floor * (1 - 1e-3)
+
+
+def test_a_price_moves_the_knots():
+    plain = mass.minimum(ZigZag(5), 0.06)
+    priced = mass.minimum(ZigZag(5), 0.06, price=lambda b: 1 + 10 * b)
+    assert priced.primal.mass > plain.primal.mass
+    assert priced.cost < float((1 + 10 * plain.primal.knots) @ np.abs(plain.primal.weights))
+    assert priced.floor == 0
+
+
+def test_bad_hypotheses_are_refused():
+    with pytest.raises(Refusal, match="input_dim=1"):
+        mass.minimum(Cone(1), 0.1)
+    with pytest.raises(Refusal, match="error=-1"):
+        mass.minimum(Cone(3), -1.0)

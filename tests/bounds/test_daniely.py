@@ -1,0 +1,105 @@
+"""D17's floor: published figures, exact coefficients, and networks that respect it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from depthwright import Refusal
+from depthwright.bounds import daniely
+from depthwright.bounds.daniely import GegenbauerTail
+from depthwright.constructions import SparseRidge
+from depthwright.distributions import SpherePairs
+from depthwright.targets import Monomial, Sine
+
+
+@pytest.mark.parametrize(("dimension", "norms"), [(5, 19), (8, 504), (10, 3.7e3), (20, 2e7)])
+def test_published_figures(dimension, norms):
+    """Smallest Σ‖g_j‖ for error² ≤ 10 % of ‖f‖², f = sin(4π√d·t)."""
+    tail = GegenbauerTail(lambda t: np.sin(4 * math.pi * math.sqrt(dimension) * t), dimension)
+    assert tail.norms_needed(math.sqrt(0.1) * tail.norm) == pytest.approx(norms, rel=0.05)
+
+
+@pytest.mark.parametrize("dimension", [3, 4, 9, 40])
+def test_tails_of_a_square_are_exact(dimension):
+    """t² = 1/d + degree 2, whose norm² is E t⁴ − 1/d² = 3/(d(d+2)) − 1/d²."""
+    d = dimension
+    tail = GegenbauerTail(lambda t: t**2, d)
+    second = 3 / (d * (d + 2)) - 1 / d**2
+    assert tail.squares[:4] == pytest.approx([1 / d**2, 0, second, 0], abs=1e-12)
+    assert tail.tails[1] == pytest.approx(math.sqrt(second), rel=1e-11)
+    assert tail.tails[3] == 0
+
+
+@pytest.mark.parametrize("dimension", [3, 4, 7])
+def test_numbers_of_harmonics(dimension):
+    """Homogeneous polynomials of degree n less those of degree n − 2."""
+    for n in range(8):
+        count = math.comb(n + dimension - 1, n)
+        count -= math.comb(n + dimension - 3, n - 2) if n > 1 else 0
+        assert math.exp(daniely.log_dimension(dimension, n)) == pytest.approx(count, rel=1e-12)
+
+
+def test_floor_and_need_are_inverse():
+    tail = daniely.of_radial(Sine(12, 6))
+    for share in (0.3, 0.5, 0.8):
+        needed = tail.norms_needed(share * tail.norm)
+        assert tail.error_floor(needed) == pytest.approx(share * tail.norm, rel=1e-9)
+        assert tail.error_floor(2 * needed) < share * tail.norm
+
+
+def test_need_grows_with_frequency_and_dimension():
+    def need(d, m):
+        tail = daniely.of_radial(Sine(d, m))
+        return tail.norms_needed(0.5 * tail.norm) / tail.norm
+
+    assert need(12, 4) < need(12, 8) < need(12, 16)
+    assert need(8, 16) < need(12, 16) < need(20, 16)
+    tail = daniely.of_radial(Sine(20, 64))
+    error = 0.5 * tail.norm
+    assert tail.width_needed(error, 2.0) < tail.width_needed(error, 1.0) < math.inf
+    assert tail.width_needed(error, 1.0) > 1000
+
+
+def pair_error(network, target, count=100_000) -> float:
+    """L2 error over the pair law, raised by four standard errors."""
+    x = SpherePairs(target.input_dim).sample(count, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        gap = network(x) - target(x)
+    squares = gap.square()
+    return math.sqrt(float(squares.mean()) + 4 * float(squares.std()) / math.sqrt(count))
+
+
+@pytest.mark.parametrize("target", [Sine(3, 1), Sine(6, 2), Monomial(5, 3)], ids=str)
+def test_networks_respect_their_own_floor(target):
+    module = SparseRidge(target, width=300).build().network.to_torch()
+    norms = daniely.neuron_norms(module)
+    floor = daniely.of_radial(target).error_floor(norms)
+    assert floor <= pair_error(module, target)
+
+
+def test_a_network_that_forgets_its_norms_is_caught():
+    """The constant 0 has error ‖f‖; claiming norm 0 for a fitting network breaks the floor."""
+    target = Sine(3, 1)
+    module = SparseRidge(target, width=300).build().network.to_torch()
+    assert pair_error(module, target) < daniely.of_radial(target).error_floor(0.0)
+
+
+def test_neuron_norms_are_those_of_samples():
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 1)).double()
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        for p in module.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype))
+        x = SpherePairs(6).sample(200_000, torch.Generator().manual_seed(1))
+        norms = module[1](module[0](x)).square().mean(dim=0).sqrt()
+        sampled = float(norms @ module[2].weight[0].abs() + module[2].bias.abs())
+    got = daniely.neuron_norms(module)
+    assert sampled <= got <= sampled * (1 + 2 * daniely.NORM_ALLOWANCE)
+
+
+def test_two_dimensions_are_refused():
+    with pytest.raises(Refusal, match="dimension=2"):
+        GegenbauerTail(np.sin, 2)

@@ -1,0 +1,164 @@
+"""Floors on the path norm: averages against sampled rotations, and no network below its floor."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from depthwright import Refusal
+from depthwright.approximation.mass import mean_size
+from depthwright.bounds import mass_floor, path_norm, report, rotation_average
+from depthwright.constructions import Ridge
+from depthwright.distributions import UniformRadius
+from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.torch_network import ModuleNetwork
+from depthwright.targets import Cone, Hat, Monomial, RandomProfile, ZigZag
+
+
+def random_module(input_dim: int, width: int, seed: int = 0) -> nn.Sequential:
+    generator = torch.Generator().manual_seed(seed)
+    module = nn.Sequential(nn.Linear(input_dim, width), nn.ReLU(), nn.Linear(width, 1)).double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype) / math.sqrt(width))
+    return module
+
+
+def built(target, accuracy: float) -> RidgeNetwork:
+    return Ridge(target, accuracy).build().network
+
+
+@pytest.mark.parametrize("input_dim", [2, 3, 20])
+def test_rotation_average_is_the_mean_over_rotations(input_dim):
+    module = random_module(input_dim, 40)
+    with torch.no_grad():
+        module[0].weight[3] = 0.0  # a constant neuron,
+        module[0].bias[3] = 0.7
+        module[0].bias[4] = 9.0  # and one that never switches in the ball
+    average = rotation_average(module)
+    generator = torch.Generator().manual_seed(1)
+    for radius in (0.0, 0.3, 1.0):
+        u = torch.randn(200_000, input_dim, generator=generator, dtype=torch.float64)
+        values = module(radius * u / u.norm(dim=1, keepdim=True)).detach()[:, 0]
+        allowed = 4 * float(values.std()) / math.sqrt(len(values)) + 1e-12
+        assert abs(float(average(np.array([radius]))[0]) - float(values.mean())) <= allowed
+
+
+def test_average_in_one_neuron_by_hand():
+    """a·σ(w·x + β) with ‖w‖ = 2, β = −0.5 in d = 3: (a/2)·‖w‖·(r − b)²/(2r), b = 1/4."""
+    module = nn.Sequential(nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[0.0, 2.0, 0.0]]))
+        module[0].bias.fill_(-0.5)
+        module[2].weight.fill_(3.0)
+        module[2].bias.fill_(0.125)
+    r = np.array([0.1, 0.25, 0.5, 1.0])
+    exact = 0.125 + 3.0 * np.maximum(r - 0.25, 0) ** 2 / (2 * r)
+    assert np.abs(rotation_average(module)(r) - exact).max() <= 1e-15
+    assert path_norm(module) == pytest.approx(6.0, rel=1e-14)
+
+
+@pytest.mark.parametrize("target", [Cone(3), Hat(4, 1.5), Monomial(10, 1)], ids=str)
+def test_structured_and_plain_networks_report_alike(target):
+    network = built(target, 0.1)
+    one, other = report(network, target), report(network.to_torch(), target)
+    for name in ("path_norm", "error_sup_averaged", "path_norm_floor"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "accuracy"),
+    [
+        (Cone(2), 0.01),
+        (Cone(3), 0.03),
+        (Cone(10), 0.1),
+        (Hat(3), 0.05),
+        (Hat(2, 4.0), 0.02),
+        (RandomProfile(3), 0.05),
+        (ZigZag(2), 0.03),
+        (Monomial(20, 1), 0.2),
+    ],
+    ids=str,
+)
+def test_no_construction_is_below_its_floor(target, accuracy):
+    built = Ridge(target, accuracy).build()
+    found = report(built.network, target)
+    assert found.error_sup_averaged <= built.claim.bound
+    assert 0 < found.path_norm_floor <= found.path_norm
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_trained_network_is_below_its_floor(seed):
+    """Output weights fitted by least squares: a trained network in one line."""
+    target, module = Cone(4), random_module(4, 60, seed)
+    x = UniformRadius(4).sample(5000, torch.Generator().manual_seed(seed))
+    x[0] = 0
+    with torch.no_grad():
+        hidden = module[1](module[0](x))
+        features = torch.cat([hidden, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
+        weights = torch.linalg.lstsq(features, target(x), driver="gelsd").solution
+        module[2].weight.copy_(weights[:-1].T)
+        module[2].bias.copy_(weights[-1])
+        sampled = float((module(x) - target(x)).abs().max())
+    found = report(module, target)
+    assert found.error_sup_averaged <= sampled
+    assert 0 < found.path_norm_floor <= found.path_norm
+
+
+def test_a_path_norm_halved_by_hand_is_caught():
+    """One kink at 0 on an orthonormal frame of R²: mass M_0, so half of it is below the floor."""
+    angles = np.arange(40) * math.pi / 40
+    rows = torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    module = nn.Sequential(nn.Linear(2, 80), nn.ReLU(), nn.Linear(80, 1)).double()
+    with torch.no_grad():
+        module[0].weight.copy_(torch.cat([rows, -rows]))
+        module[0].bias.zero_()
+        module[2].weight.fill_(1 / (40 * mean_size(2)))
+        module[2].bias.zero_()
+    found = report(module, Cone(2))
+    assert found.error_sup_averaged <= 1e-12
+    assert found.path_norm == pytest.approx(math.pi, rel=1e-12)
+    assert found.path_norm_floor == pytest.approx(math.pi, rel=1e-7)
+    assert found.path_norm / 2 < found.path_norm_floor
+
+
+def test_the_floor_is_taken_at_an_upper_bound_of_the_error():
+    """A floor at a smaller, merely sampled error would be higher, and could be false."""
+    module, target = random_module(5, 30), Hat(5)
+    found = report(module, target)
+    radii = np.linspace(0, 1, 20_001)
+    sampled = np.abs(rotation_average(module)(radii) - target.profile(radii)).max()
+    assert 0 <= found.error_sup_averaged - sampled <= 1e-5 * sampled
+    assert mass_floor(target, 0.02) > mass_floor(target, 0.03)
+
+
+def test_unbalanced_scales_do_not_matter():
+    """σ is homogeneous: moving a factor from outer to inner weights changes nothing."""
+    module = random_module(6, 20)
+    before = report(module, Cone(6))
+    factor = torch.logspace(-3, 3, 20, dtype=torch.float64)
+    with torch.no_grad():
+        module[0].weight.mul_(factor[:, None])
+        module[0].bias.mul_(factor)
+        module[2].weight.div_(factor)
+    after = report(module, Cone(6))
+    assert after.path_norm == pytest.approx(before.path_norm, rel=1e-12)
+    assert after.error_sup_averaged == pytest.approx(before.error_sup_averaged, rel=1e-9)
+
+
+def test_float32_modules_are_reported_as_what_they_store():
+    module = random_module(5, 30).float()
+    same = report(ModuleNetwork(module), Cone(5))
+    assert same.path_norm == pytest.approx(report(module.double(), Cone(5)).path_norm, rel=1e-12)
+
+
+def test_other_networks_are_refused():
+    deep = nn.Sequential(*(nn.Linear(3, 3), nn.ReLU()) * 2, nn.Linear(3, 1))
+    with pytest.raises(Refusal, match="depth=3"):
+        report(deep, Cone(3))
+    with pytest.raises(Refusal, match="2 outputs"):
+        report(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), Cone(3))
+    with pytest.raises(Refusal, match="3 inputs"):
+        report(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), Cone(5))

@@ -1,0 +1,255 @@
+"""Sparse ridge networks: three kinds of promise, sizes, attacks, and one control per term."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depthwright import Refusal
+from depthwright.bounds import report, rotation_average
+from depthwright.constructions import SparseRidge
+from depthwright.constructions.sparse_ridge import Plan, _cheapest
+from depthwright.distributions import UniformRadius
+from depthwright.errors import attack
+from depthwright.networks import load
+from depthwright.networks.network import Network
+from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
+
+
+def attacked(network: Network, target: Radial, starts: int = 64, steps: int = 60) -> float:
+    generator = torch.Generator().manual_seed(3)
+    inside = UniformRadius(target.input_dim).sample(starts, generator)
+    own = network.landmarks(starts, generator)
+    points = torch.cat([inside, inside / inside.norm(dim=1, keepdim=True), own])
+    if isinstance(network, RidgeNetwork):
+        rows = [g.dense(target.input_dim)[: starts // 2] for g in network.groups]
+        points = torch.cat([points, torch.from_numpy(np.concatenate(rows))])
+    return attack(network, target, points, steps)
+
+
+def with_groups(network: RidgeNetwork, **changes) -> RidgeNetwork:
+    groups = [
+        dataclasses.replace(g, **{k: f(g) for k, f in changes.items()}) for g in network.groups
+    ]
+    return RidgeNetwork(network.input_dim, groups, network.offset)
+
+
+@pytest.mark.parametrize(
+    ("target", "accuracy"),
+    [
+        (Cone(2), 0.05),
+        (Cone(10), 0.1),
+        (Cone(50), 0.2),
+        (Hat(5), 0.17),
+        (Monomial(3, 1), 0.2),
+    ],
+    ids=str,
+)
+def test_probable_claims_hold(target, accuracy):
+    construction = SparseRidge(target, accuracy)
+    built = construction.build()
+    assert built.claim.norm == "drawn"
+    assert built.claim.failure_probability == 1e-3
+    assert construction.architecture() == built.network.architecture
+    assert attacked(built.network, target, 16, 30) <= built.claim.bound <= accuracy
+
+
+@pytest.mark.parametrize(
+    ("target", "accuracy", "limit"),
+    [
+        (Cone(3), 0.01, 2000),
+        (Cone(2), 0.02, 40),
+        (Cone(4), 0.08, 200),
+        (Hat(3), 0.08, 400),
+        (Sine(2, 1), 0.02, 400),
+        (ZigZag(2), 0.06, 800),
+        (RandomProfile(2), 0.05, 400),
+    ],
+    ids=str,
+)
+def test_certain_claims_hold(target, accuracy, limit):
+    construction = SparseRidge(target, accuracy, failure_probability=0)
+    built = construction.build()
+    assert (built.claim.norm, built.claim.failure_probability) == ("sup", 0)
+    assert built.network.architecture.width <= limit
+    assert construction.architecture() == built.network.architecture
+    assert attacked(built.network, target) <= built.claim.bound <= accuracy
+
+
+@pytest.mark.parametrize(
+    ("target", "width"), [(Cone(10), 400), (Cone(20), 800), (Hat(20), 3000)], ids=str
+)
+def test_budgets_reach_a_tenth(target, width):
+    construction = SparseRidge(target, 0.1, width=width // 2)
+    built = construction.build()
+    assert (built.claim.norm, built.claim.bound) == ("none", math.inf)
+    assert construction.architecture() == built.network.architecture
+    assert built.network.architecture.width <= width // 2
+    assert attacked(built.network, target) <= 0.1
+
+
+def test_a_hundred_dimensions_with_probability_0_999():
+    construction = SparseRidge(Cone(100), 0.1)
+    assert construction.architecture().width <= 20_000
+    built = construction.build()
+    assert attacked(built.network, Cone(100), 8, 20) <= built.claim.bound <= 0.1
+
+
+@pytest.mark.parametrize("width", [4, 5, 37, 500])
+def test_no_budget_is_passed(width):
+    try:
+        construction = SparseRidge(Hat(3), width=width)
+        architecture = construction.architecture()
+    except Refusal:
+        assert width < 10
+        return
+    assert width - 3 < architecture.width <= width
+    assert construction.build().network.architecture == architecture
+
+
+def test_a_wider_budget_errs_less():
+    errors = [
+        attacked(SparseRidge(Hat(6), width=w).build().network, Hat(6)) for w in (40, 120, 360)
+    ]
+    assert errors[0] > 1.1 * errors[1] > 1.21 * errors[2]
+
+
+def test_the_same_seed_draws_the_same_network(tmp_path):
+    one, two = (SparseRidge(Hat(6), width=100).build().network for _ in range(2))
+    other = SparseRidge(Hat(6), width=100, seed=1).build().network
+    x = UniformRadius(6).sample(100, torch.Generator().manual_seed(0))
+    assert torch.equal(one.evaluate(x), two.evaluate(x))
+    assert not torch.equal(one.evaluate(x), other.evaluate(x))
+    one.save(tmp_path / "net.safetensors")
+    assert torch.equal(load(tmp_path / "net.safetensors").evaluate(x), one.evaluate(x))
+
+
+def test_plain_module_and_structured_form_agree():
+    network = SparseRidge(Hat(5), width=200).build().network
+    x = UniformRadius(5).sample(500, torch.Generator().manual_seed(0))
+    allowed = network.rounding_bound() + network.dense_rounding_bound()
+    gap = (network.to_torch()(x).detach() - network.evaluate(x)).abs().max()
+    assert float(gap) <= allowed
+
+
+@pytest.mark.parametrize("target", [Cone(10), Hat(10)], ids=str)
+def test_mass_is_near_its_floor(target):
+    built = SparseRidge(target, width=600).build()
+    found = report(built.network, target)
+    assert found.path_norm_floor <= found.path_norm <= 3 * found.path_norm_floor
+
+
+# ── one control per term ──────────────────────────────────────────────────────────────────────
+
+
+def test_program_term_is_the_error_of_the_mean():
+    """The drawn network's rotation average is the program's solution, whatever was drawn."""
+    target = Hat(5)
+    built = SparseRidge(target, 0.17).build()
+    assert isinstance(built.network, RidgeNetwork)
+    term = built.claim.terms["program"]
+    exact = rotation_average(built.network).sup_distance(target)[0]
+    assert exact == pytest.approx(term, rel=1e-9)
+    broken = with_groups(built.network, weights=lambda g: g.weights * 3)
+    assert rotation_average(broken).sup_distance(target)[0] > 1.1 * term
+
+
+def test_deviation_term_needs_its_directions():
+    """An eighth of the frames of the cone errs more than the whole claim allows."""
+    target = Cone(10)
+    construction = SparseRidge(target, 0.1)
+    plan = construction._plan
+    fewer = Plan(plan.program, np.array([20]), plan.terms)
+    hinges = construction._draw(fewer, np.random.default_rng(0))
+    rows = hinges[0]
+    network = RidgeNetwork(
+        10,
+        [
+            RidgeGroup(
+                np.tile(np.arange(10), (20, 1)),
+                rows.directions,
+                rows.weights,
+                np.array([rows.knot]),
+                np.ones(1),
+            )
+        ],
+        plan.program.primal.offset,
+    )
+    assert attacked(network, target) > 0.1
+
+
+def test_deviation_term_covers_what_single_points_do():
+    """At one fixed x, over many draws, the exponent promises far fewer exceedances than 1 in 3."""
+    target, d = Cone(6), 6
+    program, hinges = next(SparseRidge(target, 0.1)._programs(0.02))
+    plan = _cheapest(program, hinges, 0.1, d, 1e-3)
+    assert plan is not None
+    primal = program.primal
+    rng = np.random.default_rng(0)
+    x = np.eye(d)[0]
+    gaps = []
+    for _ in range(200):
+        value = primal.offset
+        for h in SparseRidge(target, 0.1)._draw(plan, rng):
+            value += float(h.values(x[None])[0])
+        gaps.append(abs(value - float(primal(np.array([1.0]))[0])))
+    assert max(gaps) <= plan.terms["deviation"]
+    assert max(gaps) > plan.terms["deviation"] / 20
+
+
+def test_net_term_has_the_lipschitz_constant():
+    """N − P between points at most η apart moves by at most the term."""
+    target = Hat(4)
+    construction = SparseRidge(target, 0.15)
+    built, primal = construction.build(), construction._plan.program.primal
+    lipschitz = np.abs(primal.weights).sum() / math.sqrt(4)
+    generator = torch.Generator().manual_seed(0)
+    x = UniformRadius(4, 0.99).sample(20_000, generator)
+    step = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    y = x + 1e-3 * step / step.norm(dim=1, keepdim=True)
+    moved = (built.network.evaluate(x) - built.network.evaluate(y)).abs().max() / 1e-3
+    assert 0.2 * lipschitz < float(moved) <= lipschitz * (1 + 1e-9)
+    aligned = with_groups(
+        built.network, values=lambda g: np.broadcast_to(np.eye(4)[0], g.values.shape).copy()
+    )
+    moved = (aligned.evaluate(x) - aligned.evaluate(y)).abs().max() / 1e-3
+    assert float(moved) > lipschitz
+
+
+def test_covering_term_catches_a_missing_direction():
+    target = Cone(3)
+    built = SparseRidge(target, 0.05, failure_probability=0).build()
+    assert isinstance(built.network, RidgeNetwork)
+    weights = built.network.groups[0].weights.copy()
+    weights[3] = 0.0
+    broken = with_groups(built.network, weights=lambda g: weights)
+    assert attacked(broken, target) > built.claim.bound
+
+
+def test_rounding_term_is_that_of_float64():
+    built = SparseRidge(Hat(5), 0.17).build()
+    x = UniformRadius(5).sample(300, torch.Generator().manual_seed(0))
+    exact = built.network.to_torch()(x).detach()
+    gap64 = float((built.network.evaluate(x) - exact).abs().max())
+    gap32 = float((built.network.evaluate(x, "float32").double() - exact).abs().max())
+    assert gap64 <= 2 * built.claim.terms["rounding"] < gap32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": Cone(1)}, "input_dim=1"),
+        ({"target": Cone(3), "accuracy": 0.0}, "accuracy=0"),
+        ({"target": Cone(3), "failure_probability": 1.0}, "failure_probability=1"),
+        ({"target": Cone(5), "failure_probability": 0.0}, "input_dim=5"),
+        ({"target": Cone(5), "width": 3}, "width=3"),
+        ({"target": Cone(5), "seed": -1}, "seed=-1"),
+    ],
+    ids=str,
+)
+def test_bad_hypotheses_are_refused(arguments, words):
+    with pytest.raises(Refusal, match=words):
+        SparseRidge(**arguments)
