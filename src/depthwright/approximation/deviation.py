@@ -106,30 +106,42 @@ def frame_log_mgf(theta: np.ndarray, dimension: int) -> np.ndarray:
 
 @cache
 def _frame_table(d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Increasing θ, 0 among them, and bounds there: one a tilt λ, its s improved a few times.
+    """Increasing θ and bounds there: the lower convex hull of what many tilts λ and s give.
 
-    Every s gives a bound; the best is the mean of F under the tilt, the bound's own slope.
+    Every pair gives a bound, and so does every mean of two, the exact function being convex.
     """
     from scipy.special import log_ndtr
 
     size = np.geomspace(1e-4, 20.0, 150)
-    lam = np.concatenate([-size[::-1], size])
     mean = d * mean_size(d)
+    around = mean + math.sqrt(1 - 3 / math.pi) * np.linspace(-10, 10, 61)
+    lam, s = np.meshgrid(np.concatenate([-size, size]), around[(around > 0.2 * mean)])
+    lam, s = lam.ravel(), s.ravel()
     folded = d * (math.log(2) + lam**2 / 2 + log_ndtr(lam))
-    s = np.maximum(mean + lam * math.sqrt(d) * (1 - 3 / math.pi), 0.5 * mean)
-    for _ in range(4):
-        log_k, first, second = _chi(lam * s, d)
-        theta = lam * first
-        bound = folded - log_k + theta * (s - mean)
-        bound = bound + QUADRATURE * (np.abs(folded) + np.abs(log_k) + np.abs(theta) * mean)
-        # Tilts that squeeze ρ into less than the panels resolve are not used.
-        good = np.flatnonzero((second > 0.1) & np.isfinite(bound))
-        order = good[np.argsort(theta[good])]
-        found = theta[order], bound[order]
-        s = mean + np.interp(theta, found[0], np.gradient(found[1], found[0]))
-        s = s.clip(1.0, math.sqrt(d))
-    place = int(np.searchsorted(found[0], 0.0))
-    return np.insert(found[0], place, 0.0), np.insert(found[1], place, 0.0)
+    log_k, first, second = _chi(lam * s, d)
+    theta = lam * first
+    bound = folded - log_k + theta * (s - mean)
+    bound += QUADRATURE * (np.abs(folded) + np.abs(log_k) + np.abs(theta) * mean)
+    # Tilts that squeeze ρ into less than the panels resolve are not used.
+    good = (second > 0.1) & np.isfinite(bound)
+    theta, bound = np.append(theta[good], 0.0), np.append(bound[good], 0.0)
+    return _lower_hull(theta, bound)
+
+
+def _lower_hull(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of the lower convex hull, x increasing."""
+    hull: list[tuple[float, float]] = []
+    for i in np.lexsort((y, x)):
+        point = float(x[i]), float(y[i])
+        if hull and point[0] == hull[-1][0]:
+            continue
+        while len(hull) > 1 and (hull[-1][0] - hull[-2][0]) * (point[1] - hull[-2][1]) <= (
+            hull[-1][1] - hull[-2][1]
+        ) * (point[0] - hull[-2][0]):
+            hull.pop()
+        hull.append(point)
+    at, bound = np.array(hull).T
+    return at, bound
 
 
 def _chi(mu: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ from depthwright.approximation.covering import certify
 from depthwright.approximation.deviation import Hinge, frame_log_mgf
 from depthwright.approximation.directions import even_circle, even_spiral, frames, spread
 from depthwright.approximation.levelling import Hinges, level
-from depthwright.approximation.mass import Minimum, mean_size, minimum
+from depthwright.approximation.mass import Minimum, RadialSum, mean_size, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_accuracy
 from depthwright.networks.architecture import Architecture
@@ -334,9 +334,7 @@ def _cheapest(
     """The fewest frames with which program + deviation + net stay within the budget."""
     primal = program.primal
     weights, cost = primal.weights, _neurons(primal.knots)
-    lipschitz = float(np.abs(weights).sum()) / math.sqrt(d) + mean_size(d) * max(
-        float(np.maximum(weights, 0).sum()), float(np.maximum(-weights, 0).sum())
-    )
+    lipschitz = _lipschitz(primal)
     share = np.abs(weights) * np.sqrt([h.variance for h in hinges]) / np.sqrt(cost)
     share = share / share.sum()
     tilt = TILTS * math.sqrt(d) / np.max(np.abs(weights) / share)
@@ -354,6 +352,13 @@ def _cheapest(
     counts = d * np.ceil(best[0] * share / d).astype(int)
     terms = {"program": program.error, "deviation": best[1], "net": best[2]}
     return Plan(program, counts, terms)
+
+
+def _lipschitz(primal: RadialSum) -> float:
+    """L: of N for whole orthonormal frames, and of its mean P."""
+    weights, d = primal.weights, primal.dimension
+    one_sign = max(float(np.maximum(weights, 0).sum()), float(np.maximum(-weights, 0).sum()))
+    return primal.mass / math.sqrt(d) + mean_size(d) * one_sign
 
 
 def _exponent(
