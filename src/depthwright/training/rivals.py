@@ -232,7 +232,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            for package in ("pytorch_lightning", "lightning_fabric"):  # the latter looks for srun
+                warnings.filterwarnings("ignore", module=package)
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
