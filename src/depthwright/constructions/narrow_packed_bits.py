@@ -46,23 +46,31 @@ class LayerFacts:
 
     @classmethod
     def of(cls, matrix: np.ndarray, bias: np.ndarray, spectral: float) -> LayerFacts:
-        """Everything there is to know, or the norms if the matrix is large."""
-        square = matrix * matrix
+        """Everything there is to know, or the norms if the matrix is large.
+
+        Squares are taken of entries below 1, brought there by a power of two: 1e-170 squared is 0.
+        """
+        scale = math.frexp(float(np.abs(matrix).max()))[1]
+        square = np.ldexp(matrix, -scale) ** 2
         above = np.where(matrix > 0, square, 0.0).sum(axis=1)
-        total = square.sum(axis=1)
         below = np.where(matrix < 0, square, 0.0).sum(axis=1)
         small = matrix.size <= MATRIX_LIMIT
+
+        def norm(squares: np.ndarray) -> np.ndarray:
+            with np.errstate(over="ignore"):  # `packed_sizing` refuses infinities
+                return np.ldexp(np.sqrt(squares), scale)
+
         return cls(
             matrix.shape[1],
             matrix.shape[0],
             spectral,
-            np.sqrt(total),
-            np.sqrt(above),
-            np.sqrt(below),
+            norm(square.sum(axis=1)),
+            norm(above),
+            norm(below),
             np.abs(matrix).sum(axis=1),
             float(np.abs(matrix).max()),
             bias,
-            float(np.linalg.norm(bias)),
+            math.hypot(*bias.tolist()),
             matrix if small else None,
         )
 
@@ -256,7 +264,7 @@ class Bounds:
 def _norm(values: np.ndarray, count: int) -> float:
     """‖·‖₂ of a vector given whole or by its maximum."""
     if len(values) == count:
-        return float(np.linalg.norm(values))
+        return math.hypot(*values.tolist())
     return float(values.max()) * math.sqrt(count)
 
 

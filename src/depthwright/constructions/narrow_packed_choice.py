@@ -5,7 +5,8 @@ weights, q_l of its states; p_1 = c + f_1, p_l = q_{l−1} + f_l. The certified 
 switch between two bounds, a sum with one part per entry of the point, and one bit more halves that
 part. So the search fits such a sum to the exact neighbours of a point, lets it rank all exchanges
 at once, and looks exactly at the few that it recommends: the model proposes, the certified bound
-decides. Looks grow like the number of layers, not like its cube.
+decides. Exact looks grow like the square of the number of layers at most; looking at every
+exchange would take its cube a step.
 
 Source. Ours.
 """
