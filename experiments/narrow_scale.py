@@ -3,8 +3,8 @@
     python experiments/narrow_scale.py [--widths 64 256 1024 4096] [--evaluate 2]
 
 Targets are He-initialised, d = 16, L = 3, on [−1, 1]^16; accuracy and failure probability 1e-2.
-Each width runs in a process of its own, so that its peak memory is its own. Building begins with the
-target's matrices and ends with the network: norms, choice of bits, layers. What is loaded must be
+Each width runs in a process of its own, so that its peak memory is its own. Building begins with
+the target's matrices and ends with the network: norms, choice of bits, layers. What is loaded must be
 what was saved, term by term; with `--evaluate N`, built and loaded network are evaluated exactly
 at N points and the error there is compared with the claim.
 """
@@ -163,8 +163,8 @@ def main() -> None:
     for width in track(options.widths, "widths", console=Console(stderr=True)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             rows.append(alone.submit(measure, width, options.evaluate).result())
-    show(rows, Console())
     console = Console()
+    show(rows, console)
     console.print(f"picture  {draw(rows, options.output / 'narrow_scale.png').absolute()}")
     console.print(sentence(rows))
 
@@ -173,14 +173,12 @@ def show(rows: list[Row], console: Console) -> None:
     """The table."""
     table = Table(title=f"d = {INPUT_DIM}, L = {DEPTH}, accuracy {ACCURACY:g}: build, save, load")
     for column in (
-        "n", "parameters", "build s: norms + bits + layers", "GB", "save s", "MB", "load s", "GB",
-        "evaluate s", "error",
+        "n", "depth", "build s", "GB", "save s", "MB", "load s", "GB", "eval s", "error",
     ):  # fmt: skip
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
-            f"{row.width:,}", f"{row.parameters:,}",
-            f"{row.norms_seconds:.1f} + {row.sizing_seconds:.1f} + {row.layers_seconds:.1f}",
+            f"{row.width:,}", f"{row.depth:,}", f"{row.build_seconds:.1f}",
             f"{row.build_gigabytes:.2f}", f"{row.save_seconds:.1f}", f"{row.megabytes:.1f}",
             f"{row.load_seconds:.1f}", f"{row.peak_gigabytes:.2f}",
             "–" if row.evaluate_seconds is None else f"{row.evaluate_seconds:.0f}",
@@ -192,14 +190,21 @@ def show(rows: list[Row], console: Console) -> None:
 def sentence(rows: list[Row]) -> str:
     """What was meant and what was measured."""
     last = max(rows, key=lambda row: row.width)
+    seen = ""
+    if last.error is not None:
+        seen = (
+            f", its values at the points tried the same as before saving, off the target by "
+            f"{last.error:.1e} at most (promised {last.bound:.1e})"
+        )
     kept = last.build_seconds < LIMITS[0] and last.build_gigabytes < LIMITS[1]
     return (
         f"The twin of width {last.width:,} ({last.depth:,} layers, {last.parameters:,} parameters, "
-        f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s with "
+        f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s (norms {last.norms_seconds:.1f}, choice of bits "
+        f"{last.sizing_seconds:.1f}, layers {last.layers_seconds:.1f}) with "
         f"{last.build_gigabytes:.2f} GB at most, target included "
         f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
         f"{last.save_seconds:.1f} s as {last.megabytes:.0f} MB and loaded, checked entry by entry, "
-        f"in {last.load_seconds:.1f} s: the same network."
+        f"in {last.load_seconds:.1f} s: the same network{seen}."
     )
 
 
