@@ -4,8 +4,8 @@
 
 Targets are He-initialised, d = 16, L = 3, on [−1, 1]^16; accuracy and failure probability 1e-2.
 Each width runs in a process of its own, so that its peak memory is its own. Building begins with
-the target's matrices and ends with the network: norms, choice of bits, layers. What is loaded must be
-what was saved, term by term; with `--evaluate N`, built and loaded network are evaluated exactly
+the target's matrices and ends with the network: norms, choice of bits, layers. What is loaded must
+be what was saved, term by term; with `--evaluate N`, built and loaded network are evaluated exactly
 at N points and the error there is compared with the claim.
 """
 
@@ -199,8 +199,8 @@ def sentence(rows: list[Row]) -> str:
     kept = last.build_seconds < LIMITS[0] and last.build_gigabytes < LIMITS[1]
     return (
         f"The twin of width {last.width:,} ({last.depth:,} layers, {last.parameters:,} parameters, "
-        f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s (norms {last.norms_seconds:.1f}, choice of bits "
-        f"{last.sizing_seconds:.1f}, layers {last.layers_seconds:.1f}) with "
+        f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s "
+        f"(norms {last.norms_seconds:.1f}, choice of bits {last.sizing_seconds:.1f}, layers {last.layers_seconds:.1f}) with "
         f"{last.build_gigabytes:.2f} GB at most, target included "
         f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
         f"{last.save_seconds:.1f} s as {last.megabytes:.0f} MB and loaded, checked entry by entry, "
