@@ -248,6 +248,18 @@ def test_terms_sum_to_the_certified_error():
     assert recipe.claim.bound <= 1e-2
 
 
+@pytest.mark.parametrize("weight", [1e-170, 1e-160, 1e170])
+def test_weights_whose_squares_leave_the_range(weight):
+    state = {"0.weight": np.array([[weight]]), "0.bias": np.array([0.25])}
+    state |= {"2.weight": np.array([[1.0]]), "2.bias": np.array([0.0])}
+    recipe = NarrowPacked(Network(state, radius=1 / weight), 1e-2, 1e-2)
+    built = recipe.build()
+    x = np.linspace(-1 / weight, 1 / weight, 301)[:, None]
+    x = x[~recipe.fails(x)]
+    worst = errors(built.network, recipe.target, x).max()
+    assert 0.5 * built.claim.bound < worst <= built.claim.bound
+
+
 def test_large_layers_rest_on_norms_and_agree(monkeypatch):
     monkeypatch.setattr("depthwright.constructions.narrow_packed_bits.MATRIX_LIMIT", 0)
     target = RandomNetwork(3, 30, 3, seed=0, initialisation="he")

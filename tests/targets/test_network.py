@@ -82,6 +82,13 @@ def test_large_matrices_have_a_bound_within_a_percent(shape):
     assert spectral_bound(np.zeros(shape)) == 0
 
 
+@pytest.mark.parametrize("power", [-1000, -565, 565, 1000])
+@pytest.mark.parametrize("size", [8, 600])
+def test_spectral_bounds_scale_with_the_matrix_where_squares_leave_the_range(power, size):
+    matrix = np.random.default_rng(0).uniform(-1, 1, (size, 5))
+    assert spectral_bound(np.ldexp(matrix, power)) == math.ldexp(spectral_bound(matrix), power)
+
+
 def test_random_networks_are_what_they_say():
     target = RandomNetwork(4, 200, 3, 0.25, seed=0)
     assert target.widths == (4, 200, 200, 1)

@@ -48,9 +48,9 @@ from depthwright.constructions.narrow_packed_bits import (
     Input,
     LayerFacts,
     Sizing,
-    choose,
     he_facts,
 )
+from depthwright.constructions.narrow_packed_choice import choose
 from depthwright.constructions.narrow_packed_layers import Packer, rides
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic

@@ -6,24 +6,20 @@ and a Euclidean one (spectral norm for errors, Cauchy–Schwarz for magnitudes);
 carry the numbers of narrow_packed.md. Everything is a sum of products of non-negative floats, so
 a relative slack covers its rounding.
 
-Choice: `Bits(c, p, q)` is searched for the fewest parameters under the wanted error.
+Which bits are taken is narrow_packed_choice.py's business.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 
-from depthwright.refusal import Refusal
-
 MATRIX_LIMIT = 1 << 20
 """Layers with more entries than this are described by their norms only."""
-BITS_LIMIT = 2048
-"""No accuracy that needs more bits than this is tried."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +46,31 @@ class LayerFacts:
 
     @classmethod
     def of(cls, matrix: np.ndarray, bias: np.ndarray, spectral: float) -> LayerFacts:
-        """Everything there is to know, or the norms if the matrix is large."""
-        square = matrix * matrix
+        """Everything there is to know, or the norms if the matrix is large.
+
+        Squares are taken of entries below 1, brought there by a power of two: 1e-170 squared is 0.
+        """
+        scale = math.frexp(float(np.abs(matrix).max()))[1]
+        square = np.ldexp(matrix, -scale) ** 2
         above = np.where(matrix > 0, square, 0.0).sum(axis=1)
-        total = square.sum(axis=1)
         below = np.where(matrix < 0, square, 0.0).sum(axis=1)
         small = matrix.size <= MATRIX_LIMIT
+
+        def norm(squares: np.ndarray) -> np.ndarray:
+            with np.errstate(over="ignore"):  # `packed_sizing` refuses infinities
+                return np.ldexp(np.sqrt(squares), scale)
+
         return cls(
             matrix.shape[1],
             matrix.shape[0],
             spectral,
-            np.sqrt(total),
-            np.sqrt(above),
-            np.sqrt(below),
+            norm(square.sum(axis=1)),
+            norm(above),
+            norm(below),
             np.abs(matrix).sum(axis=1),
             float(np.abs(matrix).max()),
             bias,
-            float(np.linalg.norm(bias)),
+            math.hypot(*bias.tolist()),
             matrix if small else None,
         )
 
@@ -260,92 +264,9 @@ class Bounds:
 def _norm(values: np.ndarray, count: int) -> float:
     """‖·‖₂ of a vector given whole or by its maximum."""
     if len(values) == count:
-        return float(np.linalg.norm(values))
+        return math.hypot(*values.tolist())
     return float(values.max()) * math.sqrt(count)
 
 
 def _total(values: np.ndarray, count: int) -> float:
     return float(values.sum()) if len(values) == count else float(values.max()) * count
-
-
-def choose(bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> Sizing:
-    """The cheapest choice of bits found with a certified error of at most `error`.
-
-    Start from enough bits everywhere, drop the bit that saves most per error it adds until none
-    can go, then exchange: one bit more somewhere, fewer elsewhere.
-    """
-    hidden = len(bounds.facts) - 1
-    known: dict[tuple[int, ...], tuple[int, Sizing] | None] = {}
-
-    def bits_of(point: tuple[int, ...]) -> Bits | None:
-        """point = (c, p_1 − c, q_1, p_2 − q_1, q_2, …)."""
-        p, q, previous = [], [], point[0]
-        for weight_bits, state_bits in zip(point[1::2], point[2::2], strict=True):
-            p.append(previous + weight_bits)
-            q.append(state_bits)
-            if p[-1] <= q[-1]:
-                return None
-            previous = state_bits
-        most = bounds.inputs.grid_bits
-        if point[0] < 1 or (most is not None and point[0] > most):
-            return None
-        return Bits(point[0], tuple(p), tuple(q))
-
-    def look(point: tuple[int, ...]) -> tuple[int, Sizing] | None:
-        if point not in known:
-            bits = bits_of(point)
-            sizing = bounds.sizing(bits) if bits else None
-            good = sizing is not None and sizing.error <= error
-            known[point] = (cost(sizing), sizing) if good and sizing else None
-        return known[point]
-
-    most = bounds.inputs.grid_bits
-    for start in range(8, BITS_LIMIT, 8):
-        first = start if most is None else min(start, most)
-        point = (first, *[start, start] * hidden)
-        if look(point):
-            break
-    else:
-        raise Refusal(
-            f"an error of {error:.3g} would need more than {BITS_LIMIT} bits; "
-            "give a larger accuracy"
-        )
-    n = len(point)
-    while True:
-        here = look(point)
-        assert here is not None
-        best, best_gain = None, -1.0
-        for i in range(n):
-            step = tuple(v - (j == i) for j, v in enumerate(point))
-            there = look(step)
-            if there:
-                gain = (here[0] - there[0]) / max(there[1].error - here[1].error, 1e-300)
-                if gain > best_gain:
-                    best, best_gain = step, gain
-        if best is None:
-            break
-        point = best
-    moves = [
-        move
-        for up, down in product(range(n), repeat=2)
-        if up != down
-        for move in ({up: 1, down: -1}, {up: 1, down: -2}, {up: 2, down: -1})
-    ]
-    moves += [
-        {up: 1, one: -1, two: -1}
-        for up, one, two in product(range(n), repeat=3)
-        if one < two and up not in (one, two)
-    ]
-    moves += [{i: -1} for i in range(n)]
-    improved = True
-    while improved:
-        improved = False
-        for move in moves:
-            step = tuple(v + move.get(j, 0) for j, v in enumerate(point))
-            there, here = look(step), look(point)
-            assert here is not None
-            if there and there[0] < here[0]:
-                point, improved = step, True
-    found = look(point)
-    assert found is not None
-    return found[1]

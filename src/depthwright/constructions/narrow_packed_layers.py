@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,16 +28,20 @@ def pack(fields: np.ndarray, size: int) -> int:
     """Σ_i fields[i]·2^{size·(n−1−i)} for abs(fields[i]) < 2^{size−1}, in one pass."""
     n = len(fields)
     offset = 1 << (size - 1)
-    ones = ((1 << (size * n)) - 1) // ((1 << size) - 1)
     if size <= 62:
-        places = np.arange(size - 1, -1, -1, dtype=np.int64)
-        bits = ((fields.astype(np.int64)[:, None] + offset) >> places) & 1
-        pad = -bits.size % 8
-        flat = np.concatenate([np.zeros(pad, np.uint8), bits.astype(np.uint8).ravel()])
+        octets = (fields.astype(np.int64) + offset).astype(">i8").view(np.uint8).reshape(n, 8)
+        bits = np.unpackbits(octets, axis=1)[:, 64 - size :].ravel()
+        flat = np.concatenate([np.zeros(-bits.size % 8, np.uint8), bits])
         total = int.from_bytes(np.packbits(flat).tobytes(), "big")
     else:
         total = int("".join(format(int(v) + offset, f"0{size}b") for v in fields), 2)
-    return total - offset * ones
+    return total - _offsets(n, size)
+
+
+@lru_cache(maxsize=8)
+def _offsets(n: int, size: int) -> int:
+    """Σ_i 2^{size−1}·2^{size·i}, i < n."""
+    return ((1 << (size * n)) - 1) // ((1 << size) - 1) << (size - 1)
 
 
 class Packer:

@@ -18,6 +18,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from depthwright.whole_file import whole_file
 SUFFIX = ".jsonl.gz"
 FORMAT, VERSION = "depthwright-exact", 1
 HEX = re.compile(r"-?[0-9a-f]+\Z")
+PLACE = itemgetter(0, 1)
+"""Row and column of a term."""
 POWER_LIMIT = 1 << 26
 """Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
 SIZE_LIMIT = 10**8
@@ -78,12 +81,12 @@ def lines(network: ExactNetwork) -> Iterator[str]:
     yield json.dumps(header)
     for layer in network.layers:
         weights, biases = [], []
-        for row, column, integer, power in layer.terms:
+        for row, column, integer, power in layer.terms:  # JSON by hand: half the time
             if column == BIAS:
-                biases.append((row, f"{integer:x}", power))
+                biases.append(f'[{row},"{integer:x}",{power}]')
             else:
-                weights.append((row, column, f"{integer:x}", power))
-        yield json.dumps({"weights": weights, "biases": biases}, separators=(",", ":"))
+                weights.append(f'[{row},{column},"{integer:x}",{power}]')
+        yield f'{{"weights":[{",".join(weights)}],"biases":[{",".join(biases)}]}}'
 
 
 def parse(file: Any, name: str) -> ExactNetwork:
@@ -158,17 +161,20 @@ def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str)
         raise Refusal(f"{place}: weights and biases are not both lists")
     terms = []
     for entry in data["weights"]:
-        good = isinstance(entry, list) and len(entry) == 4
-        if not (good and _whole(entry[0], 0, fan_out - 1) and _whole(entry[1], 0, fan_in - 1)):
+        good = type(entry) is list and len(entry) == 4 and type(entry[0]) is type(entry[1]) is int
+        if not (good and 0 <= entry[0] < fan_out and 0 <= entry[1] < fan_in):
             raise Refusal(
                 f"{place}: {_short(entry)} is not [row < {fan_out}, column < {fan_in}, hex, power]"
             )
-        terms.append((entry[0], entry[1], *_number(entry[2], entry[3], place)))
+        row, column, text, power = entry
+        terms.append((row, column, _integer(text, place), _power(power, place)))
     for entry in data["biases"]:
-        if not (isinstance(entry, list) and len(entry) == 3 and _whole(entry[0], 0, fan_out - 1)):
+        good = type(entry) is list and len(entry) == 3 and type(entry[0]) is int
+        if not (good and 0 <= entry[0] < fan_out):
             raise Refusal(f"{place}: {_short(entry)} is not [row < {fan_out}, hex, power]")
-        terms.append((entry[0], BIAS, *_number(entry[1], entry[2], place)))
-    terms.sort(key=lambda term: term[:2])
+        row, text, power = entry
+        terms.append((row, BIAS, _integer(text, place), _power(power, place)))
+    terms.sort(key=PLACE)
     rows, columns, integers, powers = (
         (list(part) for part in zip(*terms, strict=True)) if terms else ([], [], [], [])
     )
@@ -179,15 +185,19 @@ def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str)
     return layer
 
 
-def _number(text: Any, power: Any, place: str) -> tuple[int, int]:
-    if not (isinstance(text, str) and HEX.match(text)):
+def _integer(text: Any, place: str) -> int:
+    if not (type(text) is str and HEX.match(text)):
         raise Refusal(f"{place}: {_short(text)} is not an integer in hexadecimal")
-    if not _whole(power, -POWER_LIMIT, POWER_LIMIT):
-        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^26")
     integer = int(text, 16)
     if integer == 0:
         raise Refusal(f"{place}: an entry is 0; zeros are left out")
-    return integer, power
+    return integer
+
+
+def _power(power: Any, place: str) -> int:
+    if not (type(power) is int and -POWER_LIMIT <= power <= POWER_LIMIT):
+        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^26")
+    return power
 
 
 def _short(value: Any) -> str:

@@ -109,15 +109,19 @@ def spectral_bound(matrix: np.ndarray) -> float:
     """An upper bound of ‖W‖₂, from the Gram matrix of the shorter side plus its rounding error.
 
     Computed in floats: the Gram matrix errs by at most m·eps·‖W‖_F² (m products per entry), the
-    eigenvalue by a modest multiple of n·eps·‖W‖_F²; 16·(m + n)·eps·‖W‖_F² covers both.
+    eigenvalue by a modest multiple of n·eps·‖W‖_F²; 16·(m + n)·eps·‖W‖_F² covers both. Entries
+    are brought below 1 by a power of two first, so that no square that counts leaves the range.
     """
+    scale = math.frexp(float(np.abs(matrix).max()))[1]
+    matrix = np.ldexp(matrix, -scale)
     gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
     slack = 16 * sum(matrix.shape) * np.finfo(np.float64).eps * float(np.trace(gram))
     if len(gram) <= EIGENVALUES_LIMIT:
         largest = float(np.linalg.eigvalsh(gram)[-1])
     else:
         largest = _largest_eigenvalue(gram)
-    return math.sqrt(max(largest, 0.0) + slack) * (1 + 1e-15)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(math.sqrt(max(largest, 0.0) + slack) * (1 + 1e-15), scale))
 
 
 def _largest_eigenvalue(gram: np.ndarray) -> float:

@@ -1,0 +1,206 @@
+"""Which bits NarrowPacked takes: the fewest parameters found under the wanted error.
+
+A point (c, f_1, q_1, f_2, q_2, …) says: c bits a coordinate, f_l bits after the point of layer l's
+weights, q_l of its states; p_1 = c + f_1, p_l = q_{l−1} + f_l. The certified error is, but for a
+switch between two bounds, a sum with one part per entry of the point, and one bit more halves that
+part. So the search fits such a sum to the exact neighbours of a point, lets it rank all exchanges
+at once, and looks exactly at the few that it recommends: the model proposes, the certified bound
+decides. Exact looks grow like the square of the number of layers at most; looking at every
+exchange would take its cube a step.
+
+Source. Ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations, permutations
+
+import numpy as np
+
+from depthwright.constructions.narrow_packed_bits import Bits, Bounds, Sizing
+from depthwright.refusal import Refusal
+
+Point = tuple[int, ...]
+
+BITS_LIMIT = 2048
+"""No accuracy that needs more bits than this is tried."""
+STEPS = 2
+"""A move changes an entry by at most this many bits."""
+DOUBT = 0.02, 0.1
+"""Shares by which the modelled error of an exchange may exceed the limit, the likelier first."""
+TRIES = 20
+"""Exact looks a step, per entry of the point, before the search is over."""
+
+
+def choose(bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> Sizing:
+    """The cheapest choice of bits found with a certified error of at most `error`.
+
+    Start where the parts of the error are in proportion to what their bits cost, which is where a
+    sum of powers of two under a linear price is cheapest; then exchange: one bit more somewhere,
+    fewer elsewhere.
+    """
+    search = Search(bounds, error, cost)
+    point = search.balanced(search.ample())
+    moves = Moves.of(len(point))
+    while True:
+        there = search.better(point, moves)
+        if there is None:
+            return search.exact(point).sizing
+        point = there
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a point achieves, and what it costs."""
+
+    sizing: Sizing
+    cost: int
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Every exchange tried: entries (moves, 3) of the point and their changes (moves, 3)."""
+
+    entries: np.ndarray
+    changes: np.ndarray
+
+    @classmethod
+    def of(cls, n: int) -> Moves:
+        """One bit less; one or two more for one or two less; one more for two others."""
+        ones = [((i, 0, 0), (-1, 0, 0)) for i in range(n)]
+        twos = [
+            ((up, down, 0), (more, less, 0))
+            for up, down in permutations(range(n), 2)
+            for more, less in ((1, -1), (1, -2), (2, -1))
+        ]
+        first, second = np.array([*combinations(range(n), 2)], int).reshape(-1, 2).T
+        up = np.arange(n)[:, None]
+        triples = np.stack(np.broadcast_arrays(up, first, second), axis=-1).reshape(-1, 3)
+        triples = triples[(triples[:, :1] != triples[:, 1:]).all(axis=1)]
+        entries, changes = zip(*ones, *twos, strict=True)
+        return cls(
+            np.concatenate([np.array(entries), triples]).astype(np.int32),
+            np.concatenate([np.array(changes), np.tile([1, -1, -1], (len(triples), 1))]),
+        )
+
+    def __getitem__(self, at: int) -> Mapping[int, int]:
+        """Move number `at`: entry → change."""
+        pairs = zip(self.entries[at].tolist(), self.changes[at].tolist(), strict=True)
+        return {entry: change for entry, change in pairs if change}
+
+
+class Search:
+    """Points looked at so far, for one wanted error."""
+
+    def __init__(self, bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> None:
+        self.bounds, self.error, self.cost = bounds, error, cost
+        self.known: dict[Point, Known | None] = {}
+        self.most = bounds.inputs.grid_bits
+
+    def look(self, point: Point) -> Known | None:
+        """What the certified bounds say; None where the point is no choice of bits."""
+        if point not in self.known:
+            bits = self.bits(point)
+            sizing = self.bounds.sizing(bits) if bits else None
+            sane = sizing is not None and math.isfinite(sizing.error)
+            self.known[point] = Known(sizing, self.cost(sizing)) if sizing and sane else None
+        return self.known[point]
+
+    def exact(self, point: Point) -> Known:
+        """What is known of a point that the search stands on."""
+        found = self.look(point)
+        assert found is not None
+        return found
+
+    def good(self, point: Point) -> bool:
+        """Whether the error is kept."""
+        found = self.look(point)
+        return found is not None and found.sizing.error <= self.error
+
+    def bits(self, point: Point) -> Bits | None:
+        """The bits a point speaks of, if there are such bits."""
+        if point[0] < 1 or (self.most is not None and point[0] > self.most):
+            return None
+        p, q, previous = [], [], point[0]
+        for weight_bits, state_bits in zip(point[1::2], point[2::2], strict=True):
+            p.append(previous + weight_bits)
+            q.append(state_bits)
+            if p[-1] <= q[-1]:
+                return None
+            previous = state_bits
+        return Bits(point[0], tuple(p), tuple(q))
+
+    def ample(self) -> Point:
+        """Equally many bits everywhere, and enough."""
+        hidden = len(self.bounds.facts) - 1
+        for start in range(8, BITS_LIMIT, 8):
+            first = start if self.most is None else min(start, self.most)
+            point = (first, *[start, start] * hidden)
+            if self.good(point):
+                return point
+        raise Refusal(
+            f"an error of {self.error:.3g} would need more than {BITS_LIMIT} bits; "
+            "give a larger accuracy"
+        )
+
+    def neighbours(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
+        """Modelled changes of error and cost (entries, 2·STEPS + 1), a column per change.
+
+        From one exact look on either side of every entry. A change that leaves what makes sense
+        costs inf.
+        """
+        here = self.exact(point)
+        changes = np.arange(-STEPS, STEPS + 1)
+        errors, costs = np.zeros((2, len(point), len(changes)))
+        for i in range(len(point)):
+            more, less = self.look(moved(point, {i: 1})), self.look(moved(point, {i: -1}))
+            if more:
+                part = 2 * (here.sizing.error - more.sizing.error)
+            else:
+                part = less.sizing.error - here.sizing.error if less else 0.0
+            errors[i] = max(part, 0.0) * (2.0**-changes - 1)
+            up = more.cost - here.cost if more else math.inf
+            down = less.cost - here.cost if less else math.inf
+            costs[i, :STEPS] = down * -changes[:STEPS]
+            costs[i, STEPS + 1 :] = up * changes[STEPS + 1 :]
+        return errors, costs
+
+    def balanced(self, point: Point) -> Point:
+        """Bits that make each part of the error proportional to its price, rounded up."""
+        errors, costs = self.neighbours(point)
+        parts = np.maximum(errors[:, STEPS - 1], 1e-300)  # one bit less adds the part once more
+        prices = np.where(np.isfinite(costs[:, STEPS + 1]), costs[:, STEPS + 1], 1.0)
+        prices = np.maximum(prices, 1.0)
+        change = np.ceil(np.log2(parts / (self.error * prices / prices.sum())))
+        wanted = np.clip(np.array(point) + change, 1, np.array(point)).astype(int).tolist()
+        for extra in range(max(point)):
+            tried = [min(w + extra, p) for w, p in zip(wanted, point, strict=True)]
+            if self.good(tuple(tried)):
+                return tuple(tried)
+        return point
+
+    def better(self, point: Point, moves: Moves) -> Point | None:
+        """A cheaper point one move away, the cheapest first, if the error is kept."""
+        errors, costs = self.neighbours(point)
+        here = self.exact(point)
+        at = moves.entries, moves.changes + STEPS
+        cost = costs[at].sum(axis=1)
+        error = here.sizing.error + errors[at].sum(axis=1)
+        # A field that grows or shrinks by a bit at a power of two is beyond the model.
+        hidden_gain = np.ptp(costs[:, STEPS - 1 : STEPS + 2][np.isfinite(costs).all(axis=1)])
+        (worth,) = np.nonzero((cost < hidden_gain) & (error <= self.error * (1 + DOUBT[1])))
+        doubtful = error[worth] > self.error * (1 + DOUBT[0])
+        order = np.lexsort((error[worth], cost[worth], doubtful))
+        for move in worth[order][: TRIES * len(point)]:
+            there = moved(point, moves[move])
+            if self.good(there) and self.exact(there).cost < here.cost:
+                return there
+        return None
+
+
+def moved(point: Point, move: Mapping[int, int]) -> Point:
+    """The point after a move."""
+    return tuple(v + move.get(i, 0) for i, v in enumerate(point))
