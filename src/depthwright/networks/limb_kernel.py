@@ -1,7 +1,7 @@
 """The compiled loops that run a limb program on a CPU; limb_program.py holds the number format.
 
 Points run along the vector lanes: a tile of `TILE` points keeps limb i of a slot in row start + i
-of an arena (limbs, TILE) that stays in the first or second cache. Each instruction is looked up
+of an arena (limbs, size) that stays in the first or second cache. Each instruction is looked up
 once per tile. Carries are numbers 0 or 1 per point, found by comparison (s = a + x carries exactly
 if s < x), so one addition is a load, an add, a compare and a store for eight points at a time.
 """
@@ -12,9 +12,6 @@ import math
 
 import numba
 import numpy as np
-
-TILE = 128
-"""Points a tile; a limb of a slot is then 1 KB."""
 
 U = np.uint64
 ONE, LOW, HALF, TOP = U(1), U(0xFFFFFFFF), U(32), U(63)
@@ -377,16 +374,16 @@ def rounded(arena, start, first, last, grid, p):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def run_tiles(first, last, x, tables, grid, places, limbs, out):  # type: ignore[no-untyped-def]
+def run_tiles(first, last, x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
     """Tiles first..last, one after the other."""
     rows, terms, constants, inputs, outputs = tables
-    arena = np.zeros((limbs, TILE), dtype=np.uint64)
-    scratch = np.zeros((3, TILE), dtype=np.uint64)
+    arena = np.zeros((limbs, size), dtype=np.uint64)
+    scratch = np.zeros((3, size), dtype=np.uint64)
     firsts = np.zeros(places, dtype=np.int64)
     lasts = np.zeros(places, dtype=np.int64)
     for tile in range(first, last):
-        start = tile * TILE
-        end = min(start + TILE, x.shape[0])
+        start = tile * size
+        end = min(start + size, x.shape[0])
         read_points(x[start:end], inputs, grid, arena, firsts, lasts)
         run_rows(rows, terms, constants, arena, firsts, lasts, scratch)
         for j in range(outputs.shape[0]):
@@ -401,10 +398,10 @@ def run_tiles(first, last, x, tables, grid, places, limbs, out):  # type: ignore
 
 
 @numba.njit(parallel=True, cache=True)
-def run(x, tables, grid, places, limbs, out, threads):  # type: ignore[no-untyped-def]
+def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
     """Values (points, output_dim) of x (points, input_dim), shared among threads."""
-    tiles = (x.shape[0] + TILE - 1) // TILE
+    tiles = (x.shape[0] + size - 1) // size
     for thread in numba.prange(threads):
         first, last = tiles * thread // threads, tiles * (thread + 1) // threads
         if first < last:
-            run_tiles(first, last, x, tables, grid, places, limbs, out)
+            run_tiles(first, last, x, tables, grid, places, limbs, size, out)

@@ -27,8 +27,9 @@ out are zero: no term has bits below the row's `lowest` ≥ grid.
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,27 +100,27 @@ class LimbProgram:
 
 
 class Arena:
-    """Buffers of limbs, in sizes that are powers of two; limb 0 is always zero."""
+    """Buffers of limbs, used again when they are free; limb 0 is always zero."""
 
     def __init__(self) -> None:
         self.size = 1
         self.starts: list[int] = []
         self.sizes: list[int] = []
-        self._free: dict[int, list[int]] = {}
+        self._free: list[tuple[int, int]] = []
 
     def take(self, limbs: int) -> int:
-        """A buffer of at least so many limbs."""
-        size = 1 << max(limbs - 1, 0).bit_length() if limbs < 16 else -(-limbs // 16) * 16 + 16
-        if self._free.get(size):
-            return self._free[size].pop()
+        """The smallest free buffer that is large enough, if it is not far too large."""
+        at = bisect.bisect_left(self._free, (limbs, 0))
+        if at < len(self._free) and self._free[at][0] <= 2 * limbs + 8:
+            return self._free.pop(at)[1]
         self.starts.append(self.size)
-        self.sizes.append(size)
-        self.size += size
+        self.sizes.append(limbs + limbs // 8 + 2)
+        self.size += self.sizes[-1]
         return len(self.starts) - 1
 
     def release(self, place: int) -> None:
         """Nobody reads it any more."""
-        self._free.setdefault(self.sizes[place], []).append(place)
+        bisect.insort(self._free, (self.sizes[place], place))
 
 
 @dataclass(slots=True)
@@ -429,13 +430,17 @@ def negated(number: Bound) -> Bound:
     return -number[0], number[1]
 
 
-def compiled(network: ExactNetwork, grid: int, reach: float) -> LimbProgram:
-    """For inputs that are multiples of 2^grid, at most `reach` in size (and reach is one)."""
+def compiled(
+    network: ExactNetwork, grid: int, reach: Bound, step: Callable[[float], None] = lambda _: None
+) -> LimbProgram:
+    """For inputs that are multiples of 2^grid and at most `reach` in size; `step` is told the part
+    that is done.
+    """
     arena = Arena()
-    magnitude = math.frexp(reach)[1]
+    magnitude = reach[0].bit_length() + reach[1]
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))
     slots, inputs = [], []
-    box = Interval(ZERO, limb_bounds.above(int(math.ldexp(reach, -grid)), grid))
+    box = Interval(ZERO, reach)
     dimension = network.layers[0].fan_in
     for _ in range(2 * dimension):
         place = arena.take(limbs)
@@ -447,6 +452,8 @@ def compiled(network: ExactNetwork, grid: int, reach: float) -> LimbProgram:
     terms = split(rows_of(layers[0], patterns), dimension)
     for number in range(len(layers)):
         last = number == len(layers) - 1
+        if number % 64 == 0:
+            step(number / len(layers))
         forms: dict[tuple[object, ...], Form] = {}
         dropped: set[int] = set()
         rows = [compiler.bounded(row, forms, not last) for row in terms]
