@@ -142,10 +142,11 @@ def joint(parts: Sequence[Part], y: Interval) -> Interval:
             z = a * top + b * bottom
             if z > 0:
                 value += c * (z if ceiling is None else min(z, ceiling * bottom))
+        value <<= KEPT
         floor, ceil = value // bottom, -(-value // bottom)
         lowest = floor if lowest is None else min(lowest, floor)
         highest = ceil if highest is None else max(highest, ceil)
-    e = ec + ea + ey
+    e = ec + ea + ey - KEPT
     assert lowest is not None
     assert highest is not None
     return Interval(below(lowest, e), above(highest, e))
