@@ -4,23 +4,28 @@ Exact evaluation holds each value as an integer times a power of two. The power 
 slot (one neuron of one layer), is the same for the whole batch, and follows from the powers of
 the weights, so it is never stored as leading zero bits: a network whose values shrink to 2^−100000
 costs no more than one whose values are near 1. The result is rounded once, ties to even.
+This file holds the reference, Python's or gmpy2's integers; limb_engine.py computes the same
+numbers from compiled programs, and is used where it is faster.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from depthwright.networks.dyadic import round_to_float
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
 from depthwright.networks.network import Arithmetic
+from depthwright.networks.patience import Patience
 from depthwright.refusal import Refusal
 
+Engine = Literal["auto", "integers", "limbs"]
+"""How exact values are computed; the numbers are the same."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 Slot = tuple[Any, int]
 """Integers (batch,) as an object array, and their common power of two."""
 
@@ -52,12 +57,14 @@ def evaluate(
     *,
     rounding: bool = False,
     anywhere: bool = False,
+    engine: Engine = "auto",
+    device: Any = None,
 ) -> np.ndarray:
     """Float64 values (batch, output_dim) at `x` (batch, input_dim); see ExactNetwork.evaluate."""
     x = np.asarray(x)
     check_inputs(network, x, anywhere=anywhere)
     if arithmetic == "exact":
-        return to_float64(exact_values(network, x))
+        return _exact(network, x, engine, device)
     if arithmetic not in MANTISSA:
         raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
     return _float_values(network, x, arithmetic, rounding)
@@ -85,6 +92,21 @@ def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False
 
 
 # --- exact
+
+
+def _exact(network: ExactNetwork, x: np.ndarray, engine: Engine, device: Any) -> np.ndarray:
+    """By limbs where that is faster, or asked for; by integers elsewhere."""
+    if engine not in ENGINES:
+        raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
+    if engine == "integers":
+        return to_float64(exact_values(network, x))
+    from depthwright.networks import limb_engine
+
+    out, left = limb_engine.evaluate(network, x, forced=engine == "limbs", device=device)
+    refuse_overflow(out[~left], np.flatnonzero(~left))
+    if left.any():
+        out[left] = to_float64(exact_values(network, x[left]), np.flatnonzero(left))
+    return out
 
 
 def _inputs(x: np.ndarray) -> list[Slot]:
@@ -182,18 +204,28 @@ def exact_layers(network: ExactNetwork, x: np.ndarray) -> Iterator[list[Slot]]:
 
 def exact_values(network: ExactNetwork, x: np.ndarray) -> list[Slot]:
     """The outputs, not rounded: per output the integers (batch,) and their power of two."""
-    (slots,) = deque(exact_layers(network, x), maxlen=1)
+    slots: list[Slot] = []
+    with Patience("exact values, in integers") as bar:
+        for done, slots in enumerate(exact_layers(network, x), 1):
+            bar(done / len(network.layers))
     return slots
 
 
-def to_float64(slots: list[Slot]) -> np.ndarray:
-    """Round once, ties to even; what exceeds the range is refused."""
+def to_float64(slots: list[Slot], rows: np.ndarray | None = None) -> np.ndarray:
+    """Round once, ties to even; what exceeds the range is refused (by its number in `rows`)."""
     columns = [[round_to_float(int(v), power) for v in values] for values, power in slots]
     out = np.array(columns, dtype=np.float64).T
-    if np.isinf(out).any():
-        row = int(np.isinf(out).any(axis=1).argmax())
-        raise Refusal(f"the value at row {row} exceeds 1.8e308, the largest float64")
+    refuse_overflow(out, rows)
     return out
+
+
+def refuse_overflow(values: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Name the first row, or its number in `rows`, that has no finite value."""
+    bad = np.isinf(values).any(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        row = row if rows is None else int(rows[row])
+        raise Refusal(f"the value at row {row} exceeds 1.8e308, the largest float64")
 
 
 def measured_bits(network: ExactNetwork, x: np.ndarray) -> int:

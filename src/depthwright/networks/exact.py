@@ -21,6 +21,8 @@ from depthwright.refusal import Refusal
 if TYPE_CHECKING:
     import torch
 
+    from depthwright.networks.evaluation import Engine
+
 BIAS = -1
 """The column of the constant 1."""
 
@@ -158,10 +160,12 @@ class ExactNetwork(Network):
         *,
         rounding: bool = False,
         anywhere: bool = False,
+        engine: Engine = "auto",
     ) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
-        "exact" rounds once, at the end. "float64" and "float32" are refused where the network
+        "exact" rounds once, at the end; `engine` "integers" or "limbs" chooses how (the same
+        values), "auto" the faster one; limbs run where `x` is, on the CPU or on a CUDA device. "float64" and "float32" are refused where the network
         needs more bits than they hold, unless `rounding=True` asks for the wrong values by name
         (a `PrecisionLoss` warning then says what they are). Overflow is refused. Inputs outside
         the network's box are refused unless `anywhere=True`.
@@ -178,6 +182,8 @@ class ExactNetwork(Network):
             arithmetic or self.arithmetic,
             rounding=rounding,
             anywhere=anywhere,
+            engine=engine,
+            device=x.device,
         )
         return torch.from_numpy(values).to(x.device)
 

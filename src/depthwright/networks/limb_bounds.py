@@ -1,0 +1,160 @@
+"""Intervals that hold every value of an exact network, for all inputs of a box.
+
+A bound is a dyadic number m·2^e, a pair (m, e) with m odd or 0 and at most `KEPT` bits: longer ones
+are rounded outwards, so an interval is never too small, and numbers like 2^20000 cost no more
+than 1.
+
+Plain interval arithmetic doubles with every bit a network reads: what is left of r after its first
+bit, 2r − t1 + t2 with t1 = σ(M(r − ½) + 1), t2 = σ(M(r − ½)), lies in [0, 1], but taken term by
+term in [−M, M + 2]. All three terms are functions of *one* number y, so their sum is piecewise
+linear in y and its extremes over an interval of y lie at the ends or where a term bends. A `Form`
+is such a y: a linear form in the values of the layer below, known by its coefficients up to scale,
+with an interval of its own. Terms that share a form are bounded together, exactly (`joint`); what
+different forms give is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+Bound = tuple[int, int]
+"""(m, e): the number m·2^e."""
+Part = tuple[Bound, Bound, Bound, Bound | None]
+"""(c, a, b, δ): c·σ(a·y + b), or c·min(σ(a·y + b), δ) where δ is given."""
+
+KEPT = 64
+"""Bits of a bound; longer ones are rounded outwards."""
+ZERO: Bound = (0, 0)
+
+
+class Interval(NamedTuple):
+    """All numbers from low to high."""
+
+    low: Bound
+    high: Bound
+
+
+class Form:
+    """A linear form in the values of one layer, and the interval it stays in."""
+
+    __slots__ = ("interval",)
+
+    def __init__(self, interval: Interval) -> None:
+        self.interval = interval
+
+
+def below(m: int, e: int) -> Bound:
+    """The number, or one of at most `KEPT` bits just below it."""
+    return _short(m, e, up=False)
+
+
+def above(m: int, e: int) -> Bound:
+    """The number, or one of at most `KEPT` bits just above it."""
+    return _short(m, e, up=True)
+
+
+def _short(m: int, e: int, up: bool) -> Bound:
+    if not m:
+        return ZERO
+    excess = m.bit_length() - KEPT
+    if excess > 0:
+        m, e = (-(-m >> excess) if up else m >> excess), e + excess
+    zeros = (m & -m).bit_length() - 1
+    return m >> zeros, e + zeros
+
+
+def total(numbers: Iterable[Bound]) -> Bound:
+    """Their sum, exactly."""
+    kept = [number for number in numbers if number[0]]
+    if not kept:
+        return ZERO
+    if len(kept) == 1:
+        return kept[0]
+    e = min(power for _, power in kept)
+    return sum(m << (power - e) for m, power in kept), e
+
+
+def scaled(factor: Bound, interval: Interval) -> Interval:
+    """factor·[low, high], exactly."""
+    m, e = factor
+    ends = [(m * number[0], e + number[1]) for number in interval]
+    return Interval(ends[0], ends[1]) if m > 0 else Interval(ends[1], ends[0])
+
+
+def added(intervals: Sequence[Interval], constant: Bound = ZERO) -> Interval:
+    """The sum of the intervals, and a constant."""
+    low = below(*total([constant, *(interval.low for interval in intervals)]))
+    return Interval(low, above(*total([constant, *(interval.high for interval in intervals)])))
+
+
+def is_negative(number: Bound) -> bool:
+    """Whether the number is below 0."""
+    return number[0] < 0
+
+
+def least(a: Bound, b: Bound) -> Bound:
+    """The smaller of two."""
+    e = min(a[1], b[1])
+    return a if a[0] << (a[1] - e) <= b[0] << (b[1] - e) else b
+
+
+def rectified(interval: Interval, ceiling: Bound | None) -> Interval:
+    """min(σ(·), ceiling) of an interval."""
+    low, high = (ZERO if is_negative(number) else number for number in interval)
+    if ceiling is not None:
+        low, high = least(low, ceiling), least(high, ceiling)
+    return Interval(low, high)
+
+
+def joint(parts: Sequence[Part], y: Interval) -> Interval:
+    """The range over y of Σ over the parts, exact up to outward rounding.
+
+    At a bend y = −b/a a part's value is a fraction; all is multiplied by abs(a), summed in
+    integers, and divided again with rounding outwards.
+    """
+    ec = min(c[1] for c, _, _, _ in parts)
+    ea = min(a[1] for _, a, _, _ in parts)
+    ey = min(y.low[1], y.high[1])
+    for _, _, b, ceiling in parts:
+        ey = min(ey, b[1] - ea if b[0] else ey, ceiling[1] - ea if ceiling is not None else ey)
+    terms = []
+    for c, a, b, ceiling in parts:
+        terms.append(
+            (
+                c[0] << (c[1] - ec),
+                a[0] << (a[1] - ea),
+                b[0] << (b[1] - ea - ey) if b[0] else 0,
+                None if ceiling is None else ceiling[0] << (ceiling[1] - ea - ey),
+            )
+        )
+    low, high = (number[0] << (number[1] - ey) for number in y)
+    points = [(low, 1), (high, 1)]
+    for _, a, b, ceiling in terms:
+        for height in (0,) if ceiling is None else (0, ceiling):
+            top, bottom = (height - b, a) if a > 0 else (b - height, -a)
+            if low * bottom < top < high * bottom:
+                points.append((top, bottom))
+    lowest = highest = None
+    for top, bottom in points:
+        value = 0
+        for c, a, b, ceiling in terms:
+            z = a * top + b * bottom
+            if z > 0:
+                value += c * (z if ceiling is None else min(z, ceiling * bottom))
+        value <<= KEPT
+        floor, ceil = value // bottom, -(-value // bottom)
+        lowest = floor if lowest is None else min(lowest, floor)
+        highest = ceil if highest is None else max(highest, ceil)
+    e = ec + ea + ey - KEPT
+    assert lowest is not None
+    assert highest is not None
+    return Interval(below(lowest, e), above(highest, e))
+
+
+def bits(interval: Interval) -> int:
+    """The smallest k such that every number of the interval is below 2^k in size and above
+    −2^k; very negative for {0}.
+    """
+    sizes = [m.bit_length() + e for m, e in interval if m]
+    return max(sizes, default=-(1 << 62))

@@ -1,0 +1,407 @@
+"""The compiled loops that run a limb program on a CPU; limb_program.py holds the number format.
+
+Points run along the vector lanes: a tile of `TILE` points keeps limb i of a slot in row start + i
+of an arena (limbs, size) that stays in the first or second cache. Each instruction is looked up
+once per tile. Carries are numbers 0 or 1 per point, found by comparison (s = a + x carries exactly
+if s < x), so one addition is a load, an add, a compare and a store for eight points at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+U = np.uint64
+ONE, LOW, HALF, TOP = U(1), U(0xFFFFFFFF), U(32), U(63)
+ZERO = U(0)
+
+
+@numba.njit(cache=True)
+def add_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-def]
+    """to += (high:low) << shift, the upper word of it, and the carry."""
+    back = TOP - shift
+    for p in range(to.size):
+        x = (high[p] << shift) | ((low[p] >> ONE) >> back)
+        a = to[p] + x
+        b = a + carry[p]
+        to[p] = b
+        carry[p] = U(a < x) | U(b < a)
+
+
+@numba.njit(cache=True)
+def subtract_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-def]
+    """to −= (high:low) << shift, the upper word of it, and the borrow."""
+    back = TOP - shift
+    for p in range(to.size):
+        x = (high[p] << shift) | ((low[p] >> ONE) >> back)
+        a = to[p]
+        b = a - x
+        c = carry[p]
+        to[p] = b - c
+        carry[p] = U(a < x) | U(b < c)
+
+
+@numba.njit(cache=True)
+def add_word(to, x, carry):  # type: ignore[no-untyped-def]
+    """to += x, one word for all points, and the carry."""
+    for p in range(to.size):
+        a = to[p] + x
+        b = a + carry[p]
+        to[p] = b
+        carry[p] = U(a < x) | U(b < a)
+
+
+@numba.njit(cache=True)
+def subtract_word(to, x, carry):  # type: ignore[no-untyped-def]
+    """to −= x, one word for all points, and the borrow."""
+    for p in range(to.size):
+        a = to[p]
+        b = a - x
+        c = carry[p]
+        to[p] = b - c
+        carry[p] = U(a < x) | U(b < c)
+
+
+@numba.njit(cache=True)
+def add_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
+    """to += source·factor, and the carry, which is a whole word here."""
+    f0, f1 = factor & LOW, factor >> HALF
+    for p in range(to.size):
+        s0, s1 = source[p] & LOW, source[p] >> HALF
+        ll, lh, hl = s0 * f0, s0 * f1, s1 * f0
+        middle = (ll >> HALF) + (lh & LOW) + (hl & LOW)
+        low = (middle << HALF) | (ll & LOW)
+        high = s1 * f1 + (lh >> HALF) + (hl >> HALF) + (middle >> HALF)
+        a = low + carry[p]
+        b = to[p] + a
+        to[p] = b
+        carry[p] = high + U(a < low) + U(b < a)
+
+
+@numba.njit(cache=True)
+def subtract_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
+    """to −= source·factor, and the borrow, which is a whole word here."""
+    f0, f1 = factor & LOW, factor >> HALF
+    for p in range(to.size):
+        s0, s1 = source[p] & LOW, source[p] >> HALF
+        ll, lh, hl = s0 * f0, s0 * f1, s1 * f0
+        middle = (ll >> HALF) + (lh & LOW) + (hl & LOW)
+        low = (middle << HALF) | (ll & LOW)
+        high = s1 * f1 + (lh >> HALF) + (hl >> HALF) + (middle >> HALF)
+        a = low + carry[p]
+        b = to[p]
+        to[p] = b - a
+        carry[p] = high + U(a < low) + U(b < a)
+
+
+@numba.njit(cache=True)
+def any_bit(row):  # type: ignore[no-untyped-def]
+    """The union of the bits of all points."""
+    seen = ZERO
+    for p in range(row.size):
+        seen |= row[p]
+    return seen
+
+
+@numba.njit(cache=True)
+def settle(arena, start, at, end, sign, carry):  # type: ignore[no-untyped-def]
+    """Carry on from limb `at`; the first step takes a whole word, then a bit."""
+    while at < end and any_bit(carry):
+        row = arena[start + at]
+        if sign > 0:
+            for p in range(row.size):
+                a = row[p] + carry[p]
+                carry[p] = U(a < carry[p])
+                row[p] = a
+        else:
+            for p in range(row.size):
+                a = row[p]
+                row[p] = a - carry[p]
+                carry[p] = U(a < carry[p])
+        at += 1
+
+
+@numba.njit(cache=True)
+def shift_term(arena, start, end, source, first, last, move, shift, sign, carry):  # type: ignore[no-untyped-def]
+    """dst ± (source << (64·move + shift)); limbs [first, last) of the source are not zero."""
+    carry[:] = ZERO
+    zero = arena[0]
+    stop = min(last + move + (1 if shift else 0), end)
+    for at in range(max(first + move, 0), stop):
+        i = at - move
+        high = arena[source + i] if i < last else zero
+        low = arena[source + i - 1] if i > first else zero
+        if sign > 0:
+            add_shifted(arena[start + at], high, low, U(shift), carry)
+        else:
+            subtract_shifted(arena[start + at], high, low, U(shift), carry)
+    settle(arena, start, max(stop, 0), end, sign, carry)
+
+
+@numba.njit(cache=True)
+def product_term(arena, start, end, source, first, last, move, factors, sign, carry):  # type: ignore[no-untyped-def]
+    """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop."""
+    count = factors.size
+    by_factor = count <= last - first
+    for outer in range(count if by_factor else last - first):
+        carry[:] = ZERO
+        begin = outer + move + first
+        length = last - first if by_factor else count
+        stop = min(begin + length, end)
+        for at in range(begin, stop):
+            inner = at - begin
+            i = first + (inner if by_factor else outer)
+            factor = factors[outer if by_factor else inner]
+            if sign > 0:
+                add_product(arena[start + at], arena[source + i], factor, carry)
+            else:
+                subtract_product(arena[start + at], arena[source + i], factor, carry)
+        settle(arena, start, max(stop, 0), end, sign, carry)
+
+
+@numba.njit(cache=True)
+def constant_term(arena, start, end, words, move, sign, carry):  # type: ignore[no-untyped-def]
+    """dst ± words << 64·move."""
+    carry[:] = ZERO
+    stop = min(move + words.size, end)
+    for at in range(max(move, 0), stop):
+        if sign > 0:
+            add_word(arena[start + at], words[at - move], carry)
+        else:
+            subtract_word(arena[start + at], words[at - move], carry)
+    settle(arena, start, max(stop, 0), end, sign, carry)
+
+
+@numba.njit(cache=True)
+def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state):  # type: ignore[no-untyped-def]
+    """min(σ(dst), words << 64·move) in place; returns the range that is not zero.
+
+    `state` per point: all ones where dst is positive and below the ceiling. The limbs
+    [m0, m1) below `begin` still lie in the source, unmoved: below every bit of the ceiling.
+    """
+    top = arena[start + end - 1]
+    undecided = state[0]
+    inside = state[1]
+    for p in range(top.size):
+        negative = ZERO - (top[p] >> TOP)
+        undecided[p] = ~negative
+        inside[p] = ZERO
+    at = end - 1
+    while at >= begin and any_bit(undecided):
+        row = arena[start + at]
+        word = words[at - move] if 0 <= at - move < words.size else ZERO
+        for p in range(row.size):
+            less = ZERO - U(row[p] < word)
+            inside[p] |= undecided[p] & less
+            undecided[p] &= ZERO - U(row[p] == word)
+        at -= 1
+    some = any_bit(inside) != ZERO
+    for p in range(top.size):  # all that are neither negative nor inside are at the ceiling
+        undecided[p] = ~((ZERO - (top[p] >> TOP)) | inside[p])
+    if not some:
+        for at in range(move, move + words.size):
+            row = arena[start + at]
+            word = words[at - move]
+            for p in range(row.size):
+                row[p] = undecided[p] & word
+        return move, move + words.size
+    arena[start + min(m0, begin) : start + begin, :] = ZERO
+    for at in range(m0, min(m1, begin)):
+        row, old = arena[start + at], arena[source + at - shift]
+        for p in range(row.size):
+            row[p] = old[p] & inside[p]
+    for at in range(begin, end):
+        row = arena[start + at]
+        word = words[at - move] if 0 <= at - move < words.size else ZERO
+        for p in range(row.size):
+            row[p] = (row[p] & inside[p]) | (undecided[p] & word)
+    return min(m0, begin), end
+
+
+@numba.njit(cache=True)
+def run_rows(rows, terms, constants, arena, firsts, lasts, scratch):  # type: ignore[no-untyped-def]
+    """All instructions on one tile."""
+    carry = scratch[0]
+    for number in range(rows.shape[0]):
+        kind, place, start, limbs = rows[number, 0], rows[number, 1], rows[number, 2], rows[number, 3]
+        main, source, move = rows[number, 4], rows[number, 5], rows[number, 6]
+        in_place = rows[number, 7] == 1
+        t0, t1 = rows[number, 8], rows[number, 9]
+        begin, end, fixed = 1 << 60, 0, 0  # of the other terms
+        for t in range(t0, t1):
+            slot, at = terms[t, 2], terms[t, 4]
+            if terms[t, 0] == 2:
+                low, high = at, at + terms[t, 7]
+            else:
+                if lasts[slot] <= firsts[slot]:
+                    continue
+                low, high = at + firsts[slot], at + lasts[slot]
+                high += terms[t, 7] if terms[t, 0] == 1 else (1 if terms[t, 5] else 0)
+            begin, end = min(begin, low), max(end, high)
+        begin = max(begin, 0)
+        c0, cn, cmove = rows[number, 10], rows[number, 11], rows[number, 12]
+        ceiling = constants[c0 : c0 + cn]
+        if kind == 2:
+            begin, end = min(begin, cmove), max(end, cmove + cn)
+        m0 = m1 = 0
+        has_main = main >= 0 and lasts[main] > firsts[main]
+        if has_main:
+            m0, m1 = max(firsts[main] + move, 0), lasts[main] + move
+            end = max(end, m1)
+        if end == 0:
+            firsts[place], lasts[place] = 0, 0
+            continue
+        end = min(end + 1, limbs)
+        m1 = min(m1, end)
+        if has_main and kind != 2:
+            begin = min(begin, m0)
+        elif not has_main:
+            m0 = m1 = begin
+        if in_place:
+            for at in range(begin, end):
+                if at < m0 or at >= m1:
+                    arena[start + at, :] = ZERO
+        else:
+            for at in range(begin, end):
+                if m0 <= at < m1:
+                    arena[start + at, :] = arena[source + at - move]
+                else:
+                    arena[start + at, :] = ZERO
+        for t in range(t0, t1):
+            what, sign, slot, at = terms[t, 0], terms[t, 1], terms[t, 2], terms[t, 4]
+            if what == 2:
+                words = constants[terms[t, 6] : terms[t, 6] + terms[t, 7]]
+                constant_term(arena, start, end, words, at, sign, carry)
+            elif lasts[slot] > firsts[slot]:
+                f, l = firsts[slot], lasts[slot]
+                if what == 0:
+                    shift_term(
+                        arena, start, end, terms[t, 3], f, l, at, terms[t, 5], sign, carry
+                    )
+                else:
+                    words = constants[terms[t, 6] : terms[t, 6] + terms[t, 7]]
+                    product_term(arena, start, end, terms[t, 3], f, l, at, words, sign, carry)
+        if kind == 2:
+            begin, end = clamp(
+                arena, start, begin, end, ceiling, cmove, source, move, m0, m1, scratch[1:]
+            )
+        elif kind == 1:
+            top = arena[start + end - 1]
+            if any_bit(top) >> TOP:
+                for p in range(top.size):
+                    carry[p] = (top[p] >> TOP) - ONE
+                for at in range(begin, end):
+                    row = arena[start + at]
+                    for p in range(row.size):
+                        row[p] &= carry[p]
+        if kind != 0:
+            while end > begin and not any_bit(arena[start + end - 1]):
+                end -= 1
+        while begin < end and not any_bit(arena[start + begin]):
+            begin += 1
+        firsts[place], lasts[place] = begin, end
+
+
+@numba.njit(cache=True)
+def read_points(x, inputs, grid, arena, firsts, lasts):  # type: ignore[no-untyped-def]
+    """The tile's inputs (points, input_dim) as limbs of x₊ and x₋."""
+    for slot in range(inputs.shape[0]):
+        place, start, limbs = inputs[slot, 0], inputs[slot, 1], inputs[slot, 2]
+        arena[start : start + limbs, :] = ZERO
+        begin, end = limbs, 0
+        for p in range(x.shape[0]):
+            value = x[p, slot >> 1]
+            if slot & 1:
+                value = -value
+            if not value > 0:
+                continue
+            fraction, power = math.frexp(value)
+            whole = U(int(math.ldexp(fraction, 53)))
+            shift = power - 53 - grid
+            if shift < 0:
+                whole >>= U(min(-shift, 63))  # these bits are zero by the choice of the grid
+                shift = 0
+            at, inside = shift >> 6, U(shift & 63)
+            arena[start + at, p] = whole << inside
+            high = (whole >> ONE) >> (TOP - inside)
+            if high:
+                arena[start + at + 1, p] = high
+            begin, end = min(begin, at), max(end, at + (2 if high else 1))
+        firsts[place], lasts[place] = (begin, end) if end else (0, 0)
+
+
+@numba.njit(cache=True)
+def rounded(arena, start, first, last, grid, p):  # type: ignore[no-untyped-def]
+    """The integer in two's complement in limbs [first, last), times 2^grid, ties to even."""
+    if last <= first:
+        return 0.0
+    negative = arena[start + last - 1, p] >> TOP
+    flip = ZERO - negative
+    # the size's limbs are limb ^ flip, plus one from the lowest limb that is not zero on
+    lowest = first
+    while lowest < last and arena[start + lowest, p] == ZERO:
+        lowest += 1
+    if lowest == last:
+        return 0.0
+    at = last - 1
+    while at > lowest and (arena[start + at, p] ^ flip) == ZERO:
+        at -= 1
+    high = (arena[start + at, p] ^ flip) + (negative if at == lowest else ZERO)
+    low = ZERO
+    if at > lowest:
+        low = (arena[start + at - 1, p] ^ flip) + (negative if at - 1 == lowest else ZERO)
+    zeros = 0
+    while not (high << U(zeros)) >> TOP:
+        zeros += 1
+    size = high << U(zeros) | (low >> ONE) >> U(63 - zeros)
+    sticky = (low << U(zeros)) != ZERO or at - 1 > lowest
+    power = grid + 64 * at - zeros
+    dropped = max(11, -1074 - power)
+    if power + 64 > 1024:
+        return -math.inf if negative else math.inf
+    if dropped > 64:
+        kept = ZERO
+    else:
+        kept = size >> U(dropped) if dropped < 64 else ZERO
+        rest = size << U(64 - dropped)
+        half = ONE << TOP
+        if rest > half or (rest == half and (sticky or kept & ONE)):
+            kept += ONE
+    value = math.ldexp(float(kept), power + dropped) if kept else 0.0
+    return -value if negative else value
+
+
+@numba.njit(cache=True)
+def run_tiles(first, last, x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
+    """Tiles first..last, one after the other."""
+    rows, terms, constants, inputs, outputs = tables
+    arena = np.zeros((limbs, size), dtype=np.uint64)
+    scratch = np.zeros((3, size), dtype=np.uint64)
+    firsts = np.zeros(places, dtype=np.int64)
+    lasts = np.zeros(places, dtype=np.int64)
+    for tile in range(first, last):
+        start = tile * size
+        end = min(start + size, x.shape[0])
+        read_points(x[start:end], inputs, grid, arena, firsts, lasts)
+        run_rows(rows, terms, constants, arena, firsts, lasts, scratch)
+        for j in range(outputs.shape[0]):
+            place = outputs[j, 0]
+            if place < 0:
+                out[start:end, j] = 0.0
+                continue
+            for p in range(end - start):
+                out[start + p, j] = rounded(
+                    arena, outputs[j, 1], firsts[place], lasts[place], outputs[j, 2], p
+                )
+
+
+@numba.njit(parallel=True, cache=True)
+def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
+    """Values (points, output_dim) of x (points, input_dim), shared among threads."""
+    tiles = (x.shape[0] + size - 1) // size
+    for thread in numba.prange(threads):
+        first, last = tiles * thread // threads, tiles * (thread + 1) // threads
+        if first < last:
+            run_tiles(first, last, x, tables, grid, places, limbs, size, out)

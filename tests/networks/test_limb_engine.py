@@ -1,0 +1,178 @@
+"""Limb programs against the integers, bit for bit."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from dyadic_networks import awkward_points, random_network
+
+from depthwright.constructions import (
+    NarrowBits,
+    NarrowBounded,
+    NarrowExact,
+    NarrowExactSlim,
+    NarrowMinimal,
+    NarrowPacked,
+)
+from depthwright.networks import Builder, Dyadic, evaluation, limb_engine, patience
+from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
+from depthwright.refusal import Refusal
+from depthwright.targets import RandomNetwork
+
+def same(network, x):
+    """Both engines at `x` (batch, d), by their bits: signs of zeros count."""
+    x = torch.as_tensor(x, dtype=torch.float64)
+    limbs = network.evaluate(x, "exact", engine="limbs", anywhere=True)
+    integers = network.evaluate(x, "exact", engine="integers", anywhere=True)
+    assert torch.equal(limbs.view(torch.int64), integers.view(torch.int64))
+    return limbs
+
+
+def uniform(points, d, seed=0):
+    return 2 * torch.rand(points, d, generator=torch.Generator().manual_seed(seed)).double() - 1
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_packed_networks(width, seed):
+    # δ = 0.3: about every third point lies inside a ramp, where bits are fractions
+    for failure in (1e-2, 0.3):
+        target = RandomNetwork(3, width, 3, seed=seed)
+        network = NarrowPacked(target, 1e-2, failure).build().network
+        corners = torch.tensor([[0.0] * 3, [1.0] * 3, [-1.0] * 3, [1.0, -1.0, 5e-324]])
+        same(network, torch.cat([uniform(150, 3, seed), corners.double()]))
+
+
+@pytest.mark.parametrize(
+    "construction",
+    [
+        lambda t: NarrowBits(t, 1e-2, 1e-2),
+        lambda t: NarrowBits(t, 1e-1, 1e-2, bits="paper"),
+        lambda t: NarrowMinimal(t, 1e-2, 1e-2),
+        lambda t: NarrowBounded(t, 1e-1, 1e-1),
+        lambda t: NarrowBounded(t, 1e-1, 1e-1, scaling="neuron"),
+        lambda t: NarrowPacked(t, 1e-2, grid=2.0**-9),
+        NarrowExact,
+        NarrowExactSlim,
+    ],
+)
+def test_other_constructions(construction):
+    network = construction(RandomNetwork(2, 3, 2, seed=0)).build().network
+    same(network, torch.cat([uniform(60, 2), torch.tensor([[1.0, -1.0], [0.0, 1.0]]).double()]))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_networks_from_no_construction(seed):
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, 3, 5, int(rng.integers(1, 6)), powers=int(rng.integers(1, 60)))
+    x = awkward_points(rng, 40, 3)
+    top = max(
+        int(v).bit_length() + power
+        for values, power in evaluation.exact_values(network, x)
+        for v in values
+    )
+    *hidden, last = network.layers
+    powers = tuple(power + min(0, 1000 - top) for power in last.powers)  # below 2^1000
+    last = Layer(last.fan_in, last.fan_out, last.rows, last.columns, last.integers, powers)
+    same(ExactNetwork((*hidden, last)), x)
+
+
+def test_results_at_the_edges_of_float64():
+    # one row per power: overflow is refused below, the rest must round as the reference does
+    powers = [-1200, -1131, -1130, -1129, -1128, -1127, -1100, -1075, -1074, -1022, 0, 900, 967]
+    terms = [(row, 0, 1, power) for row, power in enumerate(powers)]
+    parts = zip(*terms, strict=True)
+    network = ExactNetwork((Layer(1, len(powers), *(tuple(part) for part in parts)),))
+    rng = np.random.default_rng(0)
+    x = np.ldexp(rng.integers(-(1 << 53), 1 << 53, (400, 1)).astype(float), 3)
+    ties = np.array([[1.0], [3.0], [5.0], [-1.0], [-3.0], [2.0**53 - 1], [0.0], [0.5], [-1.5]])
+    values = same(network, np.concatenate([x, ties, ties * 2.0**3]))
+    assert len(values[:, 3].unique()) >= 5  # among the smallest subnormals
+
+
+def test_ties_are_rounded_to_even_with_far_bits_below():
+    builder = Builder(1)
+    (x,) = builder.values
+    base = Dyadic(2**53 + 1)  # half-way between two floats
+    outputs = [x * base + shift for shift in (0, Dyadic(1, -900), -Dyadic(1, -900))]
+    network = builder.output([*outputs, *(-y for y in outputs)])
+    values = same(network, [[1.0], [2.0], [-1.0], [3.0]])
+    assert values[0].tolist()[:3] == [2.0**53, 2.0**53 + 2, 2.0**53]
+
+
+def test_overflow_names_the_row():
+    network = from_arrays([np.array([[2.0**1000]])], [np.zeros(1)])
+    x = torch.tensor([[1.0], [1e-300], [2.0**24]], dtype=torch.float64)
+    for engine in ("limbs", "integers"):
+        with pytest.raises(Refusal, match="row 2 exceeds"):
+            network.evaluate(x, "exact", engine=engine)
+
+
+def test_rows_of_zeros_and_one_huge_weight_among_small_ones():
+    layers = (
+        Layer(2, 4, (0, 2, 2, 3), (0, 0, 1, BIAS), (1, 1, -3, 1), (0, 9000, -3, -9000)),
+        Layer(4, 3, (0, 0, 0, 0), (0, 1, 2, 3), (-5, 7, 1, 1), (2, 4000, -9000, 9000)),
+        Layer(3, 2, (0, 0, 0), (0, 1, 2), (3, 1, 1), (1, 0, 0)),
+    )
+    rng = np.random.default_rng(0)
+    values = same(ExactNetwork(layers), awkward_points(rng, 200, 2).clip(-1e9, 1e9))
+    assert (values[:, 1] == 0).all()
+    assert values[:, 0].abs().max() > 0
+
+
+def test_no_points_and_one_point():
+    network = NarrowPacked(RandomNetwork(2, 3, 2, seed=0), 1e-1, 1e-1).build().network
+    assert same(network, np.zeros((0, 2))).shape == (0, 1)
+    for engine in ("auto", "limbs"):
+        x = uniform(1, 2)
+        assert torch.equal(network.evaluate(x, engine=engine), same(network, x))
+
+
+def test_points_are_grouped_by_their_lowest_bit():
+    x = np.array([[0.0, 0.5], [2.0**-64, 1e30], [2.0**-65, 1.0], [5e-324, 0.0], [1 / 3, 0.0]])
+    found = {grid: rows.tolist() for grid, rows in limb_engine.groups(x)}
+    assert found == {-64: [0, 1, 4], -128: [2], -1088: [3]}
+
+
+def test_few_points_are_left_to_the_integers_and_many_are_not():
+    network = NarrowPacked(RandomNetwork(2, 4, 2, seed=0), 1e-1, 1e-1).build().network
+    assert not limb_engine.worth_compiling(network, 5, known=False)
+    assert limb_engine.worth_compiling(network, 100_000, known=False)
+    x = uniform(4, 2)
+    _, left = limb_engine.evaluate(network, x.numpy())
+    assert left.all() != limb_engine.worth_compiling(network, 4, known=False)
+
+
+def test_engines_are_named():
+    network = from_arrays([[[3.0]]], [[1.0]])
+    with pytest.raises(Refusal, match="choose one of auto, integers, limbs"):
+        network.evaluate(torch.zeros(1, 1), "exact", engine="gpu")
+
+
+class Terminal:
+    def __init__(self, terminal):
+        self.terminal, self.text = terminal, ""
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize(("terminal", "wait", "drawn"), [(1, 0, 1), (0, 0, 0), (1, 100, 0)])
+def test_a_bar_is_drawn_on_a_terminal_after_a_while(monkeypatch, terminal, wait, drawn):
+    stream = Terminal(bool(terminal))
+    monkeypatch.setattr(patience.sys, "stderr", stream)
+    monkeypatch.setattr(patience, "WAIT", wait)
+    with patience.Patience("exact values") as bar:
+        bar(0.1)
+        bar(0.9)
+    assert bool("exact values" in stream.text) == bool(drawn)
