@@ -25,9 +25,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("results", "tracking"),
     ("comparison",),
     ("figures",),
-    ("config",),
-    ("cli",),
+    ("config", "cell"),
+    ("task", "cluster"),
     ("sweep",),
+    ("cli",),
     ("experiments",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
