@@ -163,11 +163,13 @@ def _write_down(output: Path, cells: Sequence[Cell], begun: float) -> None:
 def _conclude(cells: Sequence[Cell]) -> None:
     lacking = [each for each in cells if not results.finished(each.folder)]
     _say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
+    shared = set.intersection(*(set(each.overrides) for each in cells))
     for each in lacking:
+        point = " ".join(o for o in each.overrides if o not in shared)
         told = cell.error(each.folder) or "stopped before it was done"
-        _say(f"  {each.folder.name} ({' '.join(each.overrides)}): {told}")
+        _say(f"  {point or each.folder.name}: {told}")
     if lacking:
-        _say(f"{len(lacking)} failed; errors in full are in {cell.ERROR} of each cell's folder")
+        _say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
         raise Incomplete
 
 
