@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "cell"),
     ("task", "cluster"),
     ("sweep",),
+    ("watch",),
     ("cli",),
     ("experiments",),
 )

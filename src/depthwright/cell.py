@@ -128,7 +128,12 @@ def wait(folder: Path) -> None:
 
 @contextmanager
 def _marked(path: Path) -> Iterator[None]:
-    mark = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
+    mark = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "job": _slurm_job(),
+        "started": time.time(),
+    }
     results.write_json(path, mark)
     over = threading.Event()
 
@@ -143,6 +148,12 @@ def _marked(path: Path) -> Iterator[None]:
     finally:
         over.set()
         path.unlink(missing_ok=True)
+
+
+def _slurm_job() -> str | None:
+    """As squeue and scancel call it."""
+    array, alone = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else alone
 
 
 def _read(path: Path) -> dict[str, Any] | None:

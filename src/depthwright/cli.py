@@ -49,6 +49,7 @@ def _sentence(error: Exception) -> str:
     return " ".join(told).replace("options in", "options for")
 
 
+AGAIN = "; run the same command again to go on"
 _NOISE = ("To append to your config", "reference_type=", "object_type=")
 _HELP = """\
 depthwright: theorems about ReLU networks, as networks that run, measured against trained ones.
@@ -56,6 +57,8 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright                                                      one comparison
   depthwright target=hat target.input_dim=3 accuracy=0.05          another
   depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
+  depthwright --multirun launcher=joblib …                         its cells beside each other
+  depthwright watch [FOLDER]                                       how far a sweep is
   depthwright experiment=NAME                                      a prepared one
 
 Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
@@ -88,12 +91,17 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(_help())
         return
+    if sys.argv[1:2] == ["watch"]:
+        from depthwright.watch import watch
+
+        guard(lambda: watch(sys.argv[2:]), cure="")
+        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not out as a traceback
     configs.register_schemas()
     guard(_hydra)
 
 
-def guard(action: Callable[[], object]) -> None:
+def guard(action: Callable[[], object], cure: str = AGAIN) -> None:
     """Run it; what is the user's to mend is told in one sentence, and the exit status is not 0."""
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
@@ -105,5 +113,5 @@ def guard(action: Callable[[], object]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(error)
     except KeyboardInterrupt:
-        print("depthwright: interrupted; run the same command again to go on", file=sys.stderr)
+        print(f"depthwright: interrupted{cure}", file=sys.stderr)
         sys.exit(130)
