@@ -25,9 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("results", "tracking"),
     ("comparison",),
     ("figures",),
-    ("config",),
-    ("cli",),
+    ("config", "cell"),
+    ("task", "cluster"),
     ("sweep",),
+    ("watch",),
+    ("cli",),
     ("experiments",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -12,6 +12,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ class RunConfig:
     evaluation: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
+
+
+def hydra_keywords() -> dict[str, Any]:
+    """Hydra 1.4 deprecates version_base; before, it decides about old defaults."""
+    before = tuple(int(part) for part in version("hydra-core").split(".")[:2]) < (1, 4)
+    return {"version_base": "1.3"} if before else {}
 
 
 def conf_folder() -> str:
@@ -125,11 +132,6 @@ def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> N
 def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
     _refuse_unknown(config, {f.name for f in dataclasses.fields(RunConfig)})
-    if not re.fullmatch(r"[\w.-]*\w", config.experiment_name):
-        raise Refusal(
-            f"experiment_name={config.experiment_name!r} is no folder name; "
-            "use letters, digits, dots and dashes"
-        )
     target = _make("target", config.target)
     return Comparison(
         target=target,
@@ -173,6 +175,11 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 def run_folder(config: DictConfig) -> Path:
     """`output`/experiment/slug-hash: what the run is, not when it was."""
+    if not re.fullmatch(r"[\w.-]*\w", config.experiment_name):
+        raise Refusal(
+            f"experiment_name={config.experiment_name!r} is no folder name; "
+            "use letters, digits, dots and dashes"
+        )
     plain = resolved(config)
     slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
     slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"

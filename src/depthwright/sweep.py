@@ -1,23 +1,58 @@
-"""A grid of comparisons in one process: what is finished is skipped, what fails is told at the end.
+"""A grid of cells: what is finished is skipped, what fails stops nothing, the end says what is left.
 
-The cells are those of `depthwright --multirun experiment=NAME KEY=A,B …`, in the same folders.
+`depthwright --multirun KEY=A,B …` and `sweep()` are one and the same: Hydra's grid, any Hydra
+launcher, the same folders. A sweep writes down its cells, so that `depthwright watch` can show how
+far they are; everything else is read from the cells' own folders (see `cell.py`), so sweeps may
+be killed, repeated and run beside each other.
 """
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import product
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
-from depthwright import cli, results
+from depthwright import cell, results, task
 from depthwright import config as configs
+from depthwright.cell import State
 
 if TYPE_CHECKING:
     import polars
+    from hydra.plugins.launcher import Launcher
+
+SWEEPS = ".sweeps"
+"""Beside the experiments: one file per sweep, with its cells."""
+DEATHS = 2
+"""So often may a cell take its process with it before it counts as failed."""
+
+Overrides = list[str]
+
+
+class Incomplete(Exception):
+    """The sweep is over, some cells have no rows, and that has been said."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    overrides: tuple[str, ...]
+    folder: Path
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return cell.state(self.folder)
 
 
 def sweep(
@@ -25,30 +60,128 @@ def sweep(
 ) -> polars.DataFrame:
     """The rows of every cell of the grid, running those that are missing.
 
-    `overrides` go to every cell, as on the command line. Raises SystemExit(1) after the last
-    cell when one failed; its folder holds the error.
+    `overrides` go to every cell, as on the command line; `launcher=joblib` among them runs the
+    cells in parallel. Raises Incomplete after the last cell when one has no rows.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    cells = [
-        [f"{key}={value}" for key, value in zip(grid, values, strict=True)]
-        for values in product(*grid.values())
-    ]
-    folders: list[Path] = []
-    failed: list[str] = []
+    axes = [f"{key}={','.join(map(str, values))}" for key, values in grid.items()]
     configs.register_schemas()
-    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
-        composed = [compose("config", [f"experiment={experiment}", *overrides, *c]) for c in cells]
-    for number, (cell, config) in enumerate(zip(cells, composed, strict=True), 1):
-        console.print(f"[{number}/{len(cells)}] {' '.join(cell)}", highlight=False)
+    with initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        cells = hydra.multirun("config", task.task, [f"experiment={experiment}", *overrides, *axes])
+    return results.table(each.folder for each in cells)
+
+
+def run(
+    grid: Sequence[Overrides],
+    compose: Callable[[Overrides], DictConfig],
+    launch: Callable[[Sequence[Overrides]], Sequence[str | None]],
+) -> list[Cell]:
+    """Run every cell of the grid that has no rows, and say at the end which have none still.
+
+    `launch` runs cells to their end, wherever, and returns for each what became of the process
+    that ran it (None: it came to its end). Raises Incomplete when a cell has no rows.
+    """
+    composed = [compose(overrides) for overrides in grid]
+    cells = [
+        Cell(tuple(overrides), configs.run_folder(config))
+        for overrides, config in zip(grid, composed, strict=True)
+    ]
+    begun = time.time()
+    before = sum(each.state == State.FINISHED for each in cells)
+    output = Path(composed[0].output).absolute()
+    _say(f"{len(cells)} cells, {before} finished before; to watch: depthwright watch {output}")
+    _write_down(output, cells, begun)
+    try:
+        _finish(cells, launch, begun)
+    except KeyboardInterrupt:
+        done = sum(each.state == State.FINISHED for each in cells)
+        _say(f"stopped with {done} of {len(cells)} cells finished")
+        raise
+    _conclude(cells)
+    return cells
+
+
+def _finish(
+    cells: Sequence[Cell],
+    launch: Callable[[Sequence[Overrides]], Sequence[str | None]],
+    begun: float,
+) -> None:
+    """Launch what is missing until every cell has rows or an error from this sweep."""
+    deaths: Counter[Cell] = Counter()
+    missing = [each for each in cells if each.state != State.FINISHED]
+    while missing:
         try:
-            folders.append(cli.compare(config, console))
-        except cli.TOLD as error:
-            failed.append(f"{' '.join(cell)}: {error}")
-            console.print(f"failed: {error}", highlight=False)
-    if failed:
-        for line in failed:
-            print(f"depthwright: {line}", file=sys.stderr)
-        sys.exit(1)
-    return results.table(folders)
+            fates = launch([each.overrides for each in missing])
+        except Exception as failure:  # a worker was killed, and the launcher with it
+            dead = [each for each in missing if each.state == State.STOPPED]
+            if not dead:
+                raise
+            _say(f"a worker died ({cell.sentence(failure)}); going on")
+            deaths.update(dead)
+            for each in dead:
+                if deaths[each] >= DEATHS:
+                    cell.write_error(
+                        each.folder,
+                        f"its process was killed {DEATHS} times; is there memory enough?",
+                    )
+        else:
+            for each, fate in zip(missing, fates, strict=True):
+                if fate and not results.finished(each.folder):
+                    cell.write_error(each.folder, fate)
+        elsewhere = [each for each in missing if each.state == State.RUNNING]
+        if elsewhere:
+            _say(f"waiting for {len(elsewhere)} cells that another sweep is at")
+            for each in elsewhere:
+                cell.wait(each.folder)
+        missing = [e for e in missing if not (results.finished(e.folder) or _failed(e, begun))]
+
+
+def _failed(each: Cell, since: float) -> bool:
+    try:
+        return (each.folder / cell.ERROR).stat().st_mtime >= since - 1  # a coarse file clock
+    except FileNotFoundError:
+        return False
+
+
+def _write_down(output: Path, cells: Sequence[Cell], begun: float) -> None:
+    """The list of cells, for those who watch; the same sweep overwrites its own."""
+    folders = sorted(str(each.folder.relative_to(output)) for each in cells)
+    name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
+    results.write_json(
+        output / SWEEPS / f"{name}.json",
+        {
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "begun": begun,
+            "cells": [
+                asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
+            ],
+        },
+    )
+
+
+def _conclude(cells: Sequence[Cell]) -> None:
+    lacking = [each for each in cells if not results.finished(each.folder)]
+    _say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
+    shared = set.intersection(*(set(each.overrides) for each in cells))
+    for each in lacking:
+        point = " ".join(o for o in each.overrides if o not in shared)
+        told = cell.error(each.folder) or "stopped before it was done"
+        _say(f"  {point or each.folder.name}: {told}")
+    if lacking:
+        _say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
+        raise Incomplete
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | None]:
+    """By a Hydra launcher: to the end of each cell, whatever becomes of the others."""
+    if hasattr(launcher, "checkpoint"):  # the submitit launchers, which stop at the first loss
+        from depthwright.cluster import submit
+
+        return submit(launcher, cells)
+    launcher.launch(cells, initial_job_idx=0)
+    return [None] * len(cells)

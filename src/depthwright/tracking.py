@@ -116,7 +116,11 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
         import wandb
 
         settings = wandb.Settings(
-            silent=True, console="off", disable_git=True, init_timeout=INIT_TIMEOUT
+            silent=True,
+            console="off",
+            disable_git=True,
+            init_timeout=INIT_TIMEOUT,
+            x_save_requirements=False,  # a quarter of a second a run; versions are in the config
         )
         return wandb.init(
             project=logger.project, entity=logger.entity, mode=mode, settings=settings, **about

@@ -1,0 +1,81 @@
+"""Cells as jobs of a cluster: submitted all at once, waited for to the last one.
+
+The launcher of hydra-submitit-launcher gives up at the first job that is killed, and waits for
+none of the others; its configuration and its job are used here, its waiting is not. A job that is
+preempted (signal USR2) or runs out of time is queued again by submitit, as often as
+`hydra.launcher.max_num_timeout` allows, and starts its cell anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.singleton import Singleton
+
+POLL = 1.0
+"""Seconds between two looks at the jobs."""
+INIT_ONLY = ("submitit_folder", "max_num_timeout")
+"""Settings of submitit's executor, not of its jobs."""
+SHARED = (
+    "timeout_min",
+    "cpus_per_task",
+    "gpus_per_node",
+    "tasks_per_node",
+    "mem_gb",
+    "nodes",
+    "name",
+    "stderr_to_stdout",
+)
+"""Settings of jobs that every kind of cluster has; the others carry its name."""
+
+
+def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
+    """What became of each cell's job: None where it came to its end, else a sentence.
+
+    An interruption takes back the jobs that are not done.
+    """
+    import submitit
+
+    cluster = launcher._EXECUTOR
+    given = launcher.params
+    limits = {f"{cluster}_{k}": given[k] for k in INIT_ONLY[1:] if k in given}
+    executor = submitit.AutoExecutor(folder=given["submitit_folder"], cluster=cluster, **limits)
+    executor.update_parameters(
+        **{
+            key if key in SHARED else f"{cluster}_{key}": value
+            for key, value in given.items()
+            if key not in INIT_ONLY
+        }
+    )
+    state = Singleton.get_state()
+    numbers = range(len(cells))
+    jobs = executor.map_array(
+        launcher,
+        [list(overrides) for overrides in cells],
+        ["hydra.sweep.dir"] * len(cells),
+        numbers,
+        [f"cell_{k}" for k in numbers],
+        [state] * len(cells),
+    )
+    try:
+        while not all(job.done() for job in jobs):
+            time.sleep(POLL)
+    except BaseException:
+        for job in jobs:
+            job.cancel(check=False)
+        raise
+    return [_fate(job, cluster) for job in jobs]
+
+
+def _fate(job: Any, cluster: str) -> str | None:
+    from submitit.core.utils import UncompletedJobError
+
+    failure = job.exception()
+    if failure is None:
+        return None
+    if isinstance(failure, UncompletedJobError):
+        return f"{cluster} job {job.job_id} ended as {job.state}; its log is {job.paths.stderr}"
+    last = str(failure).strip().splitlines()[-1]
+    return f"{cluster} job {job.job_id} failed: {last}; its log is {job.paths.stderr}"

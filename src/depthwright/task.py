@@ -1,0 +1,174 @@
+"""What Hydra calls for one run, and for each cell of a sweep.
+
+A run by itself shows its table and raises what went wrong. A cell says one line, and whatever
+goes wrong is left in its folder, so that the sweep goes on and can be read afterwards.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from depthwright import cell, results
+from depthwright import config as configs
+from depthwright.refusal import Refusal
+from depthwright.training.result import TrainingDiverged
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from depthwright.comparison import Comparison
+    from depthwright.results import Row
+    from depthwright.tracking import LoggerConfig
+
+TOLD = (Refusal, TrainingDiverged, cell.Busy)
+"""Failures that are told in one sentence; anything else is a defect and shows its traceback."""
+
+
+def task(config: DictConfig) -> None:
+    """One run, or one cell of a sweep."""
+    from rich.console import Console
+
+    # Without bars where several cells share the terminal: the launchers switch them off.
+    console = Console(stderr=True, force_terminal=None if config.trainer.progress else False)
+    if HydraConfig.get().mode == RunMode.RUN:
+        show(compare(config, console), Console())
+        return
+    folder, start = configs.run_folder(config), time.perf_counter()
+    try:
+        compare(config, console)
+    except cell.Busy:
+        told = "is being computed by another process"
+    except Exception as failure:
+        cell.write_error(folder, failure)  # also where it was refused before it was begun
+        told = f"failed: {cell.sentence(failure)}"
+    else:
+        told = f"{time.perf_counter() - start:.1f} s"
+    print(f"{folder.name}: {told}", file=sys.stderr, flush=True)
+
+
+def compare(config: DictConfig, console: Console) -> Path:
+    """Run one comparison, or find it finished; returns its folder.
+
+    Raises cell.Busy where another process is at it. A failure is written into the folder.
+    """
+    from depthwright.figures.comparison import PICTURE, draw
+
+    ready, watching = configs.comparison(config), configs.logger(config)
+    ready.matches()  # sizes everything: a network too large is refused before torch is imported
+    folder = configs.run_folder(config)
+    if not results.finished(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / cell.LOCK).touch()
+        except OSError as error:
+            raise Refusal(
+                f"output={config.output} cannot be written to ({error.strerror}); "
+                "choose another folder"
+            ) from error
+        with cell.hold(folder):
+            if not results.finished(folder):  # by someone who was quicker
+                _run(config, ready, watching, folder, console)
+                return folder
+    console.print(f"finished before, nothing to do: {folder}", soft_wrap=True)
+    if not (folder / PICTURE).exists():
+        draw(folder)
+    return folder
+
+
+def _run(
+    config: DictConfig,
+    ready: Comparison,
+    watching: LoggerConfig,
+    folder: Path,
+    console: Console,
+) -> None:
+    from depthwright import comparison as comparisons
+    from depthwright.figures.comparison import draw
+    from depthwright.tracking import track
+
+    results.write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    with (
+        track(
+            watching,
+            folder,
+            run_id=f"{config.experiment_name}-{configs.run_hash(config)}",
+            name=folder.name,
+            group=config.experiment_name,
+            config=configs.resolved(config),
+        ) as tracker,
+        console.status("starting") as status,
+    ):
+
+        def say(message: str) -> None:
+            status.update(message)
+            if message == "training":
+                status.stop()  # the training bar takes the line
+            elif message.startswith("measuring"):
+                status.start()
+            elif message.startswith("no "):
+                console.print(message)
+
+        comparisons.run(ready, folder, tracker, say)
+        tracker.image("comparison", draw(folder))
+        if tracker.folder:
+            results.write_text(folder / "wandb_run.txt", f"{tracker.folder}\n")
+
+
+def show(folder: Path, console: Console) -> None:
+    """The rows of a run as a table, where its files are, how to open the dashboard."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from depthwright.figures.style import label
+
+    rows = results.read(folder)
+    first = rows[0]
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
+        f"{first.construction}, accuracy {first.accuracy:g}",
+    )
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        table.add_column(label(row.contender), justify="right")
+    for title, cell in _LINES.items():
+        table.add_row(title, *(cell(row) for row in rows))
+    # Wide enough for every contender, also where the output is no terminal (80 columns).
+    console.width = max(console.width, 30 + 18 * len(rows))
+    console.print(table)
+    console.print(f"run folder  {folder}", soft_wrap=True)
+    pointer = folder / "wandb_run.txt"
+    if pointer.exists():
+        wandb_folder = pointer.read_text().strip()
+        console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)
+        console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+_LINES: dict[str, Callable[[Row], str]] = {
+    "style": lambda row: row.style or "—",
+    "width": lambda row: f"{row.width:,}",
+    "depth": lambda row: f"{row.depth:,}",
+    "parameters": lambda row: f"{row.parameters:,}",
+    "L2 error, ± 95 %": lambda row: (
+        f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
+    ),
+    "  / target's deviation": lambda row: _number(row.error_l2_relative),
+    "sup error, sampled": lambda row: _number(row.error_sup_sampled),
+    "  outside the bad set": lambda row: _number(row.error_sup_good),
+    "sup error, attacked": lambda row: _number(row.error_sup_attacked),
+    "error, promised": lambda row: _number(row.error_promised),
+    "  but with prob.": lambda row: _number(row.failure_probability),
+    "share above accuracy": lambda row: _number(row.exceedance),
+}

@@ -1,0 +1,35 @@
+"""Hydra finds sweepers only in this namespace; all there is to this one is in depthwright.sweep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, open_dict, read_write
+
+
+class CellSweeper(BasicSweeper):
+    """Hydra's grid, of which finished cells are skipped and failing ones stop nothing."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """The cells, when every one of them has rows; raises depthwright.sweep.Incomplete."""
+        from depthwright.sweep import launch_with, run
+
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
+        parser = OverridesParser.create(config_loader=loader)
+        (grid,) = self.split_arguments(parser.parse_overrides(arguments), None)
+        return run(
+            grid,
+            compose=lambda overrides: _without_hydra(loader.load_sweep_config(config, overrides)),
+            launch=lambda cells: launch_with(launcher, cells),
+        )
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """As the cell gets it."""
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    return config

@@ -1,0 +1,115 @@
+"""Slurm for real: a sweep of twelve, one job preempted, one killed, run again.
+
+Runs where SLURM_CONF names a cluster that answers and has accounting (without it a killed job is
+never reported); skipped elsewhere. The cluster needs one idle node of the local machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthwright import cell
+from depthwright.results import SECONDS
+
+COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--multirun")
+LONG = (30_000, 30_001)
+"""Steps of the two cells that are caught while training."""
+SHORT = tuple(range(60, 70))
+CELLS = (
+    f"training.steps={','.join(map(str, LONG + SHORT))}",
+    "target.input_dim=2",
+    "accuracy=0.3",
+    "training=quick",
+    "evaluation=quick",
+    "trainer.accelerator=cpu",
+)
+SLURM = ("launcher=slurm", "hydra.launcher.timeout_min=10", "hydra.launcher.cpus_per_task=1")
+
+
+def _cluster() -> str | None:
+    """Why there is none; None where there is one."""
+    for tool in ("sinfo", "sacct", "sbatch"):
+        if shutil.which(tool) is None:
+            return f"Slurm is not installed: no {tool}"
+    for command in (["sinfo", "-h", "-t", "idle,mixed"], ["sacct", "-n"]):
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        if asked.returncode or (command[0] == "sinfo" and not asked.stdout.strip()):
+            return f"no Slurm cluster answers {' '.join(command)}: {asked.stderr.strip()}"
+    return None
+
+
+ABSENT = _cluster()
+pytestmark = pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *CELLS, *overrides], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+def rows(folder: Path) -> dict[str, Any]:
+    return {
+        path.parent.name: [
+            {k: v for k, v in row.items() if k not in SECONDS}
+            for row in json.loads(path.read_text())
+        ]
+        for path in folder.glob("outputs/*/*/results.json")
+    }
+
+
+def running(folder: Path, steps: int) -> tuple[Path, str]:
+    """The folder of the cell with so many steps and its job, once it trains."""
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        for config in folder.glob("outputs/*/*/config.yaml"):
+            mark = config.parent / cell.RUNNING
+            if f"steps: {steps}\n" in config.read_text() and mark.exists():
+                time.sleep(6)  # imports, then training has begun
+                return config.parent, json.loads(mark.read_text())["job"]
+        time.sleep(0.2)
+    raise TimeoutError(f"no job trains {steps} steps")
+
+
+def scancel(*arguments: str) -> None:
+    subprocess.run(["scancel", *arguments], check=False)  # 228 where the signal requeues the job
+
+
+@pytest.mark.timeout(600)
+def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) -> None:
+    first = sweep(tmp_path, *SLURM)
+    preempted, job = running(tmp_path, LONG[0])
+    scancel("--signal=USR2", job)
+    killed, victim = running(tmp_path, LONG[1])
+    scancel("--signal=KILL", victim)
+    _, told = first.communicate()
+    print(told)
+    assert first.returncode == 1
+    assert "11 of 12 cells finished" in told
+    assert f"training.steps={LONG[1]}: slurm job {victim} ended as FAILED" in told
+    assert (preempted / "results.json").exists()
+    log = next(tmp_path.glob(f"outputs/.multirun/.submitit/{job}/*_log.err")).read_text()
+    assert "preempted" in log, "the signal came while the cell was being computed"
+    assert cell.state(killed) == cell.State.FAILED
+
+    again = sweep(tmp_path, *SLURM)
+    _, told = again.communicate()
+    print(told)
+    assert again.returncode == 0
+    assert "12 cells, 11 finished before" in told
+
+    quiet = tmp_path / "undisturbed"
+    quiet.mkdir()
+    alone = sweep(quiet, "launcher=basic", "logger=none", "trainer.progress=false")
+    alone.communicate()
+    assert alone.returncode == 0
+    assert rows(tmp_path) == rows(quiet)
+    assert len(rows(quiet)) == 12
