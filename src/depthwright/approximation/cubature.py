@@ -10,7 +10,8 @@ sphere, Π_i (2a_i − 1)!! / Π_{i<K} (d + 2i); all other even moments of degre
 signs or follow from ‖w‖ = 1. The program picks the orbits; their weights are then solved again in
 rationals, so the rule is exact and its error term is 0.
 
-*d = 2.* K + 1 equispaced angles in [0, π), equal weights.
+*d = 2.* K + 1 equispaced angles in [0, π), equal weights. *d = 3* has products beside
+(`approximation.product_rule`).
 
 *Size.* Any such rule has at least C(d+K−1, K) directions (the dimension of the homogeneous
 polynomials of degree K). Σ abs(A_i) multiplies every later error, so rules with fewer points and
@@ -31,8 +32,12 @@ from itertools import combinations, combinations_with_replacement, permutations,
 
 import numpy as np
 
+from depthwright.approximation.product_rule import ProductRule, half_circle
+
 LARGEST_ENTRY = 4
 """Largest integer in a generator."""
+LARGEST_SYMMETRIC = 6
+"""Largest K for which fully symmetric rules are sought on S²; beyond it products are smaller."""
 
 Generator = tuple[int, ...]
 Partition = tuple[int, ...]
@@ -118,11 +123,14 @@ class Cubature:
         return sum(orbit_size(o.generator, self.dimension) for o in self.orbits)
 
     @property
-    def entries(self) -> int:
-        """Nonzero coordinates of all directions together."""
+    def shapes(self) -> list[tuple[int, int, float]]:
+        """(directions, nonzeros of each, Σ abs(A_i)) per orbit."""
         if not self.orbits:
-            return 2 * self.count
-        return sum(orbit_size(o.generator, self.dimension) * len(o.generator) for o in self.orbits)
+            return [(self.count, 2, 1.0)]
+        return [
+            (orbit_size(o.generator, self.dimension), len(o.generator), abs(float(o.total_weight)))
+            for o in self.orbits
+        ]
 
     @property
     def weight_sum(self) -> float:
@@ -145,8 +153,7 @@ class Cubature:
     def directions(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         """Per orbit: coordinates (n, k), their values (n, k) of norm 1, and the weight A_i."""
         if not self.orbits:
-            angle = math.pi * np.arange(self.count) / self.count
-            values = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            values = half_circle(self.count)
             yield np.tile(np.arange(2), (self.count, 1)), values, 1 / self.count
         for orbit in self.orbits:
             indices, values = _spread(orbit.generator, self.dimension)
@@ -178,13 +185,24 @@ def _generators(dimension: int, half_degree: int) -> list[Generator]:
 
 
 @cache
-def candidates(dimension: int, half_degree: int) -> tuple[Cubature, ...]:
+def candidates(dimension: int, half_degree: int) -> tuple[Cubature | ProductRule, ...]:
     """Exact rules for degree 2K, none with both more directions and larger weights than another.
 
-    None at all where no combination of generators with entries ≤ 4 is exact.
+    None at all where no combination of generators with entries ≤ 4 is exact, in d > 3.
     """
     if dimension == 2:
         return (Cubature(2, half_degree, ()),)
+    rules: list[Cubature | ProductRule] = [ProductRule(half_degree)] if dimension == 3 else []
+    if not rules or half_degree <= LARGEST_SYMMETRIC:
+        rules += _fully_symmetric(dimension, half_degree)
+    best: list[Cubature | ProductRule] = []
+    for rule in sorted(rules, key=lambda r: (r.count, r.weight_sum)):
+        if not best or rule.weight_sum < best[-1].weight_sum:
+            best.append(rule)
+    return tuple(best)
+
+
+def _fully_symmetric(dimension: int, half_degree: int) -> list[Cubature]:
     parts = _equations(dimension, half_degree)
     generators = _generators(dimension, half_degree)
     moments = [[orbit_moment(g, p, dimension) for g in generators] for p in parts]
@@ -193,12 +211,8 @@ def candidates(dimension: int, half_degree: int) -> tuple[Cubature, ...]:
         support: rule
         for support in _supports(moments, exact, [orbit_size(g, dimension) for g in generators])
         if (rule := _solve(dimension, half_degree, generators, support, moments, exact))
-    }.values()
-    best: list[Cubature] = []
-    for rule in sorted(rules, key=lambda r: (r.count, r.weight_sum)):
-        if not best or rule.weight_sum < best[-1].weight_sum:
-            best.append(rule)
-    return tuple(best)
+    }
+    return list(rules.values())
 
 
 def _supports(

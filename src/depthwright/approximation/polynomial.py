@@ -118,20 +118,33 @@ def best_even_polynomial(
 ) -> EvenApproximation:
     """The best uniform approximation of ϕ on [0, 1] by Σ_{j ≤ K} a_j r^{2j}, with its error.
 
-    A linear program on a Chebyshev grid finds the coefficients in T_0, T_2, …, T_{2K}. The error
-    is then bounded off the grid. In r = cos θ, q is a trigonometric polynomial of degree 2K, so
-    abs(dq/dθ) ≤ 2K·H and abs(d²q/dθ²) ≤ 4K²·H with H = sup abs(q) (Bernstein). Between angles at
-    distance h the error exceeds its larger neighbour by at most
+    A linear program on a Chebyshev grid finds the coefficients in T_0, T_2, …, T_{2K}. Jackson
+    and Favard promise an error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
+    """
+    full = np.zeros(2 * half_degree + 1)
+    full[::2] = _minimax(profile, half_degree)
+    return certified(Polynomial.from_chebyshev(full), profile, lipschitz, breaks, curvature)
+
+
+def certified(
+    polynomial: Polynomial,
+    profile: Callable[[Any], Any],
+    lipschitz: float,
+    breaks: np.ndarray = ENDS,
+    curvature: float = math.inf,
+) -> EvenApproximation:
+    """An even polynomial q of degree 2K ≥ 2 with a rigorous bound on sup abs(ϕ − q) over [0, 1].
+
+    In r = cos θ, q is a trigonometric polynomial of degree 2K, so abs(dq/dθ) ≤ 2K·H and
+    abs(d²q/dθ²) ≤ 4K²·H with H = sup abs(q) (Bernstein). Between angles at distance h the error
+    exceeds its larger neighbour by at most
 
     - (Lip(ϕ) + 2K·H)·h/2 for any Lipschitz profile,
     - (Lip(ϕ) + C + 4K²·H)·h²/8 with C = `curvature` ≥ abs(ϕ'') between `breaks`, which join the
       grid, for abs(d²ϕ/dθ²) ≤ abs(ϕ'')·sin²θ + abs(ϕ')·cos θ.
-
-    Jackson and Favard promise an error of at most π/(4(K+1)) for every 1-Lipschitz ϕ.
     """
-    coefficients = _minimax(profile, half_degree)
-    full = np.zeros(2 * half_degree + 1)
-    full[::2] = coefficients
+    half_degree = polynomial.degree // 2
+    coefficients = polynomial.chebyshev[::2]
     smooth = math.isfinite(curvature)
     count = CERTIFICATE_POINTS["smooth" if smooth else "lipschitz"]
     r = np.union1d(np.cos(np.linspace(0.0, math.pi / 2, count + 1)), breaks)
@@ -150,7 +163,7 @@ def best_even_polynomial(
         else (lipschitz + 2 * half_degree * height) * spacing / 2
     )
     error = float(np.abs(phi - values).max()) + between + rounding
-    return EvenApproximation(Polynomial.from_chebyshev(full), error)
+    return EvenApproximation(polynomial, error)
 
 
 def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:

@@ -37,6 +37,7 @@ Source
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -45,32 +46,48 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.approximation import piecewise_linear
-from depthwright.approximation.cubature import Cubature, candidates, ridge_constant
+from depthwright.approximation.bending import BendingProgram, ridge_function
+from depthwright.approximation.cubature import Cubature, candidates
 from depthwright.approximation.piecewise_linear import EvenPiecewiseLinear
 from depthwright.approximation.polynomial import (
     EvenApproximation,
     Polynomial,
     best_even_polynomial,
+    certified,
 )
+from depthwright.approximation.product_rule import ProductRule
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_accuracy
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.network import Arithmetic
+from depthwright.networks.ridge_network import (
+    UNIT_ROUNDOFF,
+    Bundle,
+    RidgeGroup,
+    RidgeNetwork,
+    rounding_bound,
+)
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
-LARGEST_HALF_DEGREE = {2: 40, 3: 12, 4: 12, 5: 12}
+LARGEST_HALF_DEGREE = {2: 40, 3: 40, 4: 12, 5: 12}
 """Largest K tried in low dimensions, where a rule costs few directions, …"""
 OTHER_HALF_DEGREE = 6
 """… and in higher ones."""
 MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its structured form."""
 BYTES_PER_ENTRY, BYTES_PER_DIRECTION = 32, 16
-PATIENCE = 3
+PATIENCE = 4
 """Degrees that may bring no narrower network before the search ends."""
-ROUNDING_SHARE = 1e-3
-"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+ROUNDING_ALLOWANCE = 1e-6
+"""Part of the accuracy that is kept for rounding at first."""
+REPLANS = 4
+"""Times that a plan is made again because rounding costs more than was kept for it."""
+FIRST_SHARES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
+"""Parts of what the best polynomial leaves that are given up to bend less, at the first degree."""
+SHARE_STEP = 0.12
+"""From the best share of one degree to those tried at the next."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,10 @@ class Plan:
     """The four steps' outcome: all of the network but its list of directions."""
 
     approximation: EvenApproximation
-    cubature: Cubature
+    cubature: Cubature | ProductRule
     ridge: EvenPiecewiseLinear
+    rounding: float
+    """Of an evaluation in the arithmetic that was asked for."""
 
     @property
     def width(self) -> int:
@@ -88,9 +107,15 @@ class Plan:
         return self.cubature.count * (self.ridge.pieces - 1) + 2 * kink_at_zero
 
 
-def _bytes(rule: Cubature) -> int:
+def _bytes(rule: Cubature | ProductRule) -> int:
     """Memory of the structured form."""
-    return BYTES_PER_ENTRY * rule.entries + BYTES_PER_DIRECTION * rule.count
+    entries = sum(count * nonzeros for count, nonzeros, _ in rule.shapes)
+    return BYTES_PER_ENTRY * entries + BYTES_PER_DIRECTION * rule.count
+
+
+def _rounding(rule: Cubature | ProductRule, ridge: EvenPiecewiseLinear, word: Arithmetic) -> float:
+    bundles = [Bundle(*shape, ridge.kinks, ridge.turns) for shape in rule.shapes]
+    return rounding_bound(bundles, ridge.offset, word)
 
 
 @dataclass(frozen=True)
@@ -100,9 +125,16 @@ class Ridge(Construction):
     theorem: ClassVar[str] = "SES19 Theorems 1, 2, 3"
     target: Target
     accuracy: float = 0.1
+    arithmetic: Arithmetic = "float64"
+    """Of the evaluation that the claim speaks of: float64 or float32."""
 
     def __post_init__(self) -> None:
         check_accuracy(self.accuracy)
+        if self.arithmetic not in UNIT_ROUNDOFF:
+            raise Refusal(
+                f"arithmetic={self.arithmetic!r} has no rounding to bound; "
+                "Ridge claims for float64 or float32"
+            )
         if not isinstance(self.target, Radial):
             raise Refusal(
                 f"Ridge approximates radial targets, and {type(self.target).__name__} is none; "
@@ -131,7 +163,7 @@ class Ridge(Construction):
             )
             for indices, values, weight in plan.cubature.directions()
         ]
-        network = RidgeNetwork(self.target.input_dim, groups, plan.ridge.offset)
+        network = RidgeNetwork(self.target.input_dim, groups, plan.ridge.offset, self.arithmetic)
         claim = Claim(
             accuracy=self.accuracy,
             norm="sup",
@@ -140,35 +172,52 @@ class Ridge(Construction):
                 "polynomial": plan.approximation.error,
                 "cubature": 0.0,
                 "piecewise_linear": plan.cubature.weight_sum * plan.ridge.error,
-                "rounding": network.rounding_bound("float64"),
+                "rounding": network.rounding_bound(self.arithmetic),
             },
+            arithmetic=self.arithmetic,
         )
-        if claim.bound > self.accuracy:
-            raise Refusal(
-                f"accuracy={self.accuracy} is finer than float64 rounding allows here "
-                f"({claim.terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
-            )
+        assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
         return Built(network, claim)
 
     @cached_property
     def _plan(self) -> Plan:
-        """The narrowest network; degrees rise until PATIENCE of them in a row bring nothing."""
-        d, budget = self.target.input_dim, self.accuracy * (1 - ROUNDING_SHARE)
+        """The narrowest network that leaves what rounding costs."""
+        kept = ROUNDING_ALLOWANCE * self.accuracy
+        for _ in range(REPLANS):
+            plan = self._narrowest(self.accuracy - kept)
+            if plan.rounding <= kept * (1 - 1e-9):
+                return plan
+            kept = 1.2 * plan.rounding
+            if kept >= self.accuracy:
+                break
+        raise Refusal(
+            f"accuracy={self.accuracy} is finer than {self.arithmetic} rounding allows here "
+            f"({plan.rounding:.1e}); ask for a larger one"
+        )
+
+    def _narrowest(self, budget: float) -> Plan:
+        """Degrees rise until PATIENCE of them in a row bring no narrower network."""
+        d = self.target.input_dim
         best: Plan | None = None
-        too_large, idle = math.inf, 0
-        for half_degree in range(self._smallest_half_degree(budget), self._half_degree_limit + 1):
-            approximation = self._approximate(half_degree)
-            g = _ridge_function(approximation.polynomial, d)
+        too_large, idle, shares = math.inf, 0, FIRST_SHARES
+        for half_degree in self._half_degrees(budget):
             idle += 1
+            choice, shares = self._approximations(half_degree, budget, shares)
             for rule in candidates(d, half_degree):
                 if _bytes(rule) > MEMORY_LIMIT:
                     too_large = min(too_large, _bytes(rule))
                     continue
-                limit = best.width // rule.count + 1 if best else piecewise_linear.MOST_PIECES
-                error = (budget - approximation.error) / rule.weight_sum
-                ridge = piecewise_linear.fewest_pieces(g, error, limit)
-                if ridge and (best is None or Plan(approximation, rule, ridge).width < best.width):
-                    best, idle = Plan(approximation, rule, ridge), 0
+                for approximation in choice:
+                    limit = best.width // rule.count + 1 if best else piecewise_linear.MOST_PIECES
+                    error = (budget - approximation.error) / rule.weight_sum
+                    g = ridge_function(approximation.polynomial, d)
+                    ridge = piecewise_linear.fewest_pieces(g, error, limit)
+                    if ridge is None:
+                        continue
+                    rounding = _rounding(rule, ridge, self.arithmetic)
+                    plan = Plan(approximation, rule, ridge, rounding)
+                    if best is None or plan.width < best.width:
+                        best, idle = plan, 0
             if idle == PATIENCE or too_large < math.inf:
                 break
         if best is None:
@@ -183,12 +232,35 @@ class Ridge(Construction):
             )
         return best
 
+    def _approximations(
+        self, half_degree: int, budget: float, shares: tuple[float, ...]
+    ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
+        """The best uniform approximation, a gentler one, and shares to try at the next degree."""
+        target = self._radial
+        closest = self._approximate(half_degree)
+        program = BendingProgram(target.profile, half_degree, target.input_dim)
+        room = budget - closest.error
+        found = []
+        for share in shares:
+            gentle = program.gentlest(closest.error + share * room)
+            if gentle is not None:
+                found.append((gentle.bending / math.sqrt(1 - share), share, gentle.polynomial))
+        if not found:
+            return [closest], shares
+        _, share, polynomial = min(found, key=lambda entry: entry[0])
+        gentle_one = certified(
+            polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
+        )
+        steps = (share - SHARE_STEP, share, share + SHARE_STEP)
+        choice = [a for a in (gentle_one, closest) if a.error < budget]
+        return choice, tuple(s for s in steps if 0 < s < 0.95)
+
     @property
     def _half_degree_limit(self) -> int:
         return LARGEST_HALF_DEGREE.get(self.target.input_dim, OTHER_HALF_DEGREE)
 
-    def _smallest_half_degree(self, budget: float) -> int:
-        """The first K whose polynomial leaves something of the budget."""
+    def _half_degrees(self, budget: float) -> Iterator[int]:
+        """From the first K whose polynomial leaves something of the budget, in growing steps."""
         limit = self._half_degree_limit
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
         # The last degree first: an accuracy out of reach is refused without trying all others.
@@ -199,11 +271,18 @@ class Ridge(Construction):
                 f"degree {2 * limit} (the limit in input_dim={self.target.input_dim}) reach for "
                 "this profile; ask for a larger one"
             )
-        return next(k for k in range(1, limit + 1) if self._approximate(k).error < budget)
+        half_degree = next(k for k in range(1, limit + 1) if self._approximate(k).error < budget)
+        while half_degree <= limit:
+            yield half_degree
+            half_degree += 1 + half_degree // 10
+
+    @property
+    def _radial(self) -> Radial:
+        assert isinstance(self.target, Radial)
+        return self.target
 
     def _approximate(self, half_degree: int) -> EvenApproximation:
-        target = self.target
-        assert isinstance(target, Radial)
+        target = self._radial
         if (exact := target.even_polynomial) is not None and len(exact) <= half_degree + 1:
             coefficients = [Fraction(0)] * (2 * len(exact) - 1)
             coefficients[::2] = map(Fraction, exact)
@@ -211,13 +290,3 @@ class Ridge(Construction):
         return best_even_polynomial(
             target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
         )
-
-
-def _ridge_function(polynomial: Polynomial, dimension: int) -> Polynomial:
-    """g with E_w g(w·x) = polynomial(‖x‖), w uniform on the sphere; exact."""
-    return Polynomial(
-        tuple(
-            a * ridge_constant(dimension, power // 2) if a else a
-            for power, a in enumerate(polynomial.coefficients)
-        )
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge_network import UNIT_ROUNDOFF, RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
 
@@ -29,6 +29,7 @@ def save_ridge(network: RidgeNetwork, path: str | Path) -> None:
         "input_dim": str(network.input_dim),
         "groups": str(len(network.groups)),
         "offset": float(network.offset).hex(),
+        "arithmetic": network.arithmetic,
     }
     with whole_file(path) as partial:
         save_file(arrays, partial, metadata=metadata)
@@ -47,8 +48,14 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
                 RidgeGroup(*(file.get_tensor(f"{number}.{field}") for field in FIELDS))
                 for number in range(int(metadata["groups"]))
             ]
+            arithmetic = metadata.get("arithmetic", "float64")
+            if arithmetic not in UNIT_ROUNDOFF:
+                raise Refusal(f"{path} names the arithmetic {arithmetic!r}, which is unknown")
             network = RidgeNetwork(
-                int(metadata["input_dim"]), groups, float.fromhex(metadata["offset"])
+                int(metadata["input_dim"]),
+                groups,
+                float.fromhex(metadata["offset"]),
+                arithmetic,  # type: ignore[arg-type] # one of two literals
             )
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         if isinstance(error, Refusal):

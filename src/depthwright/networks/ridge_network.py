@@ -7,13 +7,13 @@ since abs(t) = 2σ(t) − t and all the linear parts together are one linear fun
 *Structured evaluation* projects on the directions and looks ĝ up: a cost of directions·(nonzeros
 + 1) a point where the plain network pays width·d, and never a batch × width array.
 
-*Rounding.* `rounding_bound` and `dense_rounding_bound` bound, for ‖x‖ ≤ 1, how far structured
-and plain evaluation in floating point lie from the real-number value of the stored parameters.
+*Rounding.* For ‖x‖ ≤ 1, `rounding_bound` and `dense_rounding_bound` bound how far structured and
+plain evaluation in floating point lie from the real-number value of the stored parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,13 +74,54 @@ class RidgeGroup:
         return matrix
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """What rounding needs to know of a group: its directions are counted, not listed."""
+
+    count: int
+    """Directions."""
+    nonzeros: int
+    """Entries of each."""
+    weight_sum: float
+    """Σ abs(A_i)."""
+    kinks: np.ndarray
+    turns: np.ndarray
+
+
+def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithmetic) -> float:
+    """How far float evaluation lies from c + Σ_i A_i ĝ(abs(w_i·x)) on ‖x‖ ≤ 1, at the x given.
+
+    With u the unit roundoff: a projection on k nonzeros is off by (k + 9)u, inputs rounded to the
+    arithmetic and directions and weights rounded from exact ones with 4 units in the last place
+    included; a ridge value by that times Σ abs(turns), by the sums that a look-up table of m kinks
+    holds (3m·u) and by the few operations of a look-up; a sum over n directions by (n + 8)u of
+    what it adds up, in any order.
+    """
+    total = abs(offset) * 4
+    for bundle in bundles:
+        # sup over [0, 1] of abs(ĝ) is attained at a kink or at 1.
+        rises = np.cumsum(bundle.turns) * np.diff(bundle.kinks, append=1.0)
+        height = float(np.abs(np.cumsum(rises)).max(initial=0.0))
+        turning = float(np.abs(bundle.turns).sum())
+        ridge = turning * (bundle.nonzeros + 3 * len(bundle.kinks) + 17)
+        total += bundle.weight_sum * (ridge + height * (bundle.count + 8))
+    return 1.01 * UNIT_ROUNDOFF[arithmetic] * total
+
+
 class RidgeNetwork(Network):
     """c + Σ over groups of Σ_i A_i ĝ(abs(w_i·x)), one output."""
 
-    def __init__(self, input_dim: int, groups: Sequence[RidgeGroup], offset: float) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        groups: Sequence[RidgeGroup],
+        offset: float,
+        arithmetic: Arithmetic = "float64",
+    ) -> None:
         self.input_dim = input_dim
         self.groups = tuple(groups)
         self.offset = offset
+        self.arithmetic = arithmetic
 
     @property
     def architecture(self) -> Architecture:
@@ -172,21 +213,18 @@ class RidgeNetwork(Network):
     # ── rounding ──────────────────────────────────────────────────────────────────────────────
 
     def rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
-        """Bound for `evaluate` on ‖x‖ ≤ 1, covering also directions and weights rounded from
-        exact ones with a relative error of 4 units in the last place.
-
-        With u the unit roundoff: a projection is off by (k + 8)u, a ridge value by that times
-        Σ abs(turns), by the sums that a look-up table holds (3m·u) and by the few operations of a
-        look-up, and the sum over n directions by (n + 8)u of what it adds up, in any order.
-        """
-        u, total = UNIT_ROUNDOFF[arithmetic], abs(self.offset) * 4
-        for group in self.groups:
-            turning = float(np.abs(group.turns).sum())
-            k, m = group.indices.shape[1], len(group.kinks)
-            height = self._height(group)
-            ridge = turning * (k + 3 * m + 16) + height * (len(group.weights) + 8)
-            total += float(np.abs(group.weights).sum()) * ridge
-        return 1.01 * u * total
+        """Bound for `evaluate` on ‖x‖ ≤ 1."""
+        bundles = [
+            Bundle(
+                len(group.weights),
+                group.indices.shape[1],
+                float(np.abs(group.weights).sum()),
+                group.kinks,
+                group.turns,
+            )
+            for group in self.groups
+        ]
+        return rounding_bound(bundles, self.offset, arithmetic)
 
     def dense_rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
         """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order.
@@ -203,13 +241,6 @@ class RidgeNetwork(Network):
         linear = float(np.abs(self.linear_part).sum())
         each = (each + 2 * linear) * (self.input_dim + 16)
         return 1.01 * u * (each + (summed + linear + abs(self.offset)) * (width + 4))
-
-    @staticmethod
-    def _height(group: RidgeGroup) -> float:
-        """sup over [0, 1] of abs(ĝ), attained at a kink or at 1."""
-        at = np.append(group.kinks, 1.0)
-        ramps = np.maximum(at[:, None] - group.kinks[None, :], 0.0)
-        return float(np.abs(ramps @ group.turns).max(initial=0.0))
 
     # ── other forms ───────────────────────────────────────────────────────────────────────────
 

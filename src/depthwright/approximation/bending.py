@@ -1,0 +1,141 @@
+"""Ridge functions, and even polynomials near a profile whose ridge functions bend least.
+
+*Ridge function.* g(t) = Σ_j a_j c_{d,j} t^{2j} has E_w g(w·x) = q(‖x‖) for q(r) = Σ_j a_j r^{2j}.
+
+*Price of a polynomial.* The neurons of a direction are the kinks of a piecewise-linear ĝ near g:
+about S/(2√η), S = ∫ √abs(g'') over [0, 1], where η of the accuracy is left for them. The best
+uniform approximation leaves most and bends most: its ridge function swings up at t = 1 like
+degree^{d−1}. So for an error e between the best one and the accuracy,
+
+    minimise ∫ weight(t)·abs(g''(t)) dt  subject to  abs(q(r) − ϕ(r)) ≤ e,
+
+a linear program in g(0) and the Chebyshev coefficients of g''. Weights 1/√abs(g'') of the
+solution before lead to a local minimum of S.
+
+The program runs in floats on grids and proves nothing: what it finds is taken as exact dyadic
+numbers and certified like any other polynomial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from depthwright.approximation.cubature import ridge_constant
+from depthwright.approximation.polynomial import Polynomial
+
+BENDING_POINTS = 256
+REWEIGHTINGS = 4
+WEIGHT_FLOOR = 1e-2
+"""Of the mean of abs(g''), so that weights stay finite where g is straight."""
+
+
+def ridge_function(polynomial: Polynomial, dimension: int) -> Polynomial:
+    """g with E_w g(w·x) = polynomial(‖x‖), w uniform on the sphere; exact."""
+    return Polynomial(
+        tuple(
+            a * ridge_constant(dimension, power // 2) if a else a
+            for power, a in enumerate(polynomial.coefficients)
+        )
+    )
+
+
+def averaged(second: Polynomial, start: Fraction, dimension: int) -> Polynomial:
+    """q(r) = E_w g(r·w_1) for the even g with g'' = `second` and g(0) = `start`; exact."""
+    coefficients = [start, Fraction(0)]
+    for power, c in enumerate(second.coefficients, 2):
+        integrated = c / (power * (power - 1))
+        coefficients.append(integrated / ridge_constant(dimension, power // 2) if c else c)
+    return Polynomial(tuple(coefficients))
+
+
+@dataclass(frozen=True)
+class Gentle:
+    """An even polynomial that bends little for its distance to ϕ."""
+
+    polynomial: Polynomial
+    bending: float
+    """S = ∫ √abs(g'') over [0, 1]."""
+
+
+class BendingProgram:
+    """The programs of one profile, degree and dimension; each e starts with the weights before."""
+
+    def __init__(self, profile: Callable[[Any], Any], half_degree: int, dimension: int) -> None:
+        self.half_degree, self.dimension = half_degree, dimension
+        edges = np.linspace(0.0, math.pi / 2, BENDING_POINTS + 1)
+        # Crowding to t = 1, where g'' swings at distances of degree⁻².
+        t, self.steps = np.sin((edges[1:] + edges[:-1]) / 2), np.diff(np.sin(edges))
+        self.second = np.polynomial.chebyshev.chebvander(2 * t * t - 1, half_degree - 1)
+        self.radii, self.columns = _averages(half_degree, dimension)
+        self.phi = np.asarray(profile(self.radii), dtype=np.float64)
+        self.weights = np.ones_like(t)
+
+    def gentlest(self, error: float) -> Gentle | None:
+        """Least S within `error` of ϕ, up to a local minimum; None where the program fails."""
+        best, least = None, math.inf
+        for _ in range(REWEIGHTINGS):
+            solution = self._solve(error)
+            if solution is None:
+                break
+            bent = np.abs(self.second @ solution[1:])
+            bending = float(self.steps @ np.sqrt(bent))
+            gain, least = least / max(bending, 1e-300), min(least, bending)
+            if gain > 1:
+                best = solution
+            if gain < 1.005:
+                break
+            weights = 1 / np.sqrt(bent + WEIGHT_FLOOR * bent.mean() + 1e-300)
+            self.weights = weights / weights.mean()
+        if best is None:
+            return None
+        full = np.zeros(2 * self.half_degree - 1)
+        full[::2] = best[1:]
+        second = Polynomial.from_chebyshev(full)
+        return Gentle(averaged(second, Fraction(float(best[0])), self.dimension), least)
+
+    def _solve(self, error: float) -> np.ndarray | None:
+        """(K + 1,): g(0) and the coefficients of g'' in T_0, T_2, …, T_{2K−2}."""
+        from scipy.optimize import linprog
+        from scipy.sparse import block_array, csr_array, eye_array
+
+        columns = csr_array(self.columns)
+        second = csr_array(np.pad(self.second, ((0, 0), (1, 0))))
+        size = eye_array(len(self.steps))
+        solution = linprog(
+            np.concatenate([np.zeros(self.half_degree + 1), self.weights * self.steps]),
+            A_ub=block_array(
+                [[columns, None], [-columns, None], [second, -size], [-second, -size]]
+            ),
+            b_ub=np.concatenate(
+                [self.phi + error, error - self.phi, np.zeros(2 * len(self.steps))]
+            ),
+            bounds=[(None, None)] * (self.half_degree + 1) + [(0, None)] * len(self.steps),
+            method="highs",
+        )
+        if solution.status != 0:
+            return None
+        return np.asarray(solution.x[: self.half_degree + 1])
+
+
+@cache
+def _averaged_chebyshev(half_degree: int, dimension: int) -> np.ndarray:
+    """q in T_0(r), T_2(r), … for g'' = T_{2·half_degree}, g(0) = 0."""
+    unit = [0.0] * (2 * half_degree) + [1.0]
+    return averaged(Polynomial.from_chebyshev(unit), Fraction(0), dimension).chebyshev[::2]
+
+
+def _averages(half_degree: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Radii, and there q for g = 1 and for g'' = T_0, T_2, …, T_{2K−2}: (radii, K + 1)."""
+    r = np.cos(np.linspace(0.0, math.pi / 2, 20 * half_degree + 121))
+    coefficients = np.eye(half_degree + 1, 1)
+    coefficients = np.pad(coefficients, ((0, 0), (0, half_degree)))
+    for j in range(half_degree):
+        coefficients[: j + 2, j + 1] = _averaged_chebyshev(j, dimension)
+    return r, np.polynomial.chebyshev.chebvander(2 * r * r - 1, half_degree) @ coefficients
