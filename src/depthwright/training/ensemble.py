@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from depthwright.networks.styled_network import StyledNetwork
-from depthwright.networks.styles import PLAIN, RESIDUAL, Links, links, taken
+from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.networks.torch_network import BUFFER_BYTES, LayerNetwork, ModuleNetwork, assemble
 
 
@@ -53,12 +53,12 @@ class Ensemble(nn.Module):
             self.biases.append(nn.Parameter(bias.to(dtype)))
 
     def _draw(self, generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        layers, last, residual = [], len(self.widths) - 2, self.links.count(RESIDUAL)
+        layers, last, residual = [], len(self.widths) - 2, sum(map(skips, self.links))
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
             gain = 1.0 if layer == last else 2.0
             weight = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
             bias = torch.rand(1, fan_out, generator=generator, dtype=torch.float64)
-            share = fan_in * (residual if self.links[layer] == RESIDUAL else 1)
+            share = fan_in * (residual if skips(self.links[layer]) else 1)
             layers.append((weight * math.sqrt(gain / share), (2 * bias - 1) / math.sqrt(share)))
         return layers
 
@@ -103,7 +103,7 @@ def _values(
     h = x.expand(len(weights[0]), *x.shape)
     for weight, bias, link in zip(weights, biases, links, strict=True):
         new = torch.baddbmm(bias, taken(h, link), weight)
-        h = h + new if link == RESIDUAL else new
+        h = h + new if skips(link) else new
     return h
 
 
