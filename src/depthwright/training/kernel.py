@@ -22,6 +22,7 @@ import numpy as np
 from depthwright.networks.styles import EPSILON
 from depthwright.training.lanes import (
     add,
+    bent,
     count,
     load,
     multiply_add,
@@ -31,10 +32,11 @@ from depthwright.training.lanes import (
     where_positive,
     zero,
 )
+from depthwright.training.losses import SHARPNESS
 
 SQUARED, EIGHTH, SMOOTH_MAXIMUM = 0, 1, 2
 """Losses by number, see `losses`."""
-SHARPNESS = 10.0
+
 
 FAST = {"contract", "nsz"}
 """Not `nnan`: a network that diverges has to show it."""
@@ -71,10 +73,10 @@ def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0,
                 i += a_step
                 e += cols
             if bend:
-                c00, c01 = where_positive(c00, c00), where_positive(c01, c01)
-                c10, c11 = where_positive(c10, c10), where_positive(c11, c11)
-                c20, c21 = where_positive(c20, c20), where_positive(c21, c21)
-                c30, c31 = where_positive(c30, c30), where_positive(c31, c31)
+                c00, c01 = bent(c00), bent(c01)
+                c10, c11 = bent(c10), bent(c11)
+                c20, c21 = bent(c20), bent(c21)
+                c30, c31 = bent(c30), bent(c31)
             t = c0 + r * cols + j
             store(c, t, c00)
             store(c, t + n, c01)
@@ -101,8 +103,8 @@ def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0,
                 i += a_step
                 e += cols
             if bend:
-                c00, c10 = where_positive(c00, c00), where_positive(c10, c10)
-                c20, c30 = where_positive(c20, c20), where_positive(c30, c30)
+                c00, c10 = bent(c00), bent(c10)
+                c20, c30 = bent(c20), bent(c30)
             t = c0 + r * cols + j
             store(c, t, c00)
             store(c, t + cols, c10)
@@ -249,8 +251,7 @@ def _forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, 
             _norm(pre, at, points, cols, width, act)
         elif keep:
             for i in range(0, points * cols, n):
-                value = load(pre, at + i)
-                store(act, at + i, where_positive(value, value))
+                store(act, at + i, bent(load(pre, at + i)))
         source, s0, s_row = act, at, cols
     _outputs(act, s0, points, s_row, w, last, outputs, out, o0)
 
@@ -281,7 +282,9 @@ def _backward(  # type: ignore[no-untyped-def]
                 act, a0, 1, rows, rows, points, delta, 0, cols, grad, weight, cols, grad, weight, 0
             )
             other[: points * rows] = 0
-            product(delta, 0, cols, 1, points, width, turned, turn, rows, other, 0, rows, other, 0, 0)
+            product(
+                delta, 0, cols, 1, points, width, turned, turn, rows, other, 0, rows, other, 0, 0
+            )
             delta, other = other, delta
         else:
             product(
@@ -342,6 +345,15 @@ def _loss_back(out, y, start, points, batch, outputs, loss, g):  # type: ignore[
         g[i] = g[i] * scale if top > 0 else number(0)
 
 
+@numba.njit(nogil=True, error_model="numpy")
+def _zeros(size, like):  # type: ignore[no-untyped-def]
+    """Zeros that begin with a whole vector: one that straddles two lines costs twice."""
+    n = count(like)
+    whole = np.zeros(size + n, like.dtype)
+    start = (-whole.ctypes.data % (n * like.itemsize)) // like.itemsize
+    return whole[start : start + size]
+
+
 @numba.njit(nogil=True, error_model="numpy", cache=True)
 def steps(  # type: ignore[no-untyped-def]
     x, y, inputs, outputs, batch, tile, maps, last, turned_size, columns,
@@ -358,11 +370,11 @@ def steps(  # type: ignore[no-untyped-def]
     widest = 0
     for k in range(len(maps)):
         widest = max(widest, maps[k, 5])
-    grad = np.zeros_like(w)
-    turned = np.empty(turned_size, w.dtype)
-    act = np.zeros(columns * tile, w.dtype)  # padding behind a layer norm stays 0
-    pre = np.empty(columns * tile if wild else 1, w.dtype)
-    delta, other = np.zeros(widest * tile, w.dtype), np.zeros(widest * tile, w.dtype)
+    grad = _zeros(len(w), w)
+    turned = _zeros(turned_size, w)
+    act = _zeros(columns * tile, w)  # padding behind a layer norm stays 0
+    pre = _zeros(columns * tile if wild else 1, w)
+    delta, other = _zeros(widest * tile, w), _zeros(widest * tile, w)
     out, g = np.zeros(rows * outputs, w.dtype), np.zeros(rows * outputs, w.dtype)
     for step in range(len(rates)):
         at = step * rows
@@ -394,3 +406,18 @@ def steps(  # type: ignore[no-untyped-def]
             w, mean, square, grad, number(rates[step]), number(corrections[step]),
             beta1, beta2, eps,
         )  # fmt: skip
+
+
+@numba.njit(nogil=True, error_model="numpy", cache=True)
+def values(x, inputs, outputs, tile, maps, last, turned_size, columns, w, wild):  # type: ignore[no-untyped-def]
+    """Outputs at x (padded points, padded inputs), flat."""
+    rows = len(x) // inputs
+    act = _zeros(columns * tile, w)
+    pre = _zeros(columns * tile if wild else 1, w)
+    out = np.empty(rows * outputs, w.dtype)
+    for p in range(0, rows, tile):
+        points = min(tile, rows - p)
+        _forward(
+            x, p * inputs, inputs, points, tile, w, maps, last, outputs, pre, act, out, p * outputs
+        )
+    return out

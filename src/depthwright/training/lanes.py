@@ -120,9 +120,7 @@ def multiply_add(typingctx, a, b, c):  # type: ignore[no-untyped-def]
         vector = _vector(signature.return_type)
         name = f"llvm.fma.v{vector.count}f{signature.return_type.scalar.bitwidth}"
         kind = ir.FunctionType(vector, [vector] * 3)
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, kind, name), arguments
-        )
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
     return a(a, a, a), code
 
@@ -151,6 +149,18 @@ def where_positive(typingctx, sign, value):  # type: ignore[no-untyped-def]
         return builder.select(above, arguments[1], zero)
 
     return value(value, value), code
+
+
+@intrinsic
+def bent(typingctx, vector):  # type: ignore[no-untyped-def]
+    """ReLU; what is not a number stays so."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        zero = ir.Constant(_vector(signature.return_type), None)
+        below = builder.fcmp_ordered("<=", arguments[0], zero)
+        return builder.select(below, zero, arguments[0])
+
+    return vector(vector), code
 
 
 @intrinsic

@@ -81,9 +81,10 @@ class Layout:
         """Padded hidden neurons in all."""
         return int(self.maps[:, 5].sum())
 
-    def pack(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
-        """(members, fan_in, fan_out) and (members, 1, fan_out) each → (members, size)."""
-        flat: np.ndarray = np.zeros((len(weights[0]), self.size), dtype=weights[0].dtype)
+    def pack(
+        self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], flat: np.ndarray
+    ) -> np.ndarray:
+        """(members, fan_in, fan_out) and (members, 1, fan_out) each → `flat` (members, size)."""
         for view, part in zip(self._views(flat), (*weights, *biases), strict=True):
             view[...] = part
         return flat
