@@ -17,9 +17,6 @@ import torch
 
 from depthwright.whole_file import whole_file
 
-CHECKPOINT = "training.ckpt"
-"""Its name in a run's folder."""
-
 
 class SaveChunks(pl.Callback):
     """Saves after a chunk when `seconds` have passed since the last time, and after the last."""
