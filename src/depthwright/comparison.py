@@ -7,7 +7,7 @@ shapes → training (all rivals at once) → the same evaluation points for ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,18 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 from depthwright.tracking import Tracker
 from depthwright.training.config import TrainerConfig, TrainingConfig
+from depthwright.training.equality import Equality, Size
 from depthwright.training.matching import Match, check_rule, match
+from depthwright.training.tuned import TUNED, start
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from depthwright.networks.torch_network import Layers
     from depthwright.training.result import TrainingResult
 
+CHECKPOINT = "training.ckpt"
+"""In a run's folder while it is not finished."""
 CURVES = "curves.json"
 CONSTRUCTED = "constructed"
 MEMORY_LIMIT = 8 * 10**9
@@ -105,7 +110,7 @@ class Contender:
     """A network that takes part, with what is known of how it came about."""
 
     name: str
-    """"constructed", "constructed_NAME" for one beside it, "trained_RULE"."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "tuned"."""
     construction: str
     """What built it, or what it was matched with."""
     network: Network
@@ -131,7 +136,8 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, say))
-    trained = _train(comparison, tracker, say)
+    checkpoint = folder / CHECKPOINT
+    trained = _train(comparison, contenders[0].network, tracker, say, checkpoint)
     device = trained.device if trained else "cpu"
     if trained:
         contenders += [
@@ -161,6 +167,7 @@ def run(
     results.write_json(folder / CURVES, curves)
     rows = [_row(comparison, c, measurements[c.name], device) for c in contenders]
     results.write(folder, rows)
+    checkpoint.unlink(missing_ok=True)
     _summarise(tracker, contenders, rows)
     return rows
 
@@ -187,14 +194,19 @@ def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[C
 
 
 def _train(
-    comparison: Comparison, tracker: Tracker, say: Callable[[str], None]
+    comparison: Comparison,
+    constructed: Network,
+    tracker: Tracker,
+    say: Callable[[str], None],
+    checkpoint: Path,
 ) -> TrainingResult | None:
-    """All rivals at once; None where no rule has a shape."""
+    """All rivals at once; None where no rule has a shape and nothing is trained on."""
     matches = comparison.matches()
     for name, found in matches.items():
         if not found.shapes:
             say(f"no {name}: {found.note}")
-    if not any(found.shapes for found in matches.values()):
+    starts = _starts(comparison, constructed, say)
+    if not starts and not any(found.shapes for found in matches.values()):
         return None
     from depthwright.training import train_rivals
 
@@ -209,7 +221,22 @@ def _train(
         on_validation=lambda step, errors: tracker.log(
             step, {f"{name}/validation_rmse": error for name, error in errors.items()}
         ),
+        starts=starts,
+        checkpoint=checkpoint,
     )
+
+
+def _starts(
+    comparison: Comparison, constructed: Network, say: Callable[[str], None]
+) -> dict[str, Layers]:
+    """`tuned`, where it is asked for and the construction can be trained on."""
+    if not comparison.training.tuned_noises:
+        return {}
+    try:
+        return {TUNED: start(constructed)}
+    except Refusal as refusal:
+        say(f"no {TUNED}: {refusal}")
+        return {}
 
 
 def _row(comparison: Comparison, contender: Contender, measured: Measurement, device: str) -> Row:
@@ -264,8 +291,8 @@ def _curves(
     measurements: Mapping[str, Measurement],
     trained: TrainingResult | None,
 ) -> dict[str, Any]:
-    """What the rows do not hold: training curves, every member's outcome, the points
-    that claims leave out, values along a ray.
+    """What the rows do not hold: training curves, every member's outcome, the search and its
+    budget, what was equal, the points that claims leave out, values along a ray.
     """
     import torch
 
@@ -285,6 +312,11 @@ def _curves(
         "members": {
             name: [asdict(member) for member in rival.members] for name, rival in rivals.items()
         },
+        "search": {
+            name: {"network_steps": rival.network_steps, **rival.spread()}
+            for name, rival in rivals.items()
+        },
+        "matching": _matching(contenders, rivals),
         "left_out": {
             name: measured.left_out[:LEFT_OUT_KEPT].tolist()
             for name, measured in measurements.items()
@@ -292,4 +324,13 @@ def _curves(
         },
         "slice": {"at": s.tolist(), "target": target(x)[:, 0].tolist()}
         | {c.name: c.network.evaluate(x)[:, 0].tolist() for c in contenders},
+    }
+
+
+def _matching(contenders: list[Contender], rivals: Iterable[str]) -> dict[str, Any]:
+    """For every rival: what was equal to the construction and what was not."""
+    sizes = {c.name: Size.of(c.network.architecture, c.network.weight_bits) for c in contenders}
+    pairs = {name: Equality(sizes[name], sizes[CONSTRUCTED]) for name in rivals}
+    return {
+        name: {"statement": pair.statement, "ratios": pair.ratios} for name, pair in pairs.items()
     }

@@ -34,7 +34,13 @@ REGISTRIES: dict[str, Mapping[str, type]] = {
     "distribution": distributions.REGISTRY,
     "construction": constructions.REGISTRY,
 }
-WATCHING = ("logger", "output", "trainer.progress", "trainer.threads")
+WATCHING = (
+    "logger",
+    "output",
+    "trainer.progress",
+    "trainer.threads",
+    "training.checkpoint_seconds",
+)
 """What does not change a run's numbers, and so not its folder."""
 
 RUN_FIELDS = {"accuracy", "failure_probability"}

@@ -26,7 +26,8 @@ class Row:
     """One contender of one comparison; None where a quantity does not exist for it."""
 
     contender: str
-    """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival,
+    "tuned" for what was trained on from the construction's own weights."""
     construction: str
     """What built it, or what the rival was matched with."""
     style: str | None

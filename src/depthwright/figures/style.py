@@ -16,9 +16,10 @@ COLOURS = {
     "trained_architecture": "#c8553d",
     "trained_parameters": "#e09f3e",
     "trained_width": "#6d1a36",
+    "tuned": "#4c956c",
 }
 """Distinguishable in grey and with red–green blindness."""
-OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
+OTHERS = ("#7a5195", "#8a817c", "#6b705c", "#b56576", "#3d5a80")
 """For contenders that most pictures do not have; by name, so that it is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from depthwright.networks.styles import NORMALISED, RESIDUAL
+from depthwright.networks.styles import RESIDUAL, normalises
 from depthwright.networks.torch_network import (
     LayerNetwork,
     Layers,
@@ -45,7 +45,7 @@ class StyledNetwork(LayerNetwork):
         A layer h that a residual map follows is carried as σ(h) and σ(−h), which is **twice its
         width** (and about four times its parameters): h + Wσ(h) + b = (W + 1)σ(h) − σ(−h) + b.
         """
-        if NORMALISED in self._links:
+        if any(map(normalises, self._links)):
             raise Refusal(
                 "a normalised network has no Linear/ReLU module: layer norm divides by the spread "
                 "of a layer, which no piecewise linear map does; use evaluate or forward"
@@ -84,7 +84,7 @@ class StyledNetwork(LayerNetwork):
         self, weight: torch.Tensor, bias: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Where a neuron equals the mean of its layer, if that is what σ is applied to."""
-        if self._links[1] != NORMALISED:
+        if not normalises(self._links[1]):
             return weight, bias
         return weight - weight.mean(dim=0), bias - bias.mean()
 

@@ -10,10 +10,12 @@ For widths (d, n_1, …, n_{L−1}, d_out), with maps A_k(z) = W_k z + b_k and �
   The other maps plain. On two neurons LN leaves hardly more than a sign, on one nothing. LN keeps
   neurons alive, but not inputs apart: at width 5 and depth 33 all of them end in nearly the same
   vector, and such networks start as constants just as plain ones do.
+- `normalised_residual` (pre-norm): h_k = h_{k−1} + A_k(σ(LN(h_{k−1}))) wherever n_k = n_{k−1} and
+  2 ≤ k ≤ L−1; the other maps plain. The sums keep inputs apart, LN keeps neurons alive.
 
 The first and the last map are plain in every style; so depth 2 has one style only. All styles have
-the same widths, depth and parameters. Plain and residual networks are piecewise linear, normalised
-ones are not: they are rivals for the sake of being trained, not networks of the theorems.
+the same widths, depth and parameters. Plain and residual networks are piecewise linear, those with
+LN are not: they are rivals for the sake of being trained, not networks of the theorems.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     import torch
 
 PLAIN, RESIDUAL, NORMALISED = "plain", "residual", "normalised"
+BOTH = "normalised_residual"
 
-STYLES = (PLAIN, RESIDUAL, NORMALISED)
+STYLES = (PLAIN, RESIDUAL, NORMALISED, BOTH)
 
 FIRST = "first"
 """The link of the first map, which takes the input as it is."""
@@ -46,11 +49,21 @@ def check_style(style: str) -> None:
         raise Refusal(f"style={style!r} is unknown; choose one of {', '.join(STYLES)}")
 
 
+def skips(link: str) -> bool:
+    """Whether a map's input before ReLU is added to its output."""
+    return link in (RESIDUAL, BOTH)
+
+
+def normalises(link: str) -> bool:
+    """Whether a layer norm comes before the map's ReLU."""
+    return link in (NORMALISED, BOTH)
+
+
 def links(widths: Sequence[int], style: str) -> Links:
     """The link of every affine map."""
     check_style(style)
     inner = range(1, len(widths) - 2)
-    fits = {k for k in inner if style == NORMALISED or widths[k] == widths[k + 1]}
+    fits = {k for k in inner if not skips(style) or widths[k] == widths[k + 1]}
     return (FIRST, *(style if k in fits else PLAIN for k in range(1, len(widths) - 1)))
 
 
@@ -65,7 +78,7 @@ def taken(h: torch.Tensor, link: str) -> torch.Tensor:
         return h
     if link == RESIDUAL:
         return h.relu()
-    if link == NORMALISED:
+    if normalises(link):
         from torch.nn.functional import layer_norm
 
         h = layer_norm(h, h.shape[-1:], eps=EPSILON)

@@ -19,7 +19,7 @@ from torch import nn
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
-from depthwright.networks.styles import PLAIN, RESIDUAL, Links, links, taken
+from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
 
@@ -116,7 +116,7 @@ class LayerNetwork(Network):
                 into = [*(buffer[: len(h)] for buffer in buffers), out[start : start + rows]]
                 for (weight, bias), link, place in zip(layers, self._links, into, strict=True):
                     new = torch.addmm(bias, taken(h, link), weight.T, out=place)
-                    h = new.add_(h) if link == RESIDUAL else new
+                    h = new.add_(h) if skips(link) else new
         return out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -124,7 +124,7 @@ class LayerNetwork(Network):
         self._check(x)
         for (weight, bias), link in zip(self._in(x.dtype, x.device), self._links, strict=True):
             new = torch.addmm(bias, taken(x, link), weight.T)
-            x = x + new if link == RESIDUAL else new
+            x = x + new if skips(link) else new
         return x
 
     @abstractmethod

@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 
 from depthwright.networks.styles import PLAIN, check_style
 from depthwright.refusal import Refusal
+from depthwright.training.losses import L2, check_loss
 
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 """`auto` takes a CUDA GPU where there is one, and the CPU otherwise."""
 
 DTYPES = ("float32", "float64")
+
+HE, LECUN, SPREAD = "he", "lecun", "spread"
+INITIALISATIONS = (HE, LECUN, SPREAD)
+"""See `ensemble.Ensemble`."""
+
+CRITERIA = ("l2", "sup")
+"""Root mean squared error, or largest error, on the validation points."""
 
 
 def _whole(name: str, value: int, least: int) -> None:
@@ -23,19 +31,39 @@ def _whole(name: str, value: int, least: int) -> None:
         raise Refusal(f"{name}={value} is below {least}; give a whole number of at least {least}")
 
 
+def _each_once(name: str, values: list[str]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise Refusal(f"{name}={values} should name at least one, each once")
+
+
 @dataclass
 class TrainingConfig:
-    """Every shape gets styles × seeds × learning_rates members, all on the same batches.
+    """Every shape gets styles × seeds × initialisations × losses × learning_rates members.
 
-    Adam with linear warm-up, then cosine decay to 0; squared loss; fresh points at every step.
+    All are trained on the same batches, by Adam with linear warm-up, then cosine decay to 0, on
+    fresh points at every step. With `halving` the members of a family compete: see `search`.
     """
 
     steps: int = 4000
+    """Of whoever is trained to the end; see `budget`."""
     batch_size: int = 256
     learning_rates: list[float] = field(default_factory=lambda: [1e-3, 3e-3, 1e-2])
     """Peak rates; the best is chosen by validation error."""
     seeds: int = 2
-    """How many initialisations."""
+    """How many initialisations of each kind."""
+    initialisations: list[str] = field(default_factory=lambda: [HE])
+    """Kinds: he, lecun, spread (see `ensemble.Ensemble`)."""
+    losses: list[str] = field(default_factory=lambda: [L2])
+    """l2, l8, smooth_maximum (see `losses`)."""
+    criterion: str = "l2"
+    """What is best: the lowest root mean square (l2) or the lowest largest error (sup) on the
+    validation points."""
+    halving: int = 0
+    """0: all members are trained to the end. h ≥ 2: one in h is kept at each rung."""
+    rungs: int = 3
+    """How many rungs: after steps/h^rungs, …, steps/h steps."""
+    budget: int = 0
+    """Network-steps for each family, rungs counted; sets `steps`. 0: as `steps` says."""
     warmup: float = 0.05
     """Share of the steps."""
     validation_points: int = 4096
@@ -43,8 +71,14 @@ class TrainingConfig:
     """Steps between two validations; nothing waits for the device in between."""
     dtype: str = "float32"
     styles: list[str] = field(default_factory=lambda: [PLAIN])
-    """How the maps are joined: plain, residual, normalised (see networks/styles.py). A style that
-    changes nothing at a shape is trained there as plain, once."""
+    """How the maps are joined: plain, residual, normalised, normalised_residual (see
+    networks/styles.py). A style that changes nothing at a shape is trained there as plain, once."""
+    tuned_noises: list[float] = field(default_factory=list)
+    """The contender `tuned` starts from the construction's own weights, each multiplied by
+    1 + noise·N(0, 1); a member per noise, seed, loss and learning rate. Empty: no such contender.
+    """
+    checkpoint_seconds: float = 20.0
+    """At most so much work is lost when a run is killed; 0 saves after every chunk."""
 
     def __post_init__(self) -> None:
         _whole("steps", self.steps, 1)
@@ -52,6 +86,32 @@ class TrainingConfig:
         _whole("seeds", self.seeds, 1)
         _whole("validation_points", self.validation_points, 1)
         _whole("chunk_steps", self.chunk_steps, 1)
+        _whole("rungs", self.rungs, 1)
+        _whole("budget", self.budget, 0)
+        if self.halving < 0 or self.halving == 1:
+            raise Refusal(
+                f"halving={self.halving} keeps nobody or everybody; give 0 for no search, or 2 or "
+                "more to keep one in so many"
+            )
+        if self.criterion not in CRITERIA:
+            raise Refusal(
+                f"criterion={self.criterion!r} is unknown; choose one of {', '.join(CRITERIA)}"
+            )
+        if not self.checkpoint_seconds >= 0:
+            raise Refusal(f"checkpoint_seconds={self.checkpoint_seconds} is not 0 or more")
+        for noise in self.tuned_noises:
+            if not (math.isfinite(noise) and noise >= 0):
+                raise Refusal(f"tuned_noises holds {noise}; every noise is a number from 0 on")
+        _each_once("losses", self.losses)
+        _each_once("initialisations", self.initialisations)
+        for loss in self.losses:
+            check_loss(loss)
+        for name in self.initialisations:
+            if name not in INITIALISATIONS:
+                raise Refusal(
+                    f"initialisation={name!r} is unknown; "
+                    f"choose one of {', '.join(INITIALISATIONS)}"
+                )
         if not self.learning_rates:
             raise Refusal("learning_rates is empty; give at least one, for example [1e-3]")
         for rate in self.learning_rates:

@@ -10,24 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import nn
 
 from depthwright.networks.styled_network import StyledNetwork
-from depthwright.networks.styles import PLAIN, RESIDUAL, Links, links, taken
-from depthwright.networks.torch_network import BUFFER_BYTES, LayerNetwork, ModuleNetwork, assemble
+from depthwright.networks.styles import PLAIN, Links, links, skips, taken
+from depthwright.networks.torch_network import (
+    BUFFER_BYTES,
+    LayerNetwork,
+    Layers,
+    ModuleNetwork,
+    assemble,
+)
+from depthwright.training.config import HE, LECUN, SPREAD
 
 
 class Ensemble(nn.Module):
     """`len(seeds)` ReLU networks of shape `widths`, joined in one style: stacked weights, biases.
 
-    He initialisation: hidden weights have variance 2/fan_in, the last map's 1/fan_in, biases are
-    uniform on ±1/√fan_in; weights and biases of r residual maps are divided by √r, so that the
-    sum over all of them has the size of one. Each member is drawn in float64 on the
+    Initialisation `he`: hidden weights have variance 2/fan_in, the last map's 1/fan_in, biases are
+    uniform on ±1/√fan_in; `lecun`: all weights have variance 1/fan_in, biases are 0; `spread`: as
+    `he`, but a first-layer neuron with weights w has its bias uniform on ±‖w‖, so that the kinks
+    lie at all distances from 0 to 1. Weights and biases of r residual maps are divided by √r, so
+    that the sum over all of them has the size of one. Each member is drawn in float64 on the
     CPU by a generator of its own seed, so that it is the same in any ensemble, in any order, on
-    any device.
+    any device. `layers` given, (weight (fan_out, fan_in), bias (fan_out,)) per map, every member
+    starts there instead, each entry multiplied by 1 + `noises`[k]·N(0, 1).
     """
 
     def __init__(
@@ -36,13 +45,23 @@ class Ensemble(nn.Module):
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float32,
         style: str = PLAIN,
+        initialisations: Sequence[str] | None = None,
+        layers: Layers | None = None,
+        noises: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
         self.style = style
         self.links = links(self.widths, style)
         self.members = len(seeds)
-        drawn = [self._draw(torch.Generator().manual_seed(seed)) for seed in seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        if layers is None:
+            names = initialisations or [HE] * self.members
+            drawn = [self._draw(g, name) for g, name in zip(generators, names, strict=True)]
+        else:
+            drawn = [
+                _perturbed(layers, noise, g) for g, noise in zip(generators, noises, strict=True)
+            ]
         self.weights = nn.ParameterList()
         """(members, fan_in, fan_out) each."""
         self.biases = nn.ParameterList()
@@ -52,14 +71,21 @@ class Ensemble(nn.Module):
             self.weights.append(nn.Parameter(weight.to(dtype)))
             self.biases.append(nn.Parameter(bias.to(dtype)))
 
-    def _draw(self, generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        layers, last, residual = [], len(self.widths) - 2, self.links.count(RESIDUAL)
+    def _draw(
+        self, generator: torch.Generator, name: str
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        layers, last, residual = [], len(self.widths) - 2, sum(map(skips, self.links))
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
-            gain = 1.0 if layer == last else 2.0
+            gain = 1.0 if layer == last or name == LECUN else 2.0
             weight = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
             bias = torch.rand(1, fan_out, generator=generator, dtype=torch.float64)
-            share = fan_in * (residual if self.links[layer] == RESIDUAL else 1)
-            layers.append((weight * math.sqrt(gain / share), (2 * bias - 1) / math.sqrt(share)))
+            share = fan_in * (residual if skips(self.links[layer]) else 1)
+            weight, bias = weight * math.sqrt(gain / share), (2 * bias - 1) / math.sqrt(share)
+            if name == LECUN:
+                bias = torch.zeros_like(bias)
+            elif name == SPREAD and layer == 0:
+                bias = bias * math.sqrt(share) * weight.norm(dim=0)
+            layers.append((weight, bias))
         return layers
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -94,6 +120,16 @@ class Ensemble(nn.Module):
         return StyledNetwork(layers, self.style)
 
 
+def _perturbed(
+    layers: Layers, noise: float, generator: torch.Generator
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def near(part: torch.Tensor) -> torch.Tensor:
+        draw = torch.randn(part.shape, generator=generator, dtype=torch.float64)
+        return part.detach().cpu().double() * (1 + noise * draw)
+
+    return [(near(weight).T, near(bias)[None]) for weight, bias in layers]
+
+
 def _values(
     x: torch.Tensor,
     weights: Sequence[torch.Tensor],
@@ -103,7 +139,7 @@ def _values(
     h = x.expand(len(weights[0]), *x.shape)
     for weight, bias, link in zip(weights, biases, links, strict=True):
         new = torch.baddbmm(bias, taken(h, link), weight)
-        h = h + new if link == RESIDUAL else new
+        h = h + new if skips(link) else new
     return h
 
 
@@ -121,12 +157,29 @@ class EnsembleAdam(torch.optim.Optimizer):
         eps: float = 1e-8,
     ) -> None:
         alive = torch.ones(len(lr), dtype=torch.bool, device=lr.device)
-        super().__init__(params, {"lr": lr, "alive": alive, "betas": betas, "eps": eps})
+        defaults = {"lr": lr, "alive": alive, "betas": betas, "eps": eps, "steps": 0}
+        super().__init__(params, defaults)
 
     def drop(self, members: torch.Tensor) -> None:
         """Freeze the members (members,) marked True."""
         for group in self.param_groups:
             group["alive"] = group["alive"] & ~members
+
+    def advance(self, factor: float = 1.0) -> tuple[float, float]:
+        """Count a step; (`factor` over the mean's correction, root of the square's correction)."""
+        group = self.param_groups[0]
+        group["steps"] += 1
+        beta1, beta2 = group["betas"]
+        return factor / (1 - beta1 ** group["steps"]), math.sqrt(1 - beta2 ** group["steps"])
+
+    def moments(self) -> list[list[torch.Tensor]]:
+        """The parameters, their running means and running mean squares."""
+        params = self.param_groups[0]["params"]
+        for p in params:
+            if not self.state[p]:
+                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        states = [self.state[p] for p in params]
+        return [params, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]]
 
     @torch.no_grad()
     def step(  # type: ignore[override]
@@ -137,25 +190,22 @@ class EnsembleAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            rate = group["lr"] * factor
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state: dict[str, Any] = self.state[p]
-                if not state:
-                    state["step"] = 0
-                    state["exp_avg"] = torch.zeros_like(p)
-                    state["exp_avg_sq"] = torch.zeros_like(p)
-                state["step"] += 1
-                mean, square = state["exp_avg"], state["exp_avg_sq"]
-                mean.lerp_(p.grad, 1 - beta1)
-                square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-                correction1 = 1 - beta1 ** state["step"]
-                correction2 = math.sqrt(1 - beta2 ** state["step"])
-                denominator = (square.sqrt() / correction2).add_(group["eps"])
-                each = (-1, *[1] * (p.ndim - 1))
-                change = (rate / correction1).view(each) * mean / denominator
-                p.sub_(change.where(group["alive"].view(each), 0))
+        lr = self.param_groups[0]["lr"]
+        self.apply(torch.tensor(self.advance(factor), dtype=lr.dtype, device=lr.device))
         return loss
+
+    @torch.no_grad()
+    def apply(self, scales: torch.Tensor) -> None:
+        """Adam's formula; `scales` (2,) is what `advance` returns, on the device."""
+        group = self.param_groups[0]
+        beta1, beta2 = group["betas"]
+        rate = group["lr"] * scales[0]
+        for p, mean, square in zip(*self.moments(), strict=True):
+            if p.grad is None:
+                continue
+            mean.lerp_(p.grad, 1 - beta1)
+            square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+            denominator = (square.sqrt() / scales[1]).add_(group["eps"])
+            each = (-1, *[1] * (p.ndim - 1))
+            change = rate.view(each) * mean / denominator
+            p.sub_(change.where(group["alive"].view(each), 0))

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,16 @@ from torch import nn
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.styles import PLAIN, effective
+from depthwright.networks.torch_network import Layers
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
+from depthwright.training.checkpoint import SaveChunks, resumable
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.ensemble import EnsembleAdam
-from depthwright.training.family import Family, schedule
+from depthwright.training.family import Family, schedule, trials
 from depthwright.training.memory import keep_freed_memory, return_freed_memory
 from depthwright.training.result import Rival, TrainingDiverged, TrainingResult
+from depthwright.training.search import planned_steps, rungs
 
 OnValidation = Callable[[int, Mapping[str, float]], None]
 """Called with the step and each contender's lowest error there."""
@@ -53,7 +57,11 @@ def stream(seed: int, name: str, index: int = 0) -> int:
 
 
 class RivalTraining(pl.LightningModule):
-    """Trains all families; `contenders` names the shapes that each may use, in every style."""
+    """Trains all families; `contenders` names the shapes that each may use, in every style.
+
+    `starts` maps contenders to weights from which all their members start instead, perturbed by
+    the config's `tuned_noises`, in the dtype of those weights.
+    """
 
     def __init__(
         self,
@@ -63,10 +71,11 @@ class RivalTraining(pl.LightningModule):
         config: TrainingConfig,
         seed: int = 0,
         on_validation: OnValidation | None = None,
+        starts: Mapping[str, Layers] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.contenders = {
+        self.contenders: dict[str, tuple[Kind, ...]] = {
             name: _kinds(shapes, config.styles) for name, shapes in contenders.items()
         }
         self.target = target
@@ -75,16 +84,34 @@ class RivalTraining(pl.LightningModule):
         self.seed = seed
         self.on_validated = on_validation
         self.number = torch.float32 if config.dtype == "float32" else torch.float64
-        """The dtype of weights and points."""
+        """The dtype of points, and of weights that are drawn."""
         seeds = [stream(seed, "initialisation", k) for k in range(config.seeds)]
+        runs = trials(config)
+        self.steps = planned_steps(config, len(runs))
+        """Of whoever is trained to the end."""
+        self.rungs = set(rungs(config, self.steps))
         kinds = dict.fromkeys(kind for kinds in self.contenders.values() for kind in kinds)
-        self.index = {kind: k for k, kind in enumerate(kinds)}
-        self.families = nn.ModuleList(
-            Family(shape, seeds, config.learning_rates, self.number, style)
+        families = [
+            Family(shape, seeds, runs, self.number, style, criterion=config.criterion)
             for shape, style in kinds
-        )
+        ]
+        for name, layers in (starts or {}).items():
+            shape = (layers[0][0].shape[1], *(len(bias) for _, bias in layers))
+            kind = (shape, name)  # a family of its own: no style is called so
+            self.contenders[name], kinds[kind] = (kind,), None
+            dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
+            families.append(Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion))
+        self.index = {kind: k for k, kind in enumerate(kinds)}
+        self.families = nn.ModuleList(families)
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
+        self._points_state: torch.Tensor | None = None
+
+    @property
+    def identity(self) -> str:
+        """Of this training: a checkpoint of another is none of ours."""
+        law = f"{self.target!r} on {self.distribution!r} seed {self.seed}"
+        return f"{law} {self.config!r} {list(self.index)!r}"
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
         """The family of a shape and style."""
@@ -95,10 +122,10 @@ class RivalTraining(pl.LightningModule):
     @property
     def chunks(self) -> int:
         """Lightning steps in all."""
-        return math.ceil(self.config.steps / self.config.chunk_steps)
+        return math.ceil(self.steps / self.config.chunk_steps)
 
     def train_dataloader(self) -> range:
-        """Chunk indices: the points are drawn on the device."""
+        """One entry a chunk: the points are drawn on the device."""
         return range(self.chunks)
 
     def configure_optimizers(self) -> list[EnsembleAdam]:
@@ -109,6 +136,24 @@ class RivalTraining(pl.LightningModule):
         found: Any = self.optimizers(use_pl_optimizer=False)
         return found if isinstance(found, list) else [found]
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What Lightning does not know of."""
+        checkpoint["training"] = {
+            "identity": self.identity,
+            "steps_done": self.steps_done,
+            "history": {name: list(points) for name, points in self.history.items()},
+            "generator": self.generator.get_state(),
+            "families": [self.family(*kind).state() for kind in self.index],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back; the generator is made later, on the device."""
+        found = checkpoint["training"]
+        self.steps_done, self.history = found["steps_done"], found["history"]
+        self._points_state = found["generator"]
+        for kind, state in zip(self.index, found["families"], strict=True):
+            self.family(*kind).resume(state)
+
     def on_fit_start(self) -> None:
         """Draw the validation points (on the CPU: the same on every device), seed the others."""
         generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
@@ -116,26 +161,32 @@ class RivalTraining(pl.LightningModule):
         self.validation_x = points.to(self.device)
         self.validation_y = self.target(self.validation_x)
         self.generator = torch.Generator(self.device).manual_seed(stream(self.seed, "points"))
+        if self._points_state is not None:
+            self.generator.set_state(self._points_state.cpu())
 
     def on_train_start(self) -> None:
         """Where everybody starts from."""
-        self._validate()
+        if self._points_state is None:
+            self._validate()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One chunk."""
         config, first = self.config, self.steps_done
-        count = min(config.chunk_steps, config.steps - first)
+        count = min(config.chunk_steps, self.steps - first)
         with torch.no_grad():
             x = self.distribution.sample(count * config.batch_size, self.generator, self.number)
             y = self.target(x)
         x = x.view(count, config.batch_size, -1)
         y = y.view(count, config.batch_size, -1)
-        factors = [schedule(k, config.steps, config.warmup) for k in range(first, first + count)]
+        factors = [schedule(k, self.steps, config.warmup) for k in range(first, first + count)]
         for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
             if self.family(*kind).alive:
                 self.family(*kind).train_on(x, y, optimiser, factors)
         self.steps_done += count
         self._validate()
+        if self.steps_done in self.rungs:
+            for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
+                self.family(*kind).halve(self.steps_done, config.halving, optimiser)
 
     def _validate(self) -> None:
         for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
@@ -166,12 +217,14 @@ class RivalTraining(pl.LightningModule):
         error, member = best.winner()
         if not math.isfinite(error):
             return None
+        members = tuple(record for family in families for record in family.records())
         return Rival(
             network=best.network(member),
             member=best.records()[member],
-            members=tuple(record for family in families for record in family.records()),
-            history=tuple(self.history[name]),
+            members=members,
+            history=tuple((int(step), error) for step, error in self.history[name]),
             train_seconds=sum(family.seconds for family in families),
+            network_steps=sum(record.steps for record in members),
         )
 
 
@@ -199,7 +252,8 @@ class StepsBar(TQDMProgressBar):
         """The one epoch is the training."""
         module = trainer.lightning_module
         assert isinstance(module, RivalTraining)
-        self.train_progress_bar.total = module.config.steps
+        self.train_progress_bar.total = module.steps
+        self.train_progress_bar.update(module.steps_done)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -232,8 +286,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for package in ("pytorch_lightning", "lightning_fabric"):  # the latter looks for srun
-                warnings.filterwarnings("ignore", module=package)
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
@@ -252,10 +305,11 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
+def _fit(engine: pl.Trainer, module: RivalTraining, resume: Path | None) -> None:
     """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
     try:
-        engine.fit(module)
+        # our own file, which holds a generator's state and optimisers beside the weights
+        engine.fit(module, ckpt_path=resume, weights_only=False)
     except SystemExit as error:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from error
@@ -272,7 +326,11 @@ def _accelerator(name: str) -> str:
 
 
 def _check(
-    matches: Mapping[str, Sequence[Widths]], target: Target, distribution: Distribution, seed: int
+    matches: Mapping[str, Sequence[Widths]],
+    target: Target,
+    distribution: Distribution,
+    seed: int,
+    starts: bool,
 ) -> None:
     if seed < 0:
         raise Refusal(f"seed={seed} is negative; seeds start at 0")
@@ -281,7 +339,7 @@ def _check(
             f"the distribution has input_dim={distribution.input_dim} and the target "
             f"{target.input_dim}; make them equal"
         )
-    if not any(matches.values()):
+    if not any(matches.values()) and not starts:
         raise Refusal("no contender has a shape to train; the match's note says why")
     for name, shapes in matches.items():
         for shape in shapes:
@@ -303,20 +361,29 @@ def train_rivals(
     seed: int = 0,
     on_validation: OnValidation | None = None,
     progress: bool | None = None,
+    starts: Mapping[str, Layers] | None = None,
+    checkpoint: Path | None = None,
 ) -> TrainingResult:
     """Train every contender of a run at once; `matches` gives each its shapes (full widths).
 
     A contender's rival is the best of its shapes, styles, seeds and learning rates by validation
     error. Contenders without shapes are left out; a shape named by two contenders is trained once.
-    `progress` overrules `trainer.progress`. The same arguments give the same bits on one CPU.
+    `progress` overrules `trainer.progress`. `starts` names further contenders that start from
+    given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
+    from there; the file stays until the caller has what it needs and deletes it. The same
+    arguments give the same bits on one CPU, interrupted or not, on any number of threads.
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
     contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
-    _check(contenders, target, distribution, seed)
+    _check(contenders, target, distribution, seed, bool(starts))
     accelerator = _accelerator(trainer.accelerator)
     show = trainer.progress if progress is None else progress
     start = time.perf_counter()
-    module = RivalTraining(contenders, target, distribution, config, seed, on_validation)
+    module = RivalTraining(contenders, target, distribution, config, seed, on_validation, starts)
+    resume = resumable(checkpoint, module.identity)
+    callbacks: list[pl.Callback] = [StepsBar()] if show else []
+    if checkpoint is not None:
+        callbacks.append(SaveChunks(checkpoint, config.checkpoint_seconds))
     if accelerator == "cpu":
         keep_freed_memory()
     try:
@@ -330,18 +397,18 @@ def train_rivals(
                 enable_checkpointing=False,
                 enable_model_summary=False,
                 enable_progress_bar=show,
-                callbacks=[StepsBar()] if show else [],
+                callbacks=callbacks,
             )
-            _fit(engine, module)
+            _fit(engine, module, resume)
             device = str(engine.strategy.root_device)
     finally:
         if accelerator == "cpu":
             return_freed_memory()
-    found = {name: module.rival(name) for name in contenders}
+    found = {name: module.rival(name) for name in module.contenders}
     return TrainingResult(
         rivals={name: rival for name, rival in found.items() if rival is not None},
         diverged=tuple(name for name, rival in found.items() if rival is None),
-        steps=config.steps,
+        steps=module.steps,
         seconds=time.perf_counter() - start,
         device=device,
     )

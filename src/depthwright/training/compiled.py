@@ -1,0 +1,149 @@
+"""A family's steps on the processor: each network by itself, all steps of a chunk in one go.
+
+A network's weights stay in the cache of the core that trains it, and cores never wait for each
+other; a chunk's networks are handed out one by one. The compiled step is in `kernel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from depthwright.training import kernel
+from depthwright.training.ensemble import Ensemble, EnsembleAdam
+from depthwright.training.lanes import BYTES
+from depthwright.training.layout import ROWS, Layout, padded
+from depthwright.training.losses import LOSSES
+
+TILE_BYTES = 2**16
+"""Activations of a tile: a core keeps them in its second-level cache beside the weights. Width 64,
+256 and 1,024: the fastest of 16, 32, 64 and 128 points, or within 4 % of it."""
+TILES = (32, 64)
+"""Fewest and most points of a tile."""
+
+
+def takes(ensemble: Ensemble, device: torch.device) -> bool:
+    """Whether these networks can be trained so."""
+    return device.type == "cpu" and len(ensemble.widths) > 2
+
+
+def aligned(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros (rows, columns) that begin with a whole vector."""
+    spare = BYTES // dtype.itemsize
+    flat: np.ndarray = np.zeros(rows * columns + spare, dtype=dtype)
+    start = -flat.ctypes.data % BYTES // dtype.itemsize
+    return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+class Compiled:
+    """The compiled form of one ensemble's training."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        dtype = ensemble.weights[0].dtype
+        self.layout = Layout(ensemble.widths, ensemble.links, dtype.itemsize)
+        row = self.layout.columns * dtype.itemsize
+        fits = TILE_BYTES // row // TILES[0] * TILES[0]
+        self.tile = max(TILES[0], min(TILES[1], fits))
+        self.styled = bool(self.layout.maps[:, 9].any())
+
+    def train(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        optimiser: EnsembleAdam,
+        factors: Sequence[float],
+        losses: Sequence[str],
+    ) -> None:
+        """One step per batch of `x` (steps, batch, input_dim); as `EnsembleAdam.step` each."""
+        batch = x.shape[1]
+        inputs, truth = self._padded(x), self._padded(y, y.shape[2])
+        parts = optimiser.moments()
+        flat = [self._pack(tensors) for tensors in parts]
+        scales = np.array([optimiser.advance(factor) for factor in factors])
+        group = optimiser.param_groups[0]
+        rates = group["lr"].double().numpy()
+
+        def one(k: int) -> None:
+            kernel.steps(
+                inputs,
+                truth,
+                padded(x.shape[2], ROWS),
+                y.shape[2],
+                batch,
+                self.tile,
+                *self._shape(),
+                *(part[k] for part in flat),
+                rates[k] * scales[:, 0],
+                scales[:, 1].copy(),
+                LOSSES.index(losses[k]),
+                (*group["betas"], group["eps"]),
+                self.styled,
+            )
+
+        _each(one, group["alive"].nonzero()[:, 0].tolist())
+        for whole, tensors in zip(flat, parts, strict=True):
+            half = len(tensors) // 2
+            arrays = [t.detach().numpy() for t in tensors]
+            self.layout.unpack(whole, arrays[:half], arrays[half:])
+
+    def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """As `Family.errors`, on `x` (points, input_dim)."""
+        inputs, outputs = self._padded(x[None]), y.shape[1]
+        flat = self._pack(list(self.ensemble.parameters()))
+        truth = y.double().numpy()
+        found = np.empty((3, len(flat)))
+
+        def one(k: int) -> None:
+            with np.errstate(all="ignore"):
+                found[:, k] = measured(k)
+
+        def measured(k: int) -> tuple[float, float, float]:
+            values = kernel.values(
+                inputs,
+                padded(x.shape[1], ROWS),
+                outputs,
+                self.tile,
+                *self._shape(),
+                flat[k],
+                self.styled,
+            )
+            values = values.reshape(-1, outputs)[: len(truth)].astype(np.float64)
+            gap = values - truth
+            return np.sqrt(np.square(gap).mean()), np.abs(gap).max(), np.ptp(values)
+
+        _each(one, list(range(len(flat))))
+        return tuple(torch.from_numpy(found).unbind())
+
+    def _shape(self) -> tuple[np.ndarray, int, int, int]:
+        layout = self.layout
+        return layout.maps, layout.last, layout.turned, layout.columns
+
+    def _pack(self, tensors: Sequence[torch.Tensor]) -> np.ndarray:
+        half = len(tensors) // 2
+        arrays = [t.detach().numpy() for t in tensors]
+        flat = aligned(self.ensemble.members, self.layout.size, arrays[0].dtype)
+        return self.layout.pack(arrays[:half], arrays[half:], flat)
+
+    def _padded(self, points: torch.Tensor, columns: int | None = None) -> np.ndarray:
+        """(steps, batch, d) → flat, batch and d padded with zeros to multiples of four."""
+        steps, batch, d = points.shape
+        dtype = self.ensemble.weights[0].dtype
+        shape = (steps, padded(batch, ROWS), columns or padded(d, ROWS))
+        whole = torch.zeros(shape, dtype=dtype)
+        whole[:, :batch, :d] = points
+        return whole.numpy().ravel()
+
+
+def _each(action: Callable[[int], None], members: Sequence[int]) -> None:
+    """For every member, on torch's number of threads."""
+    threads = min(torch.get_num_threads(), len(members))
+    if threads < 2:
+        for k in members:
+            action(k)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(action, members))

@@ -1,0 +1,86 @@
+"""A family's steps where there is no compiled form: batched torch; on CUDA one recorded graph.
+
+A step of small networks is some dozen kernels of a few microseconds each, and starting them from
+Python takes longer than they do. So on a GPU the whole step (forward, gradients, Adam) is recorded
+once as a CUDA graph and replayed: every replay reads the batch and the step's scales from fixed
+places, which are filled by copies on the device, and nothing waits for the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from depthwright.training.ensemble import Ensemble, EnsembleAdam
+from depthwright.training.losses import LOSSES, loss_of
+
+WARM_UP = 3
+"""Steps before recording, whose effects are undone: libraries set themselves up in the first."""
+
+
+class RecordedStep:
+    """One optimiser step of an ensemble, recorded on a GPU at the first batch."""
+
+    def __init__(self, ensemble: Ensemble, optimiser: EnsembleAdam, losses: Sequence[str]) -> None:
+        self.ensemble = ensemble
+        self.optimiser = optimiser
+        device = ensemble.weights[0].device
+        self.groups = [
+            (loss, torch.tensor([k for k, own in enumerate(losses) if own == loss], device=device))
+            for loss in LOSSES
+            if loss in losses
+        ]
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.alive: torch.Tensor | None = None
+
+    def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
+        """One step per batch of `x` (steps, batch, input_dim), `y` alike."""
+        scales = torch.tensor(
+            [self.optimiser.advance(factor) for factor in factors],
+            dtype=self.ensemble.weights[0].dtype,
+            device=x.device,
+        )
+        if x.device.type != "cuda":
+            for batch, values, scale in zip(x, y, scales, strict=True):
+                self._step(batch, values, scale)
+            return
+        alive = self.optimiser.param_groups[0]["alive"]
+        if self.graph is None or self.alive is not alive:  # who was dropped is part of the graph
+            self._record(x[0], y[0], scales[0])
+            self.alive = alive
+        assert self.graph is not None
+        for batch, values, scale in zip(x, y, scales, strict=True):
+            for place, value in zip(self.places, (batch, values, scale), strict=True):
+                place.copy_(value)
+            self.graph.replay()
+
+    def _step(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        errors = self.ensemble(x) - y
+        if len(self.groups) == 1:
+            loss = loss_of(errors, self.groups[0][0]).sum()
+        else:
+            loss = torch.stack(
+                [loss_of(errors[members], name).sum() for name, members in self.groups]
+            ).sum()
+        loss.backward()
+        self.optimiser.apply(scales)
+
+    def _record(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
+        self.places = [x.clone(), y.clone(), scales.clone()]
+        kept = [[t.detach().clone() for t in part] for part in self.optimiser.moments()]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                self._step(*self.places)
+        torch.cuda.current_stream().wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.graph):
+            self._step(*self.places)
+        with torch.no_grad():
+            for before, part in zip(kept, self.optimiser.moments(), strict=True):
+                for old, now in zip(before, part, strict=True):
+                    now.copy_(old)
