@@ -46,11 +46,12 @@ def test_no_row_lies_below_its_floor(composed: Composed, tmp_path: Path) -> None
         "target.input_dim=3",
         "beside=[sparse_ridge,radial_depth_three]",
         "matching=[architecture,width]",
+        "features=[random,constructed]",
     )
     deep = found.pop("constructed_radial_depth_three")
     assert (deep.path_norm, deep.error_sup_averaged, deep.path_norm_floor) == (None, None, None)
     assert {row.depth for row in found.values()} == {2}
-    assert len(found) == 4
+    assert len(found) == 6
     for row in found.values():
         assert row.path_norm_floor is not None
         assert row.path_norm_floor > 0
@@ -76,3 +77,29 @@ def test_targets_that_are_not_radial_have_no_floor(composed: Composed, tmp_path:
         "matching=[]",
     )
     assert {row.path_norm for row in found.values()} == {None}
+
+
+def test_features_are_contenders_or_it_is_said_why_not(composed: Composed, tmp_path: Path) -> None:
+    overrides = ("target.input_dim=3", "matching=[]", "features=[random,constructed]")
+    found = run(composed, tmp_path / "one", *overrides)
+    assert list(found) == ["constructed", "random_features", "constructed_features"]
+    assert {row.width for row in found.values()} == {found["constructed"].width}
+    assert found["constructed_features"].error_l2 < found["constructed"].error_l2
+    assert {found[f"{kind}_features"].error_promised for kind in ("random", "constructed")} == {
+        None
+    }
+    said: list[str] = []
+    ready = configs.comparison(
+        composed(
+            *QUICK,
+            "target=random_network",
+            "distribution=uniform_cube",
+            "construction=narrow_packed",
+            "evaluation.points=10",
+            "matching=[]",
+            "features=[constructed]",
+        )
+    )
+    rows = comparison.run(ready, tmp_path / "two", Tracker(), said.append)
+    assert [row.contender for row in rows] == ["constructed"]
+    assert any(line.startswith("no constructed_features") for line in said)

@@ -1,4 +1,4 @@
-"""One run: build, train, measure → rows. The only room where theorems and training meet.
+"""One run: build, fit, train, measure → rows. The only room where theorems and training meet.
 
 target, distribution → construction.build() → network + claim → matching rules → rivals'
 shapes → training (all rivals at once) → the same evaluation points for everyone → rows
@@ -25,6 +25,8 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 from depthwright.tracking import Tracker
 from depthwright.training.config import TrainerConfig, TrainingConfig
+from depthwright.training.features import check_kind
+from depthwright.training.features import fit as fit_features
 from depthwright.training.matching import Match, check_rule, match
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 CURVES = "curves.json"
 CONSTRUCTED = "constructed"
+FEATURES = "_features"
+"""Ends the names of contenders whose output layer alone is fitted."""
 MEMORY_LIMIT = 8 * 10**9
 """Most that the evaluation points, with what is computed of them, may take, in bytes."""
 SLICE_POINTS = 201
@@ -52,6 +56,8 @@ class Comparison:
     """Further constructions for the same target, by registry name; rivals match the first one."""
     matching: tuple[str, ...]
     """One trained contender per rule."""
+    features: tuple[str, ...]
+    """One contender each: hidden layers random or constructed, the output layer fitted."""
     training: TrainingConfig
     evaluation: EvaluationConfig
     trainer: TrainerConfig
@@ -90,6 +96,8 @@ class Comparison:
             )
         for rule in self.matching:
             check_rule(rule)
+        for kind in self.features:
+            check_kind(kind)
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
@@ -106,7 +114,7 @@ class Contender:
     """A network that takes part, with what is known of how it came about."""
 
     name: str
-    """"constructed", "constructed_NAME" for one beside it, "trained_RULE"."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "KIND_features"."""
     construction: str
     """What built it, or what it was matched with."""
     network: Network
@@ -132,6 +140,7 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, say))
+    contenders += _fitted(comparison, contenders[0].network, say)
     trained = _train(comparison, tracker, say)
     device = trained.device if trained else "cpu"
     if trained:
@@ -184,6 +193,33 @@ def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[C
             built.claim,
             built.fails,
             time.perf_counter() - start,
+        )
+
+
+def _fitted(
+    comparison: Comparison, network: Network, say: Callable[[str], None]
+) -> Iterator[Contender]:
+    """Features beside the first construction; where they cannot be fitted it is said."""
+    for kind in comparison.features:
+        name = f"{kind}{FEATURES}"
+        say(f"fitting {name}")
+        try:
+            fitted = fit_features(
+                kind,
+                network,
+                comparison.target,
+                comparison.distribution,
+                comparison.training,
+                comparison.seed,
+            )
+        except Refusal as refusal:
+            say(f"no {name}: {refusal}")
+            continue
+        yield Contender(
+            name,
+            comparison.names["construction"],
+            fitted.network,
+            train_seconds=fitted.seconds,
         )
 
 

@@ -26,9 +26,10 @@ class Row:
     """One contender of one comparison; None where a quantity does not exist for it."""
 
     contender: str
-    """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival,
+    "random_features" and "constructed_features" where the output layer alone is fitted."""
     construction: str
-    """What built it, or what the rival was matched with."""
+    """What built it, or what the rival or the features were matched with."""
     style: str | None
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""

@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwright.comparison import FEATURES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,6 +18,8 @@ COLOURS = {
     "trained_architecture": "#c8553d",
     "trained_parameters": "#e09f3e",
     "trained_width": "#6d1a36",
+    "random_features": "#6b705c",
+    "constructed_features": "#4c956c",
 }
 """Distinguishable in grey and with red–green blindness."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
@@ -33,6 +37,8 @@ def label(contender: str, style: str | None = None) -> str:
     if contender.startswith("trained_"):
         named = f" ({style})" if style not in (None, "plain") else ""
         return f"trained, same {contender.removeprefix('trained_')}{named}"
+    if contender.endswith(FEATURES):
+        return contender.replace("_", " ")
     return contender.replace("constructed_", "").replace("_", " ")
 
 
