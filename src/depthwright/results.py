@@ -119,7 +119,7 @@ def read(folder: Path) -> list[Row]:
     path = folder / RESULTS
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return [Row(**dict.fromkeys(ADDED) | {n: row[n] for n in _held(row)}) for row in stored]
+        return [Row(**{name: row[name] for name in _held(row)}) for row in stored]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise Refusal(
             f"{path} is not a results table of this version ({error!r}); "
@@ -128,6 +128,7 @@ def read(folder: Path) -> list[Row]:
 
 
 def _held(row: dict[str, Any]) -> list[str]:
+    """The columns to take from a stored row: all, but for added ones that it lacks."""
     return [name for name in COLUMNS if name in row or name not in ADDED]
 
 

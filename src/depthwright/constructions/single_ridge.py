@@ -87,11 +87,12 @@ class SingleRidge(Construction):
         values = np.asarray(target.profile(knots), dtype=np.float64)
         slopes = np.diff(values) / np.diff(knots)
         turns = np.diff(slopes, prepend=0.0)
-        tensors = [
+        layers = [
             (np.tile(target.direction, (m, 1)), -knots[:-1]),
             (turns[None], values[:1]),
         ]
-        module = assemble([tuple(map(torch.from_numpy, pair)) for pair in tensors], torch.float64)
+        tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+        module = assemble(tensors, torch.float64)
         terms = {
             "interpolation": target.curvature * (knots[1] - knots[0]) ** 2 / 8 * (1 + 1e-12),
             "rounding": self._rounding(turns, slopes, values),
