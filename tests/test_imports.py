@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("cli",),
     ("sweep",),
+    ("experiment",),
     ("experiments",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -20,15 +20,24 @@ COLOURS = {
     "trained_width": "#6d1a36",
     "random_features": "#6b705c",
     "constructed_features": "#4c956c",
+    "narrow_packed": "#0b6e99",
+    "narrow_bits": "#c8553d",
+    "narrow_bits_paper": "#e09f3e",
+    "narrow_minimal": "#6d1a36",
+    "narrow_exact": "#4c956c",
+    "narrow_exact_slim": "#7a5195",
+    "floor": "#222222",
 }
-"""Distinguishable in grey and with red–green blindness."""
+"""Distinguishable in grey and with red–green blindness, among those that meet in one picture."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
 """For contenders that most pictures do not have; by name, so that it is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
 def colour(contender: str) -> str:
-    """The contender's colour in every picture."""
+    """The contender's colour in every picture; a colour (#rrggbb) is itself."""
+    if contender.startswith("#"):
+        return contender
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
 
 
