@@ -52,15 +52,18 @@ def test_no_row_lies_below_its_floor(composed: Composed, tmp_path: Path) -> None
     assert (deep.path_norm, deep.error_sup_averaged, deep.path_norm_floor) == (None, None, None)
     assert {row.depth for row in found.values()} == {2}
     assert len(found) == 6
+    sparse = found["constructed_sparse_ridge"]
+    assert sparse.path_norm_needed is not None
+    assert sparse.path_norm is not None
+    assert 0 < sparse.path_norm_needed <= sparse.path_norm, "it is within the accuracy"
     for row in found.values():
         assert row.path_norm_floor is not None
         assert row.path_norm_floor > 0
         assert not below_floor(row)
+        assert row.path_norm_needed == sparse.path_norm_needed
         claim = row.error_promised
         assert row.error_sup_averaged is not None
         assert claim is None or row.error_sup_averaged <= claim
-    sparse = found["constructed_sparse_ridge"]
-    assert sparse.path_norm is not None
     halved = dataclasses.replace(sparse, path_norm=sparse.path_norm / 2)
     assert below_floor(halved), "the floor is within a factor 2, so half of it is caught"
 

@@ -67,11 +67,12 @@ def test_columns_that_an_older_table_lacks_are_none(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     (row,) = json.loads(path.read_text())
     row["a later column"] = 7
-    for name in ("path_norm", "error_sup_averaged", "path_norm_floor"):
+    added = ("path_norm", "error_sup_averaged", "path_norm_floor", "path_norm_needed")
+    for name in added:
         del row[name]
     path.write_text(json.dumps([row]))
     (old,) = results.read(tmp_path)
-    assert (old.path_norm, old.error_sup_averaged, old.path_norm_floor) == (None, None, None)
+    assert {getattr(old, name) for name in added} == {None}
     assert old.width == ROW.width
     del row["width"]
     path.write_text(json.dumps([row]))

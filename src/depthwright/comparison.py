@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright import results
-from depthwright.bounds import has_floor, report
+from depthwright.bounds import has_floor, mass_floor, report
 from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Cube
@@ -278,7 +278,7 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_promised=claim.bound if claim and claim.norm != "none" else None,
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
-        **_against_floor(contender.network, comparison.target),
+        **_against_floor(contender.network, comparison.target, comparison.accuracy),
         build_seconds=contender.build_seconds,
         train_seconds=contender.train_seconds,
         evaluate_seconds=measured.evaluate_seconds,
@@ -286,12 +286,13 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
     )
 
 
-def _against_floor(network: Network, target: Target) -> dict[str, float]:
-    """The three columns of a depth-2 network for a radial target; none for others."""
+def _against_floor(network: Network, target: Target, accuracy: float) -> dict[str, float]:
+    """The path-norm columns of a depth-2 network for a radial target; none for others."""
     if not has_floor(network, target):
         return {}
     assert isinstance(target, Radial)
-    return asdict(report(network, target))
+    needed = mass_floor(target, accuracy)
+    return asdict(report(network, target)) | {"path_norm_needed": needed}
 
 
 def _summarise(tracker: Tracker, contenders: list[Contender], rows: list[Row]) -> None:

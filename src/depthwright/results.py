@@ -76,6 +76,8 @@ class Row:
     """Sup error of its rotation average, bounded above: at most its own sup error."""
     path_norm_floor: float | None = None
     """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
+    path_norm_needed: float | None = None
+    """The same at `accuracy`: what it takes to be that near to the target, proved."""
     build_seconds: float | None
     train_seconds: float | None
     evaluate_seconds: float

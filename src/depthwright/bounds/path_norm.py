@@ -34,6 +34,7 @@ Source
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +88,7 @@ class Neurons:
     """Bound on how far these norms move the averaged function."""
 
 
+@cache
 def mass_floor(target: Radial, error: float) -> float:
     """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below.
 
