@@ -114,13 +114,13 @@ def chart(rows: polars.DataFrame) -> Chart:
     cases = rows.select("d", "n", "target_depth").unique(maintain_order=True).rows()
     errors, shares = [], []
     for (name,), part in rows.group_by("construction", maintain_order=True):
-        where = tuple(float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows())
+        where = tuple(
+            float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows()
+        )
         notes = tuple("d = {}, n = {}, L = {}".format(*cases[int(at)]) for at in where)
         told = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
-        errors.append(
-            Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes)
-        )
+        errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))
         shares.append(
             Series(
                 told,
@@ -134,10 +134,12 @@ def chart(rows: polars.DataFrame) -> Chart:
             )
         )
     x = "case (d, n, L in the order of the table)"
+    ticks = tuple(map(float, range(len(cases))))
+    one, delta = (("promised", 1.0),), (("δ", FAILURE),)
     return Chart(
         (
-            Panel(x, "worst good error / promised", tuple(errors), lines=(("promised", 1.0),)),
-            Panel(x, "share of points above the promise", tuple(shares), lines=(("δ", FAILURE),)),
+            Panel(x, "worst good error / promised", tuple(errors), lines=one, ticks=ticks),
+            Panel(x, "share of points above the promise", tuple(shares), lines=delta, ticks=ticks),
         )
     )
 

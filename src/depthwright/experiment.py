@@ -101,9 +101,7 @@ class Run:
             raise SystemExit("\n".join([f"{len(failed)} of {len(wanted)} cells failed", *failed]))
         return polars.DataFrame(rows, infer_schema_length=None)
 
-    def _cell(
-        self, cell: Mapping[str, Any], measure: Callable[..., Any]
-    ) -> list[dict[str, Any]]:
+    def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
         what = json.dumps([dict(cell), __version__, self.source], sort_keys=True)
         path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
         done = path.with_suffix(".json")

@@ -26,7 +26,9 @@ def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = F
         name = str(contender)
         told = label(name)
 
-        def line(y: str, what: str, kind: str, of: polars.DataFrame = part, **more: object) -> Series:
+        def line(
+            y: str, what: str, kind: str, of: polars.DataFrame = part, **more: object
+        ) -> Series:
             return series(of, column, y, what, kind, contender=name, inverse=inverse, **more)  # type: ignore[arg-type]
 
         interval = ("error_l2_low", "error_l2_high")
@@ -35,7 +37,11 @@ def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = F
         if name == CONSTRUCTED and part["error_sup_certified"].is_not_null().any():
             between = ("error_sup_attacked", "error_sup_certified")
             promised = line(
-                "error_sup_certified", f"{told}: sup, promised", "promised", interval=between, band=True
+                "error_sup_certified",
+                f"{told}: sup, promised",
+                "promised",
+                interval=between,
+                band=True,
             )
             errors.append(promised)
         kind = "size" if name == CONSTRUCTED else "matched"

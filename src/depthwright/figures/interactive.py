@@ -10,7 +10,12 @@ from typing import Any
 
 from depthwright.figures.chart import Chart, Kind, Panel, Series
 
-DASHES: dict[Kind, str] = {"sampled": "dot", "promised": "dash", "floor": "dashdot", "matched": "dot"}
+DASHES: dict[Kind, str] = {
+    "sampled": "dot",
+    "promised": "dash",
+    "floor": "dashdot",
+    "matched": "dot",
+}
 MARKS: dict[Kind, str] = {
     "measured": "circle",
     "sampled": "triangle-down",

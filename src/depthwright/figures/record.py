@@ -1,8 +1,8 @@
 """What an experiment leaves in its folder, and all that the report page is made of.
 
-    NAME.csv, NAME.parquet   the rows
-    NAME.png, NAME.svg       the figure, for paper
-    record.json              title, sentence, chart, command, versions, device; written last
+NAME.csv, NAME.parquet   the rows
+NAME.png, NAME.svg       the figure, for paper
+record.json              title, sentence, chart, command, versions, device; written last
 """
 
 from __future__ import annotations
