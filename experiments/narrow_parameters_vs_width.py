@@ -37,7 +37,7 @@ BUILT: dict[str, tuple[int, ...]] = {"smoke": (), "cpu": (400,), "gpu": (400, 20
 NAMES = {
     "narrow_bits_paper": "Theorem 2, printed constants",
     "narrow_bits": "Theorem 2, certified bits",
-    "narrow_minimal": "Theorem 5, certified bits",
+    "narrow_minimal": "Theorem 5, certified bits (on top of Theorem 2)",
     "narrow_exact": "Theorem 7, repaired",
     "narrow_exact_slim": "Theorem 7, slimmer (ours)",
     "narrow_packed": "packed (ours)",

@@ -145,7 +145,7 @@ def main() -> None:
         entries.append(entry)
     bad = [e.record.name for e in entries if e.record.error or e.record.broken]
     note = (
-        f"{len(entries)} experiments at scale {options.scale}, "
+        f"{len(entries)} experiment{'s' * (len(entries) > 1)} at scale {options.scale}, "
         f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC, {time.perf_counter() - start:.0f} s"
     )
     note += f"; failed: {', '.join(bad)}" if bad else ""

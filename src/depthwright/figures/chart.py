@@ -7,6 +7,7 @@ The kind of a series says what its numbers are (a claim is never drawn like a me
 - `promised`   proved upper bound; dashed
 - `floor`      proved lower bound; dash-dotted
 - `size`       exact, from formulas; solid
+- `matched`    the size of a rival, another's by a matching rule; dotted, hollow marks
 - `points`     one mark per row, nothing between them
 - `target`     the function itself; thick and pale
 """
@@ -23,7 +24,7 @@ from depthwright.figures.style import colour
 if TYPE_CHECKING:
     import polars
 
-Kind = Literal["measured", "sampled", "promised", "floor", "size", "points", "target"]
+Kind = Literal["measured", "sampled", "promised", "floor", "size", "matched", "points", "target"]
 Numbers = tuple[float | None, ...]
 
 

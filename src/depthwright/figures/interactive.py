@@ -5,23 +5,26 @@ Plotly's Python package only lends its script; the figures are written as the da
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from depthwright.figures.chart import Chart, Kind, Panel, Series
 
-DASHES: dict[Kind, str] = {"sampled": "dot", "promised": "dash", "floor": "dashdot"}
+DASHES: dict[Kind, str] = {
+    "sampled": "dot",
+    "promised": "dash",
+    "floor": "dashdot",
+    "matched": "dot",
+}
 MARKS: dict[Kind, str] = {
     "measured": "circle",
     "sampled": "triangle-down",
     "floor": "triangle-up",
     "size": "square",
+    "matched": "circle-open",
     "points": "circle",
 }
-FONT = {
-    "family": "system-ui, sans-serif",
-    "size": 13,
-    "color": "#333333",
-}
+FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
 
 
@@ -50,8 +53,9 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
-        "xaxis": _axis(panel.x, panel.x_log),
-        "yaxis": _axis(panel.y, panel.y_log),
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#c4c4c4", "activecolor": "#666666"},
+        "xaxis": _axis(panel.x, panel.x_log, [v for one in panel.series for v in one.x]),
+        "yaxis": _axis(panel.y, panel.y_log, [v for one in panel.series for v in one.y]),
     }
     if panel.ticks:
         layout["xaxis"] |= {
@@ -84,12 +88,12 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def _position(y: float, log: bool) -> float:
     """Of an annotation: plotly wants the logarithm on a logarithmic axis."""
-    from math import log10
-
-    return log10(y) if log else y
+    return math.log10(y) if log else y
 
 
-def _axis(title: str, log: bool) -> dict[str, Any]:
+def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
+    positive = [value for value in values if value is not None and value > 0]
+    decades = log and bool(positive) and max(positive) > 30 * min(positive)
     return {
         "title": {"text": title, "standoff": 8},
         "type": "log" if log else "linear",
@@ -100,7 +104,7 @@ def _axis(title: str, log: bool) -> dict[str, Any]:
         "tickcolor": "#999999",
         "automargin": True,
         "exponentformat": "power",
-        **({"dtick": None, "minor": {"ticks": ""}} if log else {}),
+        **({"dtick": 1} if decades else {}),  # powers of ten alone
     }
 
 

@@ -19,6 +19,7 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "promised": {"marker": "", **CLAIM},
     "floor": {"marker": "^", "markersize": 3, "linestyle": "-.", "linewidth": 1.0},
     "size": {"marker": "s", "markersize": 3, "linewidth": 1.1},
+    "matched": {"marker": "o", "markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
     "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
 }

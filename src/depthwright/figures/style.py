@@ -24,6 +24,7 @@ COLOURS = {
     "narrow_bits": "#c8553d",
     "narrow_bits_paper": "#e09f3e",
     "narrow_minimal": "#6d1a36",
+    "narrow_bounded": "#b56576",
     "narrow_exact": "#4c956c",
     "narrow_exact_slim": "#7a5195",
     "floor": "#222222",
