@@ -1,30 +1,31 @@
 """Every narrow construction against VYS22's promise, at random uniform points.
 
-    python experiments/narrow_checks.py [--points 1000] [--seed 0] [--only narrow_packed]
+    python experiments/narrow_checks.py [--scale smoke|cpu|gpu]
 
-For d ∈ {2, 3}, n ∈ {4, 8}, L ∈ {2, 3}, accuracy 1e-2, δ = 1e-2: size (formula and count), widths
-against the theorem's, share of points above the accuracy with its Clopper–Pearson bounds, error
-on the good set. A construction fails if the lower bound at 99.9 % is above δ or if the formula
-disagrees with the count; the script then exits with status 1.
+Accuracy 1e-2, δ = 1e-2: size (formula and count), widths against the theorem's, share of points
+above the accuracy with its Clopper–Pearson bounds, error outside the bad set. A promise is broken
+if the share's lower bound at 99.9 % is above δ, if an error outside the bad set is above the
+claim's bound, if a network is wider than its theorem says, or if a formula disagrees with the count.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
-import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from depthwright.constructions import REGISTRY, Construction
-from depthwright.distributions import UniformCube
-from depthwright.errors import exceedance
-from depthwright.refusal import Refusal
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.style import label
 from depthwright.targets import RandomNetwork
+
+if TYPE_CHECKING:
+    import polars
 
 ACCURACY = FAILURE = 1e-2
 WIDTHS: dict[str, Callable[[int, int], int]] = {
@@ -36,6 +37,11 @@ WIDTHS: dict[str, Callable[[int, int], int]] = {
     "narrow_exact_slim": lambda d, depth: max(2 * d, d + depth + 1),
 }
 """Width each theorem promises for one output; a construction without an entry is not checked."""
+SIZES = {
+    "smoke": {"points": 100, "d": (2,), "n": (4,), "L": (2, 3)},
+    "cpu": {"points": 1000, "d": (2, 3), "n": (4, 8), "L": (2, 3)},
+    "gpu": {"points": 4000, "d": (2, 3), "n": (4, 8), "L": (2, 3)},
+}
 
 
 def make(kind: type[Construction], target: RandomNetwork) -> Construction:
@@ -45,61 +51,130 @@ def make(kind: type[Construction], target: RandomNetwork) -> Construction:
     return kind(target, **{k: v for k, v in wanted.items() if k in fields})
 
 
-def check(name: str, target: RandomNetwork, points: int, seed: int) -> bool:
-    """One line; whether everything promised was seen."""
+def measure(
+    construction: str, d: int, n: int, target_depth: int, points: int, seed: int
+) -> dict[str, Any]:
+    """One construction, one target, points of its own."""
+    import torch
+
+    from depthwright.distributions import UniformCube
+    from depthwright.errors import exceedance
+
     start = time.perf_counter()
-    recipe = make(REGISTRY[name], target)
+    target = RandomNetwork(d, n, target_depth, seed=0)
+    recipe = make(REGISTRY[construction], target)
     built = recipe.build()
     size = built.network.architecture
-    x = UniformCube(target.input_dim, target.radius).sample(
-        points,
-        torch.Generator().manual_seed(seed),  # its own points for every case
-    )
+    x = UniformCube(d, target.radius).sample(points, torch.Generator().manual_seed(seed))
     truth = target.as_network().evaluate(x, "exact")
     errors = (built.network.evaluate(x, built.claim.arithmetic) - truth).abs().amax(dim=1).numpy()
-    bound = built.claim.bound
-    found = exceedance(errors, bound)
     inside = errors[~built.fails(x.numpy())] if built.fails else errors
-    allowed = WIDTHS[name](target.input_dim, target.depth) if name in WIDTHS else size.width
-    good = [
-        size == recipe.architecture(),
-        size.width <= allowed,
-        found.lower <= built.claim.failure_probability,
-        bound <= max(ACCURACY, 1e-12),
-        bool((inside <= bound).all()),
-    ]
-    print(
-        f"{name:18} d={target.input_dim} n={target.width} L={target.depth} "
-        f"width {size.width:3} depth {size.depth:7} parameters {size.parameters:9} "
-        f"bound {bound:.2e} worst good {inside.max() if len(inside) else np.nan:.2e} "
-        f"median {np.median(errors):.1e} above {found.count}/{found.total} "
-        f"[{found.lower:.4f}, {found.upper:.4f}] {time.perf_counter() - start:6.1f} s "
-        f"{'ok' if all(good) else 'FAILED ' + str(good)}",
-        flush=True,
+    share = exceedance(errors, built.claim.bound)
+    allowed = WIDTHS[construction](d, target_depth) if construction in WIDTHS else size.width
+    return {
+        "width": size.width,
+        "width_allowed": allowed,
+        "depth": size.depth,
+        "parameters": size.parameters,
+        "formula_right": size == recipe.architecture(),
+        "error_promised": built.claim.bound,
+        "error_good": float(inside.max()),
+        "error_median": float(np.median(errors)),
+        "failure_probability": built.claim.failure_probability,
+        "exceedance": share.share,
+        "exceedance_lower": share.lower,
+        "exceedance_upper": share.upper,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """All constructions whose names begin with narrow_."""
+    size = SIZES[run.scale]
+    names = [name for name in REGISTRY if name.startswith("narrow_")]
+    cases = itertools.product(names, size["d"], size["n"], size["L"])  # type: ignore[arg-type]
+    return run.cells(
+        (
+            {
+                "construction": name,
+                "d": d,
+                "n": n,
+                "target_depth": depth,
+                "points": size["points"],
+                "seed": seed,
+            }
+            for seed, (name, d, n, depth) in enumerate(cases)
+        ),
+        measure,
     )
-    return all(good)
 
 
-def main() -> int:
-    """All of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--points", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="narrow_")
-    options = parser.parse_args()
-    good = True
-    names = [name for name in REGISTRY if name.startswith(options.only)]
-    cases = itertools.product(names, (2, 3), (4, 8), (2, 3))
-    for case, (name, d, n, depth) in enumerate(cases):
-        target = RandomNetwork(d, n, depth, seed=options.seed)
-        try:
-            good &= check(name, target, options.points, 1000 * options.seed + case)
-        except Refusal as refusal:
-            print(f"{name:18} d={d} n={n} L={depth} refused: {refusal}", flush=True)
-            good = False
-    print("all promises seen" if good else "a promise was broken")
-    return 0 if good else 1
+def chart(rows: polars.DataFrame) -> Chart:
+    """Per construction and case: worst good error over the promise; share above with its bounds."""
+    cases = rows.select("d", "n", "target_depth").unique(maintain_order=True).rows()
+    errors, shares = [], []
+    for (name,), part in rows.group_by("construction", maintain_order=True):
+        where = tuple(
+            float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows()
+        )
+        notes = tuple("d = {}, n = {}, L = {}".format(*cases[int(at)]) for at in where)
+        told = label(str(name))
+        ratio = (part["error_good"] / part["error_promised"]).to_list()
+        errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))
+        shares.append(
+            Series(
+                told,
+                where,
+                tuple(part["exceedance"].to_list()),
+                "points",
+                contender=str(name),
+                low=tuple(part["exceedance_lower"].to_list()),
+                high=tuple(part["exceedance_upper"].to_list()),
+                notes=notes,
+            )
+        )
+    x = "case (d, n, L in the order of the table)"
+    ticks = tuple(map(float, range(len(cases))))
+    one, delta = (("promised", 1.0),), (("δ", FAILURE),)
+    return Chart(
+        (
+            Panel(x, "worst good error / promised", tuple(errors), lines=one, ticks=ticks),
+            Panel(x, "share of points above the promise", tuple(shares), lines=delta, ticks=ticks),
+        )
+    )
 
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How close the promises are to what is seen."""
+    worst = float((rows["error_good"] / rows["error_promised"]).max())  # type: ignore[arg-type]
+    above = int((rows["exceedance"] * rows["points"]).round().sum())
+    return (
+        f"VYS22's theorems promise an error of at most ε outside a set of probability δ. In "
+        f"{len(rows)} cases of {rows['points'][0]:,} points each, ε = {ACCURACY:g}, "
+        f"δ = {FAILURE:g}, the worst error outside the bad set is {worst:.0%} of the promised one, "
+        f"and {above:,} of {rows['points'].sum():,} points are above; every width is at most the "
+        f"theorem's and every formula equals its count in "
+        f"{len(rows) - len(broken(rows))} cases of {len(rows)}."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """What was promised and not seen."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        case = f"{row['construction']} d={row['d']} n={row['n']} L={row['target_depth']}"
+        wrong = {
+            "formula and count differ": not row["formula_right"],
+            "wider than the theorem": row["width"] > row["width_allowed"],
+            "fails more often than δ": row["exceedance_lower"] > row["failure_probability"],
+            "a good point above the bound": not row["error_good"] <= row["error_promised"],
+            "bound above the accuracy": not row["error_promised"] <= max(ACCURACY, 1e-12),
+        }
+        found += [f"{case}: {what}" for what, is_so in wrong.items() if is_so]
+    return found
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    EXPERIMENT.main(__file__)

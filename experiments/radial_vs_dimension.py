@@ -1,31 +1,45 @@
 """Error and size against the dimension at fixed accuracy: constructed beside trained.
 
-    python experiments/radial_vs_dimension.py [KEY=VALUE …]
+    python experiments/radial_vs_dimension.py [--scale smoke|cpu|gpu] [KEY=VALUE …]
 
 SES19 Theorem 1: for constant accuracy, the width of a depth-2 network for a Lipschitz radial
-function need only be polynomial in the dimension. Sweeps the cells that are missing, then draws
-`radial_vs_dimension.png` beside the run folders, and prints the figure's sentence.
+function need only be polynomial in the dimension. Cells of conf/experiment/radial_vs_dimension.yaml
+over the dimension; those that are finished are not run again.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars
 
-from depthwright.cli import guard
 from depthwright.comparison import CONSTRUCTED
-from depthwright.figures.against import draw
-from depthwright.sweep import sweep
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.against import against
+from depthwright.figures.chart import Chart
 
-EXPERIMENT = "radial_vs_dimension"
-DIMENSIONS = (2, 3, 5, 8, 12)
+if TYPE_CHECKING:
+    import polars
+
+DIMENSIONS = {"smoke": (2, 3, 5), "cpu": (2, 3, 5, 8, 12), "gpu": (2, 3, 5, 8, 12, 20)}
+QUICK = ("training=quick", "evaluation=quick", "logger=none", "trainer.progress=false")
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """Of every contender in every dimension."""
+    quick = QUICK if run.scale == "smoke" else ()
+    return run.sweep({"target.input_dim": DIMENSIONS[run.scale]}, *quick)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Errors and sizes."""
+    return against(rows, "input_dim", "input dimension d")
 
 
 def sentence(rows: polars.DataFrame) -> str:
     """What the theory says, what was measured."""
+    import polars
+
     own = rows.filter(polars.col("contender") == CONSTRUCTED).sort("input_dim")
     slope = np.polyfit(np.log(own["input_dim"]), np.log(own["width"]), 1)[0]
     worst = np.max(own["error_sup_attacked"].to_numpy() / own["error_sup_certified"].to_numpy())
@@ -37,16 +51,34 @@ def sentence(rows: polars.DataFrame) -> str:
     )
 
 
-def main(overrides: list[str]) -> Path:
-    """Sweep, draw, say."""
-    rows = sweep(EXPERIMENT, {"target.input_dim": DIMENSIONS}, overrides)
-    output = next((o.split("=", 1)[1] for o in overrides if o.startswith("output=")), "outputs")
-    path = Path(output) / EXPERIMENT / f"{EXPERIMENT}.png"
-    draw(rows, "input_dim", "input dimension d", path, inverse=False)
-    print(sentence(rows))
-    print(f"picture  {path.absolute()}")
-    return path
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Attacked above certified."""
+    return [
+        f"{row['contender']} in dimension {row['input_dim']}: attacked sup error "
+        f"{row['error_sup_attacked']:.3g} above {row['error_sup_certified']:.3g}"
+        for row in rows.drop_nulls("error_sup_certified").iter_rows(named=True)
+        if not row["error_sup_attacked"] <= row["error_sup_certified"]
+    ]
 
+
+EXPERIMENT = Experiment(
+    rows,
+    chart,
+    sentence,
+    (
+        "input_dim",
+        "contender",
+        "width",
+        "parameters",
+        "error_l2",
+        "error_l2_relative",
+        "error_sup_attacked",
+        "error_sup_certified",
+        "train_seconds",
+        "device",
+    ),
+    broken,
+)
 
 if __name__ == "__main__":
-    guard(lambda: main(sys.argv[1:]))
+    EXPERIMENT.main(__file__)

@@ -1,6 +1,6 @@
 """Structured against dense evaluation of one ridge network, same points, same run.
 
-    python experiments/ridge_speed.py [INPUT_DIM]
+    python experiments/ridge_speed.py [--scale smoke|cpu|gpu]
 
 The plain module pays width·d multiply-adds a point and moves batch × width floats through the
 cache; the structured form pays directions·(nonzeros + 1). The dense module is run at the chunk
@@ -10,20 +10,24 @@ size that suits it best. Memory is the peak of the process before the dense modu
 from __future__ import annotations
 
 import resource
-import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.targets import Cone
 
-POINTS = 100_000
+if TYPE_CHECKING:
+    import polars
+
+SIZES = {"smoke": (8, 20_000), "cpu": (20, 100_000), "gpu": (20, 100_000)}
+"""Input dimension and points."""
 CHUNKS = (32, 64, 128, 256, 512, 2048, 8192)
 DENSE_SHARE = 0.1
 """Part of the points that the dense module is timed on; its time is proportional."""
@@ -39,40 +43,70 @@ def best_of(times: int, run: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def main(input_dim: int) -> float:
-    """Print the table, return the ratio."""
+def measure(input_dim: int, points: int) -> list[dict[str, Any]]:
+    """One row per chunk size of the dense form."""
     network = Ridge(Cone(input_dim=input_dim), accuracy=0.1).build().network
     assert isinstance(network, RidgeNetwork)
-    x = UniformRadius(input_dim).sample(POINTS, torch.Generator().manual_seed(0), torch.float32)
+    x = UniformRadius(input_dim).sample(points, torch.Generator().manual_seed(0), torch.float32)
     network.evaluate(x[:2], "float32")  # compile
     structured = best_of(5, lambda: network.evaluate(x, "float32"))
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     module = network.to_torch(torch.float32)
-    part = x[: int(POINTS * DENSE_SHARE)]
-    table = Table(
-        title=f"Cone, d = {input_dim}, width {network.architecture.width:,}, {POINTS:,} points, "
-        f"float32, {torch.get_num_threads()} threads"
-    )
-    for column in ("form", "seconds", "structured is faster by"):
-        table.add_column(column, justify="right")
-    table.add_row("structured", f"{structured:.4f}", "")
-    fastest = float("inf")
+    part = x[: int(points * DENSE_SHARE)]
     with torch.no_grad():
+        gap = float((module(x[:200]) - network.evaluate(x[:200], "float32")).abs().max())
+        shared = {
+            "width": network.architecture.width,
+            "threads": torch.get_num_threads(),
+            "structured_seconds": structured,
+            "structured_gigabytes": gigabytes,
+            "difference": gap,
+            "rounding_bound": network.rounding_bound("float32")
+            + network.dense_rounding_bound("float32"),
+        }
+        found = []
         for chunk in CHUNKS:
             pieces = part.split(chunk)
             seconds = best_of(2, lambda pieces=pieces: [module(p) for p in pieces]) / DENSE_SHARE  # type: ignore[misc]
-            fastest = min(fastest, seconds)
-            table.add_row(
-                f"dense, chunks of {chunk}", f"{seconds:.3f}", f"{seconds / structured:.0f}×"
-            )
-        gap = float((module(x[:200]) - network.evaluate(x[:200], "float32")).abs().max())
-    bound = network.rounding_bound("float32") + network.dense_rounding_bound("float32")
-    Console().print(table)
-    print(f"ratio to the fastest dense form {fastest / structured:.1f}")
-    print(f"peak memory of structured evaluation {gigabytes:.2f} GB")
-    print(f"largest difference {gap:.2e}, stated rounding bound {bound:.2e}")
-    return fastest / structured
+            row = {"chunk": chunk, "dense_seconds": seconds, "ratio": seconds / structured}
+            found.append(row | shared)
+    return found
 
+
+def rows(run: Run) -> polars.DataFrame:
+    """One network, one run: a ratio of two timings of the same minute."""
+    input_dim, points = SIZES[run.scale]
+    return run.cells([{"input_dim": input_dim, "points": points}], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """How many times faster, against the dense form's chunk size."""
+    ratio = series(rows, "chunk", "ratio", "dense / structured", contender="constructed")
+    x, y = "points that the dense form takes at once", "seconds, dense / structured"
+    return Chart((Panel(x, y, (ratio,), x_log=True, lines=(("equally fast", 1.0),)),))
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """The ratio to the dense form at its best."""
+    one = rows.sort("ratio").row(0, named=True)
+    return (
+        f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) evaluates "
+        f"{one['points']:,} points {one['ratio']:.1f} times faster by its structure than as a plain "
+        f"module at its best chunk size ({one['chunk']}), in float32 with {one['threads']} threads "
+        f"and {one['structured_gigabytes']:.2f} GB of memory at its peak; the two differ by at most "
+        f"{one['difference']:.1e}, the stated rounding bound is {one['rounding_bound']:.1e}."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """The rounding bound."""
+    one = rows.row(0, named=True)
+    if one["difference"] <= one["rounding_bound"]:
+        return []
+    return [f"the forms differ by {one['difference']:.2g}, above {one['rounding_bound']:.2g}"]
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    EXPERIMENT.main(__file__)

@@ -21,7 +21,13 @@ Composed = Callable[..., DictConfig]
 NETWORKS = ("target=random_network", "distribution=uniform_cube", "construction=narrow_exact")
 LAWS_OF_THEIR_OWN = {"distribution=eldan_shamir"}
 """Not supported in any target's domain: for the Python interface."""
-COMPANIONS = {"target=random_network": NETWORKS, "distribution=uniform_cube": NETWORKS} | {
+RIDGES = ("target=sine_ridge", "distribution=uniform_cube", "construction=single_ridge")
+COMPANIONS = {
+    "target=random_network": NETWORKS,
+    "distribution=uniform_cube": NETWORKS,
+    "target=sine_ridge": RIDGES,
+    "construction=single_ridge": RIDGES,
+} | {
     f"construction={name}": NETWORKS for name in GROUPS["construction"] if name.startswith("narrow")
 }
 """What a file needs beside it: the default target is radial."""
@@ -90,6 +96,8 @@ def test_unknown_names_list_the_known(composed: Composed) -> None:
         configs.comparison(composed("target.name=kone"))
     with pytest.raises(Refusal, match="choose one of architecture, parameters"):
         configs.comparison(composed("matching=[depth]"))
+    with pytest.raises(Refusal, match="choose one of random, constructed"):
+        configs.comparison(composed("features=[drawn]"))
 
 
 def test_dimension_of_the_law_follows_the_target(composed: Composed) -> None:

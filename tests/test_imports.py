@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sweep",),
     ("watch",),
     ("cli",),
+    ("experiment",),
     ("experiments",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -62,6 +62,24 @@ def test_a_damaged_table_is_refused_by_path(tmp_path: Path, damage: str) -> None
         results.read(tmp_path)
 
 
+def test_columns_that_an_older_table_lacks_are_none(tmp_path: Path) -> None:
+    results.write(tmp_path, [ROW])
+    path = tmp_path / "results.json"
+    (row,) = json.loads(path.read_text())
+    row["a later column"] = 7
+    added = ("path_norm", "error_sup_averaged", "path_norm_floor", "path_norm_needed")
+    for name in added:
+        del row[name]
+    path.write_text(json.dumps([row]))
+    (old,) = results.read(tmp_path)
+    assert {getattr(old, name) for name in added} == {None}
+    assert old.width == ROW.width
+    del row["width"]
+    path.write_text(json.dumps([row]))
+    with pytest.raises(Refusal, match="width"):
+        results.read(tmp_path)
+
+
 def test_json_is_plain(tmp_path: Path) -> None:
     results.write(tmp_path, [ROW])
     assert json.loads((tmp_path / "results.json").read_text())[0]["train_seconds"] is None

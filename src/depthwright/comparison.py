@@ -1,4 +1,4 @@
-"""One run: build, train, measure → rows. The only room where theorems and training meet.
+"""One run: build, fit, train, measure → rows. The only room where theorems and training meet.
 
 target, distribution → construction.build() → network + claim → matching rules → rivals'
 shapes → training (all rivals at once) → the same evaluation points for everyone → rows
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright import results
+from depthwright.bounds import has_floor, mass_floor, report
 from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Cube
@@ -25,6 +26,8 @@ from depthwright.targets.target import Target
 from depthwright.tracking import Tracker
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.equality import Equality, Size
+from depthwright.training.features import check_kind
+from depthwright.training.features import fit as fit_features
 from depthwright.training.matching import Match, check_rule, match
 from depthwright.training.tuned import TUNED, start
 
@@ -38,6 +41,8 @@ CHECKPOINT = "training.ckpt"
 """In a run's folder while it is not finished."""
 CURVES = "curves.json"
 CONSTRUCTED = "constructed"
+FEATURES = "_features"
+"""Ends the names of contenders whose output layer alone is fitted."""
 MEMORY_LIMIT = 8 * 10**9
 """Most that the evaluation points, with what is computed of them, may take, in bytes."""
 SLICE_POINTS = 201
@@ -56,6 +61,8 @@ class Comparison:
     """Further constructions for the same target, by registry name; rivals match the first one."""
     matching: tuple[str, ...]
     """One trained contender per rule."""
+    features: tuple[str, ...]
+    """One contender each: hidden layers random or constructed, the output layer fitted."""
     training: TrainingConfig
     evaluation: EvaluationConfig
     trainer: TrainerConfig
@@ -94,6 +101,8 @@ class Comparison:
             )
         for rule in self.matching:
             check_rule(rule)
+        for kind in self.features:
+            check_kind(kind)
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
@@ -110,7 +119,8 @@ class Contender:
     """A network that takes part, with what is known of how it came about."""
 
     name: str
-    """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "tuned"."""
+    """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "KIND_features",
+    "tuned"."""
     construction: str
     """What built it, or what it was matched with."""
     network: Network
@@ -136,6 +146,7 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, say))
+    contenders += _fitted(comparison, contenders[0].network, say)
     checkpoint = folder / CHECKPOINT
     trained = _train(comparison, contenders[0].network, tracker, say, checkpoint)
     device = trained.device if trained else "cpu"
@@ -190,6 +201,33 @@ def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[C
             built.claim,
             built.fails,
             time.perf_counter() - start,
+        )
+
+
+def _fitted(
+    comparison: Comparison, network: Network, say: Callable[[str], None]
+) -> Iterator[Contender]:
+    """Features beside the first construction; where they cannot be fitted it is said."""
+    for kind in comparison.features:
+        name = f"{kind}{FEATURES}"
+        say(f"fitting {name}")
+        try:
+            fitted = fit_features(
+                kind,
+                network,
+                comparison.target,
+                comparison.distribution,
+                comparison.training,
+                comparison.seed,
+            )
+        except Refusal as refusal:
+            say(f"no {name}: {refusal}")
+            continue
+        yield Contender(
+            name,
+            comparison.names["construction"],
+            fitted.network,
+            train_seconds=fitted.seconds,
         )
 
 
@@ -268,11 +306,21 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_promised=claim.bound if claim and claim.norm != "none" else None,
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
+        **_against_floor(contender.network, comparison.target, comparison.accuracy),
         build_seconds=contender.build_seconds,
         train_seconds=contender.train_seconds,
         evaluate_seconds=measured.evaluate_seconds,
         device=device,
     )
+
+
+def _against_floor(network: Network, target: Target, accuracy: float) -> dict[str, float]:
+    """The path-norm columns of a depth-2 network for a radial target; none for others."""
+    if not has_floor(network, target):
+        return {}
+    assert isinstance(target, Radial)
+    needed = mass_floor(target, accuracy)
+    return asdict(report(network, target)) | {"path_norm_needed": needed}
 
 
 def _summarise(tracker: Tracker, contenders: list[Contender], rows: list[Row]) -> None:

@@ -60,6 +60,8 @@ class RunConfig:
     """Of training: points, initialisations, validation. Evaluation has its own."""
     matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
     """One trained contender per rule: architecture, parameters, width; [] trains nothing."""
+    features: list[str] = dataclasses.field(default_factory=list)
+    """One contender each with its output layer fitted: random, constructed hidden layers."""
     beside: list[str] = dataclasses.field(default_factory=list)
     """Further constructions in the same table, by name, with the same ε and δ."""
     output: str = "outputs"
@@ -145,6 +147,7 @@ def comparison(config: DictConfig) -> Comparison:
         construction=_make("construction", config.construction, target=target),
         beside={name: _beside(name, target, config) for name in config.beside},
         matching=tuple(config.matching),
+        features=tuple(config.features),
         training=_object(config.training),
         evaluation=_object(config.evaluation),
         trainer=_object(config.trainer),

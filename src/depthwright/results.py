@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One contender of one comparison; None where a quantity does not exist for it."""
 
     contender: str
     """"constructed", "constructed_NAME" for one beside it, "trained_RULE" for a rival,
-    "tuned" for what was trained on from the construction's own weights."""
+    "random_features" and "constructed_features" where the output layer alone is fitted, "tuned"
+    for what was trained on from the construction's own weights."""
     construction: str
-    """What built it, or what the rival was matched with."""
+    """What built it, or what the rival or the features were matched with."""
     style: str | None
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""
@@ -70,6 +71,14 @@ class Row:
     """Share of points with an error above `accuracy`."""
     exceedance_upper: float | None
     """Its Clopper–Pearson bound, with confidence 99.9 %."""
+    path_norm: float | None = None
+    """Σ abs(a_i)‖w_i‖ of a depth-2 network for a radial target (see bounds/path_norm.py)."""
+    error_sup_averaged: float | None = None
+    """Sup error of its rotation average, bounded above: at most its own sup error."""
+    path_norm_floor: float | None = None
+    """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
+    path_norm_needed: float | None = None
+    """The same at `accuracy`: what it takes to be that near to the target, proved."""
     build_seconds: float | None
     train_seconds: float | None
     evaluate_seconds: float
@@ -77,6 +86,8 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+ADDED = tuple(field.name for field in fields(Row) if field.default is not MISSING)
+"""Columns that older tables lack; they are read as None."""
 SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 """The columns that differ between two runs of one config."""
 
@@ -104,16 +115,24 @@ def finished(folder: Path) -> bool:
 
 
 def read(folder: Path) -> list[Row]:
-    """The rows of a finished run; columns that a later version added are ignored."""
+    """The rows of a finished run.
+
+    Columns that a later version added are ignored, those that an earlier one lacked are None.
+    """
     path = folder / RESULTS
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return [Row(**{name: row[name] for name in COLUMNS}) for row in stored]
+        return [Row(**{name: row[name] for name in _held(row)}) for row in stored]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise Refusal(
             f"{path} is not a results table of this version ({error!r}); "
             "delete the folder to run it again"
         ) from error
+
+
+def _held(row: dict[str, Any]) -> list[str]:
+    """The columns to take from a stored row: all, but for added ones that it lacks."""
+    return [name for name in COLUMNS if name in row or name not in ADDED]
 
 
 def table(folders: Iterable[Path]) -> polars.DataFrame:

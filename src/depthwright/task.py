@@ -140,7 +140,9 @@ def show(folder: Path, console: Console) -> None:
     for row in rows:
         table.add_column(label(row.contender), justify="right")
     for title, cell in _LINES.items():
-        table.add_row(title, *(cell(row) for row in rows))
+        cells = [cell(row) for row in rows]
+        if title not in _RARE or set(cells) != {NOTHING}:
+            table.add_row(title, *cells)
     # Wide enough for every contender, also where the output is no terminal (80 columns).
     console.width = max(console.width, 30 + 18 * len(rows))
     console.print(table)
@@ -152,12 +154,15 @@ def show(folder: Path, console: Console) -> None:
         console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
 
 
+NOTHING = "—"
+
+
 def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"
+    return NOTHING if value is None else f"{value:.4g}"
 
 
 _LINES: dict[str, Callable[[Row], str]] = {
-    "style": lambda row: row.style or "—",
+    "style": lambda row: row.style or NOTHING,
     "width": lambda row: f"{row.width:,}",
     "depth": lambda row: f"{row.depth:,}",
     "parameters": lambda row: f"{row.parameters:,}",
@@ -171,4 +176,8 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "error, promised": lambda row: _number(row.error_promised),
     "  but with prob.": lambda row: _number(row.failure_probability),
     "share above accuracy": lambda row: _number(row.exceedance),
+    "path norm": lambda row: _number(row.path_norm),
+    "  no network's is below": lambda row: _number(row.path_norm_floor),
 }
+_RARE = ("path norm", "  no network's is below")
+"""Lines that are left out where they say nothing of anybody."""

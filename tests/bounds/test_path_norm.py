@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from depthwright import Refusal
-from depthwright.approximation.mass import mean_size
+from depthwright.approximation.mass import mean_size, minimum
 from depthwright.bounds import mass_floor, path_norm, report, rotation_average
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
-from depthwright.targets import Cone, Hat, Monomial, RandomProfile, ZigZag
+from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
 
 
 def random_module(input_dim: int, width: int, seed: int = 0) -> nn.Sequential:
@@ -152,6 +152,15 @@ def test_float32_modules_are_reported_as_what_they_store():
     module = random_module(5, 30).float()
     same = report(ModuleNetwork(module), Cone(5))
     assert same.path_norm == pytest.approx(report(module.double(), Cone(5)).path_norm, rel=1e-12)
+
+
+def test_where_float64_fails_a_coarser_floor_is_taken():
+    target = Sine(20, 4)
+    with pytest.raises(Refusal, match="too small"):
+        minimum(target, 0.01)
+    assert mass_floor(target, 0.01) > mass_floor(target, 0.019) > 0
+    assert mass_floor(target, 0.019) == pytest.approx(2 * minimum(target, 0.019).floor, rel=1e-3)
+    assert mass_floor(target, 1.0) == 0
 
 
 def test_other_networks_are_refused():

@@ -23,6 +23,7 @@ from depthwright.constructions import (
     NarrowPacked,
     RadialDepthThree,
     Ridge,
+    SingleRidge,
     SparseRidge,
 )
 from depthwright.distributions import UniformBall, UniformCube, UniformRadius
@@ -64,6 +65,10 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
     "radial_depth_three": [
         lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),
         lambda: RadialDepthThree(targets.Hat(input_dim=10), 0.2),
+    ],
+    "single_ridge": [
+        lambda: SingleRidge(targets.SineRidge(input_dim=20, terms=5), 0.1),
+        lambda: SingleRidge(targets.SineRidge(input_dim=1, terms=1, height=0.01), 1e-9),
     ],
     "sparse_ridge": [
         lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
@@ -107,6 +112,11 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
     ],
     "radial_depth_three": [
         (lambda: RadialDepthThree(targets.Cone(), accuracy=0.0), "accuracy=0"),
+    ],
+    "single_ridge": [
+        (lambda: SingleRidge(targets.Cone()), "Cone is none"),  # type: ignore[arg-type]
+        (lambda: SingleRidge(targets.SineRidge(), accuracy=-1.0), "accuracy=-1"),
+        (lambda: SingleRidge(targets.SineRidge(), accuracy=1e-14), "pieces"),
     ],
     "sparse_ridge": [
         (lambda: SparseRidge(targets.Cone(input_dim=1)), "input_dim=1"),

@@ -34,6 +34,7 @@ Source
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,7 @@ from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
+from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,12 @@ TOLERANCE = 1e-7
 """Relative excess of the averaged error's upper bound."""
 GAP = 1e-5
 """Relative gap at which the floor's program may stop; it is certified in any case."""
+
+
+STEP_UP = 1.1
+"""From one error to the next where the program fails in float64."""
+SMALLEST_TRIED = 1e-2
+"""Smallest such error after the first, as a share of the profile's range."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,19 @@ class Neurons:
     """Bound on how far these norms move the averaged function."""
 
 
+@cache
 def mass_floor(target: Radial, error: float) -> float:
-    """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below."""
-    return 2 * minimum(target, error, gap=GAP).floor
+    """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below.
+
+    Where float64 cannot solve the program, a larger error is taken: a floor all the same, lower.
+    """
+    coarsest = float(np.ptp(target.profile(np.linspace(0, 1, 1001))))
+    while error < coarsest:
+        try:
+            return 2 * minimum(target, error, gap=GAP).floor
+        except Refusal:
+            error = max(STEP_UP * error, SMALLEST_TRIED * coarsest)
+    return 0.0
 
 
 def path_norm(network: Network | torch.nn.Sequential) -> float:
@@ -94,6 +112,13 @@ def rotation_average(network: Network | torch.nn.Sequential) -> RadialSum:
     """The mean of a depth-2 network over all rotations of its input, as a function of ‖x‖."""
     network = as_network(network)
     return _average(neurons_of(network), network.architecture.input_dim)
+
+
+def has_floor(network: Network, target: Target) -> bool:
+    """Whether `report` applies: depth 2, one output, a radial target of two inputs or more."""
+    architecture = network.architecture
+    radial = isinstance(target, Radial) and target.input_dim >= 2
+    return radial and architecture.depth == 2 and architecture.output_dim == 1
 
 
 def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:

@@ -13,6 +13,7 @@ from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.radial_depth_three import RadialDepthThree
 from depthwright.constructions.ridge import Ridge
+from depthwright.constructions.single_ridge import SingleRidge
 from depthwright.constructions.sparse_ridge import SparseRidge
 
 REGISTRY: dict[str, type[Construction]] = {
@@ -25,6 +26,7 @@ REGISTRY: dict[str, type[Construction]] = {
     "ridge": Ridge,
     "sparse_ridge": SparseRidge,
     "radial_depth_three": RadialDepthThree,
+    "single_ridge": SingleRidge,
 }
 
 __all__ = [
@@ -40,5 +42,6 @@ __all__ = [
     "NarrowPacked",
     "RadialDepthThree",
     "Ridge",
+    "SingleRidge",
     "SparseRidge",
 ]

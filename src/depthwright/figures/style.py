@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwright.comparison import FEATURES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,16 +18,28 @@ COLOURS = {
     "trained_architecture": "#c8553d",
     "trained_parameters": "#e09f3e",
     "trained_width": "#6d1a36",
-    "tuned": "#4c956c",
+    "tuned": "#a3b18a",
+    "random_features": "#6b705c",
+    "constructed_features": "#4c956c",
+    "narrow_packed": "#0b6e99",
+    "narrow_bits": "#c8553d",
+    "narrow_bits_paper": "#e09f3e",
+    "narrow_minimal": "#6d1a36",
+    "narrow_bounded": "#b56576",
+    "narrow_exact": "#4c956c",
+    "narrow_exact_slim": "#7a5195",
+    "floor": "#222222",
 }
-"""Distinguishable in grey and with red–green blindness."""
-OTHERS = ("#7a5195", "#8a817c", "#6b705c", "#b56576", "#3d5a80")
+"""Distinguishable in grey and with red–green blindness, among those that meet in one picture."""
+OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
 """For contenders that most pictures do not have; by name, so that it is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
 def colour(contender: str) -> str:
-    """The contender's colour in every picture."""
+    """The contender's colour in every picture; a colour (#rrggbb) is itself."""
+    if contender.startswith("#"):
+        return contender
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
 
 
@@ -34,6 +48,8 @@ def label(contender: str, style: str | None = None) -> str:
     if contender.startswith("trained_"):
         named = f" ({style})" if style not in (None, "plain") else ""
         return f"trained, same {contender.removeprefix('trained_')}{named}"
+    if contender.endswith(FEATURES):
+        return contender.replace("_", " ")
     return contender.replace("constructed_", "").replace("_", " ")
 
 

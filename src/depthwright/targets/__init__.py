@@ -2,6 +2,7 @@
 
 from depthwright.targets.network import Network, RandomNetwork, ReLUNetwork
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
+from depthwright.targets.single_ridge import SineRidge
 from depthwright.targets.target import Target
 from depthwright.targets.waves import Sine, ZigZag
 
@@ -13,6 +14,7 @@ REGISTRY: dict[str, type[Target]] = {
     "random_network": RandomNetwork,
     "zigzag": ZigZag,
     "sine": Sine,
+    "sine_ridge": SineRidge,
 }
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "RandomProfile",
     "ReLUNetwork",
     "Sine",
+    "SineRidge",
     "Target",
     "ZigZag",
 ]

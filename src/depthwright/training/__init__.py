@@ -1,4 +1,4 @@
-"""The trained rivals: matching rules, batched ensembles, one training for all of a run.
+"""The trained rivals: matching rules, batched ensembles, one training for all; fitted features.
 
 Configuration, matching and results come without torch; the rest is imported on first use.
 """

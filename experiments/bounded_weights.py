@@ -1,0 +1,179 @@
+"""What it costs that no weight exceeds 2: Corollary 3's price in depth.
+
+    python experiments/bounded_weights.py [--scale smoke|cpu|gpu]
+
+VYS22 Corollary 3 divides every layer by the largest weight and doubles it back at the end, one C
+for all layers: O(n³L³ log²) layers for Theorem 2's O(n²L² log). Ours gives every neuron its own
+power of two (constructions/narrow_bounded.py). Depth with all weights ≤ 2 over depth without, from
+formulas, against the width of random targets (d = 2, L = 3, weights uniform on [−1, 1], ε = δ =
+1e-2); the narrowest is built both ways too, its largest weight and its values are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from depthwright.constructions import NarrowBounded
+from depthwright.constructions.weight_bounds import weight_exponent
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, series
+from depthwright.targets import RandomNetwork
+
+if TYPE_CHECKING:
+    import polars
+
+ACCURACY = FAILURE = 1e-2
+DIM, DEPTH = 2, 3
+WIDTHS = {
+    "smoke": (4, 8, 16, 32),
+    "cpu": (4, 8, 16, 32, 64, 128),
+    "gpu": (4, 8, 16, 32, 64, 128, 256),
+}
+BUILT = 4
+"""The width that is built."""
+POINTS = 20
+INNER = {
+    "narrow_bits": "Theorem 2",
+    "narrow_packed": "packed (ours)",
+    "narrow_exact_slim": "Theorem 7, slimmer (ours)",
+}
+Scaling = Literal["layer", "neuron"]
+SCALINGS: dict[Scaling, str] = {"layer": "one C (Corollary 3)", "neuron": "per neuron (ours)"}
+
+
+def measure(inner: str, n: int) -> list[dict[str, Any]]:
+    """Both scalings of one inner network."""
+    target = RandomNetwork(DIM, n, DEPTH, seed=0)
+    found = []
+    for scaling in SCALINGS:
+        recipe = NarrowBounded(target, ACCURACY, FAILURE, inner, scaling)
+        size, own = recipe.architecture(), recipe.construction.architecture()
+        row = {
+            "scaling": scaling,
+            "inner_depth": own.depth,
+            "inner_weight_log2": weight_exponent(recipe.construction),
+            "depth": size.depth,
+            "price": size.depth / own.depth,
+            "parameters_price": size.parameters / own.parameters,
+        }
+        found.append(row | (compared(recipe) if n == BUILT else NOT_COMPARED))
+    return found
+
+
+NOT_COMPARED = {"largest_weight": None, "value_gap": None, "inner_largest_log2": None}
+
+
+def compared(recipe: NarrowBounded) -> dict[str, float]:
+    """Both networks built: largest weights, and how far the values are apart."""
+    import torch
+
+    from depthwright.distributions import UniformCube
+    from depthwright.networks.exact import ExactNetwork
+
+    before, after = recipe.construction.build().network, recipe.build().network
+    assert isinstance(before, ExactNetwork)
+    assert isinstance(after, ExactNetwork)
+    x = UniformCube(DIM).sample(POINTS, torch.Generator().manual_seed(0))
+    gap = (before.evaluate(x) - after.evaluate(x)).abs().max()
+    return {
+        "largest_weight": 2.0 ** largest(after),
+        "inner_largest_log2": largest(before),
+        "value_gap": float(gap),
+    }
+
+
+def largest(network: Any) -> float:
+    """log2 of the largest entry, of layers that occur often once."""
+    layers = {id(layer): layer for layer in network.layers}.values()
+    sizes = (abs(value.fraction) for layer in layers for _, _, value in layer.entries())
+    top = max(sizes)
+    return math.log2(top.numerator) - math.log2(top.denominator)
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """Every inner construction at every width."""
+    cells = ({"inner": inner, "n": n} for inner in INNER for n in WIDTHS[run.scale])
+    return run.cells(cells, measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """The price, and the weights that it is paid for."""
+    import polars
+
+    column = polars.col
+    prices, weights = [], []
+    for inner, told in INNER.items():
+        for scaling, how in SCALINGS.items():
+            part = rows.filter((column("inner") == inner) & (column("scaling") == scaling))
+            kind = "matched" if scaling == "neuron" else "size"
+            prices.append(series(part, "n", "price", f"{told}, {how}", kind, contender=inner))  # type: ignore[arg-type]
+        weights.append(
+            series(
+                part, "n", "inner_weight_log2", f"{told}, unbounded", "promised", contender=inner
+            )
+        )
+    x = "target width n"
+    ticks = tuple(float(n) for n in rows["n"].unique().sort())
+    return Chart(
+        (
+            Panel(x, "depth, weights ≤ 2 / unbounded", tuple(prices), True, True, ticks=ticks),
+            Panel(
+                x,
+                "log2 of the largest weight (formula)",
+                tuple(weights),
+                True,
+                True,
+                lines=(("weights ≤ 2", 1.0),),
+                ticks=ticks,
+            ),
+        )
+    )
+
+
+def exponent(rows: polars.DataFrame, inner: str, scaling: str) -> float:
+    """Growth of the price with n, as a power."""
+    import polars
+
+    column = polars.col
+    part = rows.filter((column("inner") == inner) & (column("scaling") == scaling)).sort("n")
+    return float(np.polyfit(np.log(part["n"]), np.log(part["price"]), 1)[0])
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """Prices at the largest width, their growth, what was built."""
+    import polars
+
+    column = polars.col
+    last = rows.filter(column("n") == rows["n"].max())
+    at = {(r["inner"], r["scaling"]): r["price"] for r in last.iter_rows(named=True)}
+    built = rows.drop_nulls("largest_weight")
+    return (
+        "VYS22 Corollary 3 bounds all weights by 2 at the price of a factor O(nL log) in depth. For "
+        f"Theorem 2's network the factor is {at['narrow_bits', 'layer']:,.0f} at "
+        f"n = {rows['n'].max()} and grows like n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; with a "
+        f"power of two per neuron it is {at['narrow_bits', 'neuron']:.2f}. The packed network pays "
+        f"{at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} times, the slim "
+        f"exact one {at['narrow_exact_slim', 'layer']:.1f} or {at['narrow_exact_slim', 'neuron']:.2f}. "
+        f"Built at n = {BUILT}: weights of up to 2^{built['inner_largest_log2'].max():.0f} become at "
+        f"most {built['largest_weight'].max():g}, and the values differ by "
+        f"{built['value_gap'].max():g} at {POINTS} points."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Weights above 2, values that differ."""
+    return [
+        f"{row['inner']}, {row['scaling']}: largest weight {row['largest_weight']}, values differ by "
+        f"{row['value_gap']}"
+        for row in rows.drop_nulls("largest_weight").iter_rows(named=True)
+        if row["largest_weight"] > 2 or row["value_gap"] != 0
+    ]
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
+
+if __name__ == "__main__":
+    EXPERIMENT.main(__file__)

@@ -1,0 +1,211 @@
+"""Path norms of trained, fitted and constructed networks above the floor that none can pass.
+
+    python experiments/path_norm.py [--scale smoke|cpu|gpu]
+
+No depth-2 ReLU network within ε of a radial f has Σ abs(a_i)‖w_i‖ below 2·M_ε (bounds/path_norm.py).
+Every network is a point: its path norm against the sup error of its rotation average, at which the
+floor binds rigorously. Trained networks (Adam, the best of two learning rates by validation, as in
+every comparison) of several widths and lengths of training, features, and constructions of all
+sizes: how near does each come to the cheapest network of its error?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depthwright.bounds import mass_floor, report
+from depthwright.constructions import Ridge, SparseRidge
+from depthwright.distributions import UniformRadius
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series, series
+from depthwright.targets import REGISTRY, Radial
+from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
+from depthwright.training.features import fit_output, hidden_layers, random_features
+
+if TYPE_CHECKING:
+    import polars
+
+    from depthwright.networks.network import Network
+
+TARGETS = {
+    "smoke": (("cone", 5),),
+    "cpu": (("cone", 5), ("hat", 5)),
+    "gpu": (("cone", 5), ("hat", 5), ("cone", 20), ("hat", 20)),
+}
+WIDTHS = {"smoke": (50,), "cpu": (25, 100, 400), "gpu": (25, 100, 400, 1600)}
+STEPS = {"smoke": (100,), "cpu": (500, 3000), "gpu": (500, 3000, 20_000)}
+RIDGES = {"smoke": (0.3,), "cpu": (0.3, 0.2, 0.1), "gpu": (0.3, 0.2, 0.1)}
+"""Accuracies of the construction by polynomials; refused ones are left out."""
+CURVE = np.geomspace(0.004, 0.5, 25)
+"""Errors at which the floor is computed."""
+NAMES = {
+    "trained_architecture": "trained",
+    "random_features": "random features",
+    "constructed_sparse_ridge": "SparseRidge, as wide",
+    "constructed_features": "its features, fitted",
+    "constructed": "Ridge",
+}
+
+
+def target(name: str, input_dim: int) -> Radial:
+    """By its registry name."""
+    found = REGISTRY[name](input_dim=input_dim)  # type: ignore[call-arg]
+    assert isinstance(found, Radial)
+    return found
+
+
+def measure(
+    name: str, input_dim: int, what: str, width: int = 0, steps: int = 0, error: float = 0.0
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """One network against its floor, or the floor at one error."""
+    f, law = target(name, input_dim), UniformRadius(input_dim)
+    if what == "floor":
+        return {
+            "contender": "floor",
+            "error_sup_averaged": error,
+            "path_norm": mass_floor(f, error),
+        }
+    training = TrainingConfig(steps=steps or 1, learning_rates=[3e-3, 1e-2], seeds=1)
+    if what == "trained":
+        trainer = TrainerConfig(progress=False)
+        shapes = {"trained_architecture": [(input_dim, width, 1)]}
+        found = train_rivals(shapes, f, law, training, trainer)
+        return [_row(c, rival.network, f) for c, rival in found.rivals.items()]
+    if what == "ridge":
+        return _row("constructed", Ridge(f, error).build().network, f)
+    sparse = SparseRidge(f, width=width).build().network
+    features = fit_output(hidden_layers(sparse), f, law, training, seed=0)
+    drawn = random_features(width, f, law, training)
+    return [
+        _row("constructed_sparse_ridge", sparse, f),
+        _row("constructed_features", features.network, f),
+        _row("random_features", drawn.network, f),
+    ]
+
+
+def _row(contender: str, network: Network, f: Radial) -> dict[str, Any]:
+    found = report(network, f)
+    return {
+        "contender": contender,
+        "neurons": network.architecture.widths[1],
+        "error_sup_averaged": found.error_sup_averaged,
+        "path_norm": found.path_norm,
+        "path_norm_floor": found.path_norm_floor,
+    }
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """Networks, and the curve of the floor."""
+    cells: list[dict[str, Any]] = []
+    for name, d in TARGETS[run.scale]:
+        f = {"name": name, "input_dim": d}
+        top = float(np.ptp(target(name, d).profile(np.linspace(0, 1, 101)))) / 2
+        cells += [f | {"what": "floor", "error": float(top * e / CURVE[-1])} for e in CURVE]
+        for width in WIDTHS[run.scale]:
+            cells += [f | {"what": "trained", "width": width, "steps": s} for s in STEPS[run.scale]]
+            cells.append(f | {"what": "other", "width": width})
+        cells += [f | {"what": "ridge", "error": top * 2 * e} for e in RIDGES[run.scale]]
+    return run.cells(cells, measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """One panel a target."""
+    panels = []
+    for (name, d), part in rows.group_by("name", "input_dim", maintain_order=True):
+        floor = part.filter(part["contender"] == "floor").sort("error_sup_averaged")
+        floor = floor.filter(floor["path_norm"] > 0)
+        at, height = (tuple(floor[c].to_list()) for c in ("error_sup_averaged", "path_norm"))
+        bottom = min(height) / 2
+        lines = [
+            Series(
+                "no depth-2 network below this",
+                at,
+                height,
+                "floor",
+                low=(bottom,) * len(at),
+                high=height,
+                band=True,
+                contender="floor",
+            )
+        ]
+        lines += [
+            series(
+                part.filter(part["contender"] == contender),
+                "error_sup_averaged",
+                "path_norm",
+                told,
+                "points",
+                contender=contender,
+                note="neurons",
+            )
+            for contender, told in NAMES.items()
+            if (part["contender"] == contender).any()
+        ]
+        panels.append(
+            Panel(
+                "sup error of the rotation average",
+                "path norm Σ|a|·‖w‖",
+                tuple(lines),
+                x_log=True,
+                y_log=True,
+                title=f"{name}, d = {d}",
+            )
+        )
+    return Chart(tuple(panels))
+
+
+def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
+    """Every network that has a floor, with how many times it its path norm is."""
+    import polars
+
+    found = rows.filter((polars.col("contender") != "floor") & (polars.col("path_norm_floor") > 0))
+    return found.with_columns(
+        (polars.col("path_norm") / polars.col("path_norm_floor")).alias("times")
+    )
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How far above the floor."""
+    networks = over_floor(rows)
+    told = []
+    for contender, name in NAMES.items():
+        times = networks.filter(networks["contender"] == contender)["times"]
+        if len(times):
+            told.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
+    return (
+        f"Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
+        f"of {len(networks)} networks here none lies below: {', '.join(told)} the floor."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Networks below their floor."""
+    networks = over_floor(rows)
+    return [
+        f"{row['contender']} with {row['neurons']} neurons on {row['name']}, d = {row['input_dim']}: "
+        f"path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
+        for row in networks.filter(networks["times"] < 1).iter_rows(named=True)
+    ]
+
+
+EXPERIMENT = Experiment(
+    rows,
+    chart,
+    sentence,
+    (
+        "name",
+        "input_dim",
+        "contender",
+        "neurons",
+        "steps",
+        "error_sup_averaged",
+        "path_norm",
+        "path_norm_floor",
+    ),
+    broken,
+)
+
+if __name__ == "__main__":
+    EXPERIMENT.main(__file__)

@@ -1,0 +1,118 @@
+"""Depth-2 networks for functions of one direction: a broken line along it.
+
+Statement
+    Let f(x) = g(w·x) on [−1, 1]^d, abs(g'') ≤ C, T = ‖w‖_1 and ε > 0. A depth-2 ReLU network of
+    width ⌈T·√(C/(2ε))⌉ is within ε of f in the sup norm: for HSSV21's sine of ℓ inputs O(ℓ) neurons
+    at constant ε, where random first layers need C(d, ℓ)/4.
+
+Builds
+    m = ⌈T·√(C/(2ε'))⌉ equal pieces of length h = 2T/m between −T and T, ε' what rounding leaves of
+    ε: N(x) = g(−T) + s_1·σ(w·x + T) + Σ_{1 ≤ k < m} (s_{k+1} − s_k)·σ(w·x − t_k), with t_k = kh − T
+    and s_k the slopes of the interpolant.
+    depth 2, m hidden neurons.
+
+Claim
+    sup norm on the cube, for every x;
+    interpolation: C·h²/8 (a chord leaves a curve by at most that);
+    rounding of the float64 evaluation, of the knots and of the values there.
+
+Shapes and arithmetic
+    (batch, d) → (batch, 1); float64.
+
+Not in the paper
+    HSSV21 states O(ℓ) neurons; the count is the textbook's.
+
+Source
+    HSSV21 (Hsu, Sanford, Servedio, Vlatakis-Gkaragkounis, COLT 2021) Lemma 34 for the target.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.networks.architecture import Architecture
+from depthwright.refusal import Refusal
+from depthwright.targets.single_ridge import SingleRidge as Target
+
+MOST_PIECES = 1_000_000
+ROUNDING_SHARE = 1e-3
+"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+UNIT_ROUNDOFF = 2.0**-53
+
+
+@dataclass(frozen=True)
+class SingleRidge(Construction):
+    """Depth-2 network within `accuracy` of a function of one direction, on all of the cube."""
+
+    theorem: ClassVar[str] = "HSSV21 Lemma 34 (upper bound)"
+    target: Target
+    accuracy: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_accuracy(self.accuracy)
+        if not isinstance(self.target, Target):
+            raise Refusal(
+                f"SingleRidge approximates functions of one direction, and "
+                f"{type(self.target).__name__} is none; use it for targets.SineRidge"
+            )
+        if self._pieces > MOST_PIECES:
+            raise Refusal(
+                f"accuracy={self.accuracy} needs {self._pieces:.3g} pieces "
+                f"(limit {MOST_PIECES:,}); ask for a larger one"
+            )
+
+    @property
+    def _pieces(self) -> int:
+        budget = self.accuracy * (1 - ROUNDING_SHARE)
+        return max(1, math.ceil(self.target.reach * math.sqrt(self.target.curvature / 2 / budget)))
+
+    def architecture(self) -> Architecture:
+        """One neuron a piece."""
+        return Architecture.of((self.target.input_dim, self._pieces, 1))
+
+    def build(self) -> Built:
+        """Write the two matrices down and attach the claim."""
+        import torch
+
+        from depthwright.networks.torch_network import ModuleNetwork, assemble
+
+        target, m = self.target, self._pieces
+        knots = np.linspace(-target.reach, target.reach, m + 1)
+        values = np.asarray(target.profile(knots), dtype=np.float64)
+        slopes = np.diff(values) / np.diff(knots)
+        turns = np.diff(slopes, prepend=0.0)
+        layers = [
+            (np.tile(target.direction, (m, 1)), -knots[:-1]),
+            (turns[None], values[:1]),
+        ]
+        tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+        module = assemble(tensors, torch.float64)
+        terms = {
+            "interpolation": target.curvature * (knots[1] - knots[0]) ** 2 / 8 * (1 + 1e-12),
+            "rounding": self._rounding(turns, slopes, values),
+        }
+        claim = Claim(self.accuracy, "sup", str(target.domain), terms)
+        if claim.bound > self.accuracy:
+            raise Refusal(
+                f"accuracy={self.accuracy} is finer than float64 rounding allows here "
+                f"({terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
+            )
+        return Built(ModuleNetwork(module), claim)
+
+    def _rounding(self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray) -> float:
+        """First-order bound with room to spare.
+
+        Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; values of g
+        are right to 8u·max + lipschitz·uT, which slopes pass on to every x.
+        """
+        d, reach = self.target.input_dim, self.target.reach
+        total = float(np.abs(turns).sum()) * 2 * reach + float(np.abs(values).max())
+        steepest = float(np.abs(slopes).max())
+        inner = (d + 2) * float(np.abs(turns).sum()) * 2 * reach
+        return 1.01 * UNIT_ROUNDOFF * ((len(turns) + 12) * total + inner + 8 * steepest * reach)

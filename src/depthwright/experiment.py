@@ -1,0 +1,207 @@
+"""The form of an experiment: rows at three scales, a chart and a sentence made of them.
+
+A file `experiments/NAME.py` ends in
+
+    EXPERIMENT = Experiment(rows, chart, sentence)
+
+    if __name__ == "__main__":
+        EXPERIMENT.main(__file__)
+
+and its docstring's first line is the figure's title. `python experiments/NAME.py [--scale smoke|
+cpu|gpu]` computes what is missing and writes outputs/NAME/SCALE/ (figures/record.py says what);
+`experiments/reproduce.py` finds all such files and makes one page of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthwright import __version__
+from depthwright.figures.chart import Chart
+from depthwright.figures.record import Record, device, versions, write
+from depthwright.refusal import Refusal
+from depthwright.results import write_json, write_text
+
+if TYPE_CHECKING:
+    import polars
+
+SCALES = ("smoke", "cpu", "gpu")
+"""Seconds on a laptop; minutes on one; as large as one large GPU does in its share of an hour."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an experiment's `rows` is told."""
+
+    name: str
+    scale: str
+    output: Path
+    """Results folder; an experiment's own is output/NAME."""
+    source: str = ""
+    """Of the experiment's file: a cell computed by another version of it is computed again."""
+    overrides: tuple[str, ...] = ()
+    """KEY=VALUE, for those that sweep comparisons."""
+
+    @property
+    def folder(self) -> Path:
+        """Of this scale."""
+        return self.output / self.name / self.scale
+
+    def sweep(self, grid: Mapping[str, Sequence[Any]], *overrides: str) -> polars.DataFrame:
+        """The grid of comparisons of conf/experiment/NAME.yaml; the user's overrides come last."""
+        from depthwright.sweep import sweep
+
+        output = f"output={self.output}"
+        return sweep(self.name, grid, [*overrides, output, *self.overrides])
+
+    def cells(
+        self, cells: Iterable[Mapping[str, Any]], measure: Callable[..., Any]
+    ) -> polars.DataFrame:
+        """`measure(**cell)` for every cell, a row or a list of rows; each row begins with its cell.
+
+        A cell is kept in a file of its own, so that running again computes what is missing. One
+        that fails leaves its traceback there; the others go on, and SystemExit(1) names it.
+        """
+        import polars
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+        if self.overrides:
+            raise Refusal(f"{self.name} has no key for {self.overrides[0]}; it takes --scale only")
+        wanted = list(cells)
+        failed: list[str] = []
+        rows: list[dict[str, Any]] = []
+        columns = (
+            SpinnerColumn(),
+            "{task.completed}/{task.total} cells",
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.description}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("", total=len(wanted))
+            for cell in wanted:
+                told = " ".join(f"{key}={value}" for key, value in cell.items())
+                progress.update(task, description=told)
+                try:
+                    rows += self._cell(cell, measure)
+                except Exception as error:
+                    failed.append(f"{told}: {error}")
+                progress.advance(task)
+        if failed:
+            raise SystemExit("\n".join([f"{len(failed)} of {len(wanted)} cells failed", *failed]))
+        return polars.DataFrame(rows, infer_schema_length=None)
+
+    def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
+        what = json.dumps([dict(cell), __version__, self.source], sort_keys=True)
+        path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
+        done = path.with_suffix(".json")
+        if done.exists():
+            return list(json.loads(done.read_text(encoding="utf-8")))
+        try:
+            found = measure(**cell)
+        except BaseException:
+            write_text(path.with_suffix(".error.txt"), traceback.format_exc())
+            raise
+        part = found if isinstance(found, list) else [found]
+        rows = [{**cell, **row} for row in part]
+        write_json(done, rows)
+        path.with_suffix(".error.txt").unlink(missing_ok=True)
+        return rows
+
+
+def no_broken_promise(rows: polars.DataFrame) -> list[str]:
+    """For experiments that only measure."""
+    return []
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure: its rows, its picture, its sentence."""
+
+    rows: Callable[[Run], polars.DataFrame]
+    chart: Callable[[polars.DataFrame], Chart]
+    sentence: Callable[[polars.DataFrame], str]
+    """What the theory says, what was measured, with numbers taken from the rows."""
+    columns: tuple[str, ...] = ()
+    """Of the page's table; () shows all."""
+    broken: Callable[[polars.DataFrame], list[str]] = no_broken_promise
+    """The promises that the rows contradict, one sentence each; any makes the run fail."""
+
+    def main(self, file: str) -> None:
+        """The command line of the file that holds this experiment."""
+        from depthwright.cli import guard
+
+        guard(lambda: self._main(Path(file), sys.argv[1:]))
+
+    def _main(self, file: Path, arguments: Sequence[str]) -> None:
+        text = file.read_text(encoding="utf-8")
+        title, about = described(text)
+        parser = argparse.ArgumentParser(prog=file.name, description=title)
+        parser.add_argument("--scale", choices=SCALES, default="cpu")
+        parser.add_argument("--output", type=Path, default=Path("outputs"))
+        parser.add_argument(
+            "--redraw", action="store_true", help="draw the rows that are there, compute nothing"
+        )
+        parser.add_argument("override", nargs="*", metavar="KEY=VALUE")
+        options = parser.parse_args(arguments)
+        run = Run(file.stem, options.scale, options.output, text, tuple(options.override))
+        start = time.perf_counter()
+        rows = stored(run) if options.redraw else self.rows(run)
+        record = Record(
+            name=run.name,
+            title=title,
+            about=about,
+            scale=run.scale,
+            command=" ".join(
+                [f"python experiments/{file.name}", "--scale", run.scale, *run.overrides]
+            ),
+            sentence=self.sentence(rows),
+            broken=tuple(self.broken(rows)),
+            chart=self.chart(rows),
+            columns=self.columns,
+            seconds=time.perf_counter() - start,
+            device=device(),
+            versions=versions(),
+        )
+        write(record, rows, run.folder)
+        print(record.sentence)
+        print(f"picture  {(run.folder / run.name).absolute()}.png")
+        if record.broken:
+            raise SystemExit("\n".join(["a promise was broken", *record.broken]))
+
+
+def stored(run: Run) -> polars.DataFrame:
+    """The rows of the last run."""
+    import polars
+
+    path = run.folder / f"{run.name}.parquet"
+    if not path.exists():
+        raise Refusal(f"{path} is not there yet; run without --redraw")
+    return polars.read_parquet(path)
+
+
+def described(source: str) -> tuple[str, str]:
+    """First line and rest of a file's docstring, the usage line in it left out."""
+    first, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    paragraphs = [p for p in rest.strip().split("\n\n") if not p.startswith("    python")]
+    return first.rstrip("."), "\n\n".join(" ".join(p.split()) for p in paragraphs)
+
+
+def holds_experiment(source: str) -> bool:
+    """Whether a file ends in `EXPERIMENT = Experiment(…)`; it is read, not run."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = node.value.func
+            if isinstance(made, ast.Name) and made.id == "Experiment":
+                return True
+    return False

@@ -1,0 +1,162 @@
+"""A chart for the page: one plotly figure per panel, as plain JSON; the legend is the page's own.
+
+Plotly's Python package only lends its script; the figures are written as the data it reads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from depthwright.figures.chart import Chart, Kind, Panel, Series
+
+DASHES: dict[Kind, str] = {
+    "sampled": "dot",
+    "promised": "dash",
+    "floor": "dashdot",
+    "matched": "dot",
+}
+MARKS: dict[Kind, str] = {
+    "measured": "circle",
+    "sampled": "triangle-down",
+    "floor": "triangle-up",
+    "size": "square",
+    "matched": "circle-open",
+    "points": "circle",
+}
+FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
+GRID = "#e6e6e6"
+
+
+def interactive(chart: Chart) -> list[dict[str, Any]]:
+    """Per panel {"data": traces, "layout": layout}."""
+    return [_panel(panel) for panel in chart.panels]
+
+
+def legend(chart: Chart) -> list[dict[str, str]]:
+    """What can be switched on and off: name, colour, dash, each name once."""
+    found: dict[str, dict[str, str]] = {}
+    for panel in chart.panels:
+        for one in panel.series:
+            entry = {"name": one.name, "colour": one.colour, "dash": DASHES.get(one.kind, "solid")}
+            found.setdefault(one.name, entry)
+    return list(found.values())
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    traces = [trace for one in panel.series for trace in _traces(one)]
+    layout: dict[str, Any] = {
+        "showlegend": False,
+        "font": FONT,
+        "margin": {"l": 64, "r": 14, "t": 34 if panel.title else 12, "b": 52},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#c4c4c4", "activecolor": "#666666"},
+        "xaxis": _axis(panel.x, panel.x_log, [v for one in panel.series for v in one.x]),
+        "yaxis": _axis(panel.y, panel.y_log, [v for one in panel.series for v in one.y]),
+    }
+    if panel.ticks:
+        layout["xaxis"] |= {
+            "tickmode": "array",
+            "tickvals": list(panel.ticks),
+            "ticktext": [f"{tick:g}" for tick in panel.ticks],
+        }
+    if panel.title:
+        layout["title"] = {"text": panel.title, "font": {"size": 13}, "x": 0, "xref": "paper"}
+    layout["shapes"] = [
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": {"width": 1}}
+        for _, y in panel.lines
+    ]
+    layout["annotations"] = [
+        {
+            "text": name,
+            "xref": "paper",
+            "x": 0.01,
+            "xanchor": "left",
+            "yref": "y",
+            "y": _position(y, panel.y_log),
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"size": 11},
+        }
+        for name, y in panel.lines
+    ]
+    return {"data": traces, "layout": layout}
+
+
+def _position(y: float, log: bool) -> float:
+    """Of an annotation: plotly wants the logarithm on a logarithmic axis."""
+    return math.log10(y) if log else y
+
+
+def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
+    positive = [value for value in values if value is not None and value > 0]
+    decades = log and bool(positive) and max(positive) > 30 * min(positive)
+    return {
+        "title": {"text": title, "standoff": 8},
+        "type": "log" if log else "linear",
+        "gridcolor": GRID,
+        "zeroline": False,
+        "linecolor": "#999999",
+        "ticks": "outside",
+        "tickcolor": "#999999",
+        "automargin": True,
+        "exponentformat": "power",
+        **({"dtick": 1} if decades else {}),  # powers of ten alone
+    }
+
+
+def _traces(one: Series) -> list[dict[str, Any]]:
+    """The line, and before it its band."""
+    hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
+    line: dict[str, Any] = {
+        "type": "scatter",
+        "name": one.name,
+        "x": list(one.x),
+        "y": list(one.y),
+        "mode": _mode(one.kind),
+        "line": {
+            "color": one.colour,
+            "width": 5 if one.kind == "target" else 1.6,
+            "dash": DASHES.get(one.kind, "solid"),
+        },
+        "marker": {"color": one.colour, "size": 6, "symbol": MARKS.get(one.kind, "circle")},
+        "opacity": 0.4 if one.kind == "target" else 1,
+        "hovertemplate": hover + ("<br>%{text}" if one.notes else "") + "<extra></extra>",
+    }
+    if one.notes:
+        line["text"] = list(one.notes)
+    if one.low is None or one.high is None:
+        return [line]
+    if not one.band:
+        line["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": _gaps(one.y, one.high),
+            "arrayminus": _gaps(one.low, one.y),
+            "thickness": 1,
+            "width": 3,
+            "color": one.colour,
+        }
+        return [line]
+    edge = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    edge |= {"name": one.name, "x": list(one.x)}
+    return [
+        {**edge, "y": list(one.low)},
+        {**edge, "y": list(one.high), "fill": "tonexty", "fillcolor": one.colour + "1f"},
+        line,
+    ]
+
+
+def _gaps(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> list[float | None]:
+    return [
+        None if a is None or b is None else max(b - a, 0.0) for a, b in zip(low, high, strict=True)
+    ]
+
+
+def _mode(kind: Kind) -> str:
+    if kind == "points":
+        return "markers"
+    return "lines+markers" if kind in MARKS else "lines"

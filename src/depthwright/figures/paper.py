@@ -1,0 +1,67 @@
+"""A chart for paper: matplotlib, PNG and SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series
+from depthwright.figures.style import CLAIM, below, figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOOKS: dict[Kind, dict[str, Any]] = {
+    "measured": {"marker": "o", "markersize": 4},
+    "sampled": {"marker": "v", "markersize": 4, "linestyle": ":"},
+    "promised": {"marker": "", **CLAIM},
+    "floor": {"marker": "^", "markersize": 3, "linestyle": "-.", "linewidth": 1.0},
+    "size": {"marker": "s", "markersize": 3, "linewidth": 1.1},
+    "matched": {"marker": "o", "markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
+    "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
+    "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
+}
+
+
+def paper(chart: Chart, *paths: Path) -> None:
+    """Draw it into every path; the suffix says the format."""
+    drawing, axes = figure(len(chart.panels))
+    for at, panel in zip(axes, chart.panels, strict=True):
+        _panel(at, panel)
+    for path in paths:
+        save(drawing, path)
+
+
+def _panel(at: Axes, panel: Panel) -> None:
+    at.set(xlabel=panel.x, ylabel=panel.y)
+    at.set(xscale="log" if panel.x_log else "linear", yscale="log" if panel.y_log else "linear")
+    for one in panel.series:
+        _draw(at, one)
+    for name, height in panel.lines:
+        at.axhline(height, color="#222222", linewidth=0.8, label=name)
+    if panel.ticks:
+        at.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
+        at.xaxis.minorticks_off()
+    if panel.title:
+        at.set_title(panel.title, loc="left", fontsize=10)
+    below(at)
+
+
+def _draw(at: Axes, one: Series) -> None:
+    x, y = _array(one.x), _array(one.y)
+    look: dict[str, Any] = {"color": one.colour}
+    if one.low is not None and one.high is not None:
+        low, high = _array(one.low), _array(one.high)
+        if one.band:
+            at.fill_between(x, low, high, alpha=0.12, linewidth=0, **look)
+        else:
+            down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
+            up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
+            at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **look)
+    at.plot(x, y, label=one.name, **look, **LOOKS[one.kind])
+
+
+def _array(values: Numbers | Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,116 @@
+"""One page of many records: a self-contained HTML file, with the figures' files beside it.
+
+The page holds plotly's script once and asks the network for nothing; a content security policy in
+it forbids the browser to. Every figure can be hovered, zoomed, put on other axes, and its
+contenders switched on and off.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from depthwright.figures.interactive import interactive, legend
+from depthwright.figures.record import DATA, PICTURES, Record
+from depthwright.refusal import Refusal
+from depthwright.results import write_text
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record and the folder that it lies in, or the picture of a script that leaves no record."""
+
+    record: Record
+    folder: Path | None = None
+    picture: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """That belong beside the page, as far as they exist."""
+        found = []
+        if self.folder:
+            found += [self.folder / f"{self.record.name}{s}" for s in (*PICTURES, *DATA)]
+        if self.picture:
+            found.append(self.picture)
+        return [path for path in found if path.exists()]
+
+
+def write(entries: Sequence[Entry], folder: Path, title: str, note: str = "") -> Path:
+    """`report.html` in the folder, the figures' files beside it."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise Refusal(
+            f"the page needs {error.name}; pip install -e '.[report]' brings it"
+        ) from error
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = [_figure(entry) for entry in entries]
+    for entry in entries:
+        for path in entry.files:
+            shutil.copyfile(path, folder / path.name)
+    text = environment.get_template("report.html.jinja").render(
+        title=title, note=note, figures=figures, plotly=get_plotlyjs()
+    )
+    page = folder / PAGE
+    write_text(page, text)
+    return page
+
+
+def _figure(entry: Entry) -> dict[str, Any]:
+    record = entry.record
+    header, rows = _table(entry)
+    return {
+        "record": record,
+        "panels": interactive(record.chart) if record.chart else [],
+        "legend": legend(record.chart) if record.chart else [],
+        "header": header,
+        "rows": rows,
+        "files": [path.name for path in entry.files],
+        "picture": _inlined(entry.picture) if entry.picture else "",
+        "failed": bool(record.error or record.broken),
+    }
+
+
+def _table(entry: Entry) -> tuple[list[str], list[list[tuple[str, str]]]]:
+    """Header, and per cell what is shown and what the CSV says."""
+    path = entry.folder / f"{entry.record.name}.csv" if entry.folder else None
+    if path is None or not path.exists():
+        return [], []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = [c for c in entry.record.columns if c in (reader.fieldnames or ())]
+        columns = columns or list(reader.fieldnames or ())
+        rows = [[(_shown(row[c]), row[c]) for c in columns] for row in reader]
+    return [column.replace("_", " ") for column in columns], rows
+
+
+def _shown(value: str) -> str:
+    """Four digits, thousands apart."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value or "—"
+    if number.is_integer() and abs(number) < 1e15 and "e" not in value.lower():
+        return f"{int(number):,}"
+    return f"{number:.4g}"
+
+
+def _inlined(picture: Path) -> str:
+    """As a data URI."""
+    kind = {"svg": "svg+xml"}.get(picture.suffix[1:], picture.suffix[1:])
+    return f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -1,0 +1,103 @@
+"""Functions of one direction, f(x) = g(w·x): cheap for depth 2, dear for random first layers.
+
+`norms` are those under the uniform law on the cube.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depthwright.distributions.domain import Cube
+from depthwright.refusal import Refusal
+from depthwright.targets.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SingleRidge(Target):
+    """f(x) = g(w·x) on [−1, 1]^input_dim."""
+
+    @property
+    def domain(self) -> Cube:
+        """The cube of radius 1."""
+        return Cube(self.input_dim)
+
+    @property
+    @abstractmethod
+    def direction(self) -> np.ndarray:
+        """(input_dim,) w."""
+
+    @property
+    @abstractmethod
+    def curvature(self) -> float:
+        """sup abs(g'')."""
+
+    @abstractmethod
+    def profile(self, t: Any) -> Any:
+        """g(t), elementwise on a numpy array or a torch tensor."""
+
+    @property
+    def reach(self) -> float:
+        """Largest w·x on the cube."""
+        return float(np.abs(self.direction).sum())
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """g(w·x) for `x` (batch, input_dim) → (batch, 1)."""
+        import torch
+
+        w = torch.as_tensor(self.direction, dtype=x.dtype, device=x.device)
+        return self.profile(x @ w)[:, None]
+
+
+@dataclass(frozen=True)
+class SineRidge(SingleRidge):
+    """f(x) = height·√2·sin(π·Σ_{i ≤ terms} x_i), of L2 norm `height` (HSSV21's f at 4ε).
+
+    The x_i have no correlation with it, nor has any product of fewer than `terms` of them.
+    """
+
+    input_dim: int = 10
+    terms: int = 2
+    """How many of the inputs it depends on."""
+    height: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.terms <= self.input_dim:
+            raise Refusal(
+                f"terms={self.terms} is not in [1, input_dim={self.input_dim}]; "
+                "SineRidge adds up that many of its inputs"
+            )
+        if not (math.isfinite(self.height) and self.height > 0):
+            raise Refusal(f"height={self.height} is not a positive number")
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Ones, then zeros."""
+        return (np.arange(self.input_dim) < self.terms).astype(np.float64)
+
+    @property
+    def lipschitz(self) -> float:
+        """Attained where the sine is 0."""
+        return self.height * math.sqrt(2 * self.terms) * math.pi
+
+    @property
+    def curvature(self) -> float:
+        """Of g, not of f."""
+        return self.height * math.sqrt(2) * math.pi**2
+
+    def profile(self, t: Any) -> Any:
+        """height·√2·sin(πt)."""
+        sine = (math.pi * t).sin() if hasattr(t, "sin") else np.sin(math.pi * t)
+        return self.height * math.sqrt(2) * sine
+
+    @property
+    def norms(self) -> Mapping[str, float]:
+        """E sin² = (1 − E cos(2πΣ))/2 = 1/2, since E exp(2πi·x_1) = 0."""
+        return {"sup": self.height * math.sqrt(2), "mean": 0.0, "l2": self.height}
