@@ -151,23 +151,24 @@ def sentence(rows: polars.DataFrame) -> str:
     at = {(r["inner"], r["scaling"]): r["price"] for r in last.iter_rows(named=True)}
     built = rows.drop_nulls("largest_weight")
     return (
-        "VYS22 Corollary 3 bounds all weights by 2 at the price of a factor O(nL log) in depth. For "
-        f"Theorem 2's network the factor is {at['narrow_bits', 'layer']:,.0f} at "
-        f"n = {rows['n'].max()} and grows like n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; with a "
-        f"power of two per neuron it is {at['narrow_bits', 'neuron']:.2f}. The packed network pays "
-        f"{at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} times, the slim "
-        f"exact one {at['narrow_exact_slim', 'layer']:.1f} or {at['narrow_exact_slim', 'neuron']:.2f}. "
-        f"Built at n = {BUILT}: weights of up to 2^{built['inner_largest_log2'].max():.0f} become at "
-        f"most {built['largest_weight'].max():g}, and the values differ by "
-        f"{built['value_gap'].max():g} at {POINTS} points."
+        "VYS22 Corollary 3 bounds all weights by 2 at the price of a factor O(nL log) in depth. "
+        f"For Theorem 2's network the factor is {at['narrow_bits', 'layer']:,.0f} at "
+        f"n = {rows['n'].max()} and grows like n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; "
+        f"with a power of two per neuron it is {at['narrow_bits', 'neuron']:.2f}. The packed "
+        f"network pays {at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} "
+        f"times, the slim exact one {at['narrow_exact_slim', 'layer']:.1f} or "
+        f"{at['narrow_exact_slim', 'neuron']:.2f}. Built at n = {BUILT}: weights of up to "
+        f"2^{built['inner_largest_log2'].max():.0f} become at most "
+        f"{built['largest_weight'].max():g}, and the values differ by {built['value_gap'].max():g} "
+        f"at {POINTS} points."
     )
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
     """Weights above 2, values that differ."""
     return [
-        f"{row['inner']}, {row['scaling']}: largest weight {row['largest_weight']}, values differ by "
-        f"{row['value_gap']}"
+        f"{row['inner']}, {row['scaling']}: largest weight {row['largest_weight']}, values differ "
+        f"by {row['value_gap']}"
         for row in rows.drop_nulls("largest_weight").iter_rows(named=True)
         if row["largest_weight"] > 2 or row["value_gap"] != 0
     ]

@@ -148,8 +148,8 @@ def sentence(rows: polars.DataFrame) -> str:
         f"digits right has width {one['width']}, depth {one['depth']:,} and {one['parameters']:,} "
         f"parameters (the target {one['target_parameters']:,}); its promise, a logit error of "
         f"{one['error_promised']:.2g} on every image, leaves no class in doubt. Evaluated exactly "
-        f"in {one['evaluate_seconds']:.0f} s, {rows['same'].sum():,} of {len(rows):,} images are in "
-        f"the same class; the largest logit difference is {rows['error'].max():.2g}."
+        f"in {one['evaluate_seconds']:.0f} s, {rows['same'].sum():,} of {len(rows):,} images are "
+        f"in the same class; the largest logit difference is {rows['error'].max():.2g}."
     )
 
 

@@ -5,7 +5,7 @@
 Accuracy 1e-2, δ = 1e-2: size (formula and count), widths against the theorem's, share of points
 above the accuracy with its Clopper–Pearson bounds, error outside the bad set. A promise is broken
 if the share's lower bound at 99.9 % is above δ, if an error outside the bad set is above the
-claim's bound, if a network is wider than its theorem says, or if a formula disagrees with the count.
+claim's bound, if a network is wider than its theorem says, or if a formula and a count differ.
 """
 
 from __future__ import annotations

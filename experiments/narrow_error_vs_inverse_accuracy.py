@@ -127,9 +127,9 @@ def sentence(rows: polars.DataFrame) -> str:
     told = ", ".join(f"{NAMES[name]} {value:,.0f}" for name, (value, _) in slopes.items())
     straight = min(r for _, r in slopes.values())
     return (
-        f"VYS22 promises a depth of O(n²L² log(ABn/ε)): ε costs layers through its logarithm alone. "
-        f"Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {told}; a straight line in "
-        f"log 1/ε fits every curve with R² ≥ {straight:.4f}. Outside the bad set the worst "
+        f"VYS22 promises a depth of O(n²L² log(ABn/ε)): ε costs layers through its logarithm "
+        f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {told}; a straight line "
+        f"in log 1/ε fits every curve with R² ≥ {straight:.4f}. Outside the bad set the worst "
         f"error among {built['points'][0]:,} points is at most {worst:.0%} of the promised one, "
         f"down to ε = {built['accuracy'].min():.0e}; at most {built['bad_share'].max():.1%} of the "
         f"points are bad, δ = {FAILURE:g}."

@@ -65,9 +65,7 @@ def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
     said = f"python experiments/{file.name}" + (f" --scale {scale}" if scaled else "")
     start = time.perf_counter()
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=limit
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
         out, error, status = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
         out, error, status = _text(late.stdout), f"not finished after {limit:g} s", 1

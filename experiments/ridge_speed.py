@@ -90,8 +90,9 @@ def sentence(rows: polars.DataFrame) -> str:
     """The ratio to the dense form at its best."""
     one = rows.sort("ratio").row(0, named=True)
     return (
-        f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) evaluates "
-        f"{one['points']:,} points {one['ratio']:.1f} times faster by its structure than as a plain "
+        f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) "
+        f"evaluates {one['points']:,} points {one['ratio']:.1f} times faster by its structure than "
+        "as a plain "
         f"module at its best chunk size ({one['chunk']}), in float32 with {one['threads']} threads "
         f"and {one['structured_gigabytes']:.2f} GB of memory at its peak; the two differ by at most "
         f"{one['difference']:.1e}, the stated rounding bound is {one['rounding_bound']:.1e}."

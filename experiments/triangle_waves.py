@@ -2,8 +2,8 @@
 
     python experiments/triangle_waves.py [--scale smoke|cpu|gpu]
 
-Protocol of Chatziafratis et al. 2020, as theory.md's section 9 reports it: 8,000 points on [0, 1]
-whose label flips every 1,000. Telgarsky's triangle, composed three times, is above 1/2 exactly where
+Protocol of Chatziafratis et al. 2020, from secondary sources: 8,000 points on [0, 1] whose label
+flips every 1,000. Telgarsky's triangle, composed three times, is above 1/2 exactly where
 the label is 1: width 2, depth 4, 19 parameters, no error. Trained networks of growing depth and
 several widths, the best of several seeds and learning rates, squared loss on labels ±1. The floor:
 a network of h hidden layers of width w has at most (w + 1)^h affine pieces, so its sign at most
@@ -24,9 +24,8 @@ from depthwright.networks import Architecture
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
-    import torch
-
     import polars
+    import torch
 
 POINTS, FLIPS, TRIANGLES = 8000, 8, 3
 WIDTHS = {"smoke": (2, 8), "cpu": (2, 4, 8, 32), "gpu": (2, 4, 8, 16, 32, 64)}
@@ -204,9 +203,9 @@ def sentence(rows: polars.DataFrame) -> str:
         f"parameters) put {built['wrong']:.1%} of 8,000 points on the wrong side of a label that "
         f"flips every 1,000. Trained with the same shape, {same['wrong'].min():.1%} are wrong; the "
         f"best trained network here, width {best['width']}, depth {best['depth']} and "
-        f"{best['parameters']:,} parameters, leaves {best['wrong']:.1%}; the best of depth 2, of width "
-        f"{shallow['width']}, {shallow['wrong']:.1%}. At width 2 and depth 2 no network can have "
-        f"less than {floor(1, 2):.0%}."
+        f"{best['parameters']:,} parameters, leaves {best['wrong']:.1%}; the best of depth 2, of "
+        f"width {shallow['width']}, {shallow['wrong']:.1%}. At width 2 and depth 2 no network can "
+        f"have less than {floor(1, 2):.0%}."
     )
 
 

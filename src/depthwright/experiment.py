@@ -113,7 +113,8 @@ class Run:
             write_text(path.with_suffix(".error.txt"), traceback.format_exc())
             raise
         part = found if isinstance(found, list) else [found]
-        rows = [{**cell, **row} for row in part]
+        shown = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in cell.items()}
+        rows = [{**shown, **row} for row in part]
         write_json(done, rows)
         path.with_suffix(".error.txt").unlink(missing_ok=True)
         return rows

@@ -7,8 +7,8 @@ construction of the table has at most the parameters of its `Architecture` here.
 Builds. Nothing. Theorems 2 and 5 take c0 and c from VYS22's printed constants (B the largest
 weight) or from the interval bounds of bit_budget.py, with row sums in place of rows; the packed
 network its bits from narrow_packed_bits.py; Theorem 7 and its slimmer version know their size from
-the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64, which
-the interval bound of wide deep targets makes large, is left to whoever reads it.
+the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64,
+which the interval bound of wide deep targets makes large, is left to whoever reads it.
 
 Claim. Upper bounds of the sizes, in probability over the draw of the target. The failure
 probability δ over the inputs sets the slopes of the bit tests and no size.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthwright.comparison import CONSTRUCTED
-from depthwright.figures.chart import Chart, Panel, Series, series
+from depthwright.figures.chart import Chart, Kind, Panel, Series, series
 from depthwright.figures.paper import paper
 from depthwright.figures.style import label
 
 if TYPE_CHECKING:
     import polars
+
+INTERVAL = ("error_l2_low", "error_l2_high")
+BAND = ("error_sup_attacked", "error_sup_certified")
 
 
 def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = False) -> Chart:
@@ -24,35 +28,47 @@ def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = F
     sizes: list[Series] = []
     for (contender,), part in rows.group_by("contender", maintain_order=True):
         name = str(contender)
-        told = label(name)
-
-        def line(
-            y: str, what: str, kind: str, of: polars.DataFrame = part, **more: object
-        ) -> Series:
-            return series(of, column, y, what, kind, contender=name, inverse=inverse, **more)  # type: ignore[arg-type]
-
-        interval = ("error_l2_low", "error_l2_high")
-        errors.append(line("error_l2", f"{told}: L2", "measured", interval=interval))
-        errors.append(line("error_sup_attacked", f"{told}: sup, attacked", "sampled"))
+        line = partial(_line, part, column, name, inverse)
+        errors.append(line("error_l2", "L2", "measured", interval=INTERVAL))
+        errors.append(line("error_sup_attacked", "sup, attacked", "sampled"))
         if name == CONSTRUCTED and part["error_sup_certified"].is_not_null().any():
-            between = ("error_sup_attacked", "error_sup_certified")
-            promised = line(
-                "error_sup_certified",
-                f"{told}: sup, promised",
-                "promised",
-                interval=between,
-                band=True,
+            errors.append(
+                line("error_sup_certified", "sup, promised", "promised", interval=BAND, band=True)
             )
-            errors.append(promised)
-        kind = "size" if name == CONSTRUCTED else "matched"
-        sizes.append(line("parameters", f"{told}: parameters", kind))
-        sizes.append(line("width", f"{told}: width", kind))
+        kind: Kind = "size" if name == CONSTRUCTED else "matched"
+        sizes.append(line("parameters", "parameters", kind))
+        sizes.append(line("width", "width", kind))
     ticks = tuple(sorted({1 / value if inverse else value for value in rows[column].to_list()}))
     return Chart(
         (
             Panel(axis, "error", tuple(errors), x_log=True, y_log=True, ticks=ticks),
             Panel(axis, "size", tuple(sizes), x_log=True, y_log=True, ticks=ticks),
         )
+    )
+
+
+def _line(
+    part: polars.DataFrame,
+    column: str,
+    contender: str,
+    inverse: bool,
+    y: str,
+    what: str,
+    kind: Kind,
+    interval: tuple[str, str] | None = None,
+    band: bool = False,
+) -> Series:
+    name = f"{label(contender)}: {what}"
+    return series(
+        part,
+        column,
+        y,
+        name,
+        kind,
+        contender=contender,
+        interval=interval,
+        band=band,
+        inverse=inverse,
     )
 
 
