@@ -67,16 +67,15 @@ def rows(folder: Path) -> dict[str, Any]:
 
 
 def running(folder: Path, steps: int) -> tuple[Path, str]:
-    """The folder of the cell with so many steps and its job, once it trains."""
+    """The folder of the cell with so many steps and its job, once it is being computed."""
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         for config in folder.glob("outputs/*/*/config.yaml"):
             mark = config.parent / cell.RUNNING
             if f"steps: {steps}\n" in config.read_text() and mark.exists():
-                time.sleep(6)  # imports, then training has begun
                 return config.parent, json.loads(mark.read_text())["job"]
         time.sleep(0.2)
-    raise TimeoutError(f"no job trains {steps} steps")
+    raise TimeoutError(f"no job of {steps} steps")
 
 
 def scancel(*arguments: str) -> None:
@@ -87,14 +86,15 @@ def scancel(*arguments: str) -> None:
 def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) -> None:
     first = sweep(tmp_path, *SLURM)
     preempted, job = running(tmp_path, LONG[0])
-    scancel("--signal=USR2", job)
     killed, victim = running(tmp_path, LONG[1])
+    time.sleep(5)  # imports, then training has begun
     scancel("--signal=KILL", victim)
+    scancel("--signal=USR2", job)
     _, told = first.communicate()
     print(told)
     assert first.returncode == 1
     assert "11 of 12 cells finished" in told
-    assert f"training.steps={LONG[1]}: slurm job {victim} ended as FAILED" in told
+    assert f"training.steps={LONG[1]}: slurm job {victim} ended as CANCELLED" in told
     assert (preempted / "results.json").exists()
     log = next(tmp_path.glob(f"outputs/.multirun/.submitit/{job}/*_log.err")).read_text()
     assert "preempted" in log, "the signal came while the cell was being computed"

@@ -91,6 +91,26 @@ ADDED = tuple(field.name for field in fields(Row) if field.default is not MISSIN
 SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 """The columns that differ between two runs of one config."""
 
+_OF_THE_TARGET = "the unit of the target's values"
+UNITS: dict[str, str] = {
+    "input_dim": "coordinates",
+    "accuracy": _OF_THE_TARGET,
+    "failure_probability": "probability",
+    "width": "neurons",
+    "depth": "affine maps",
+    "parameters": "matrix and bias entries",
+    "nonzeros": "matrix and bias entries",
+    "weight_bits": "bits",
+    "error_l2_relative": "the target's standard deviation",
+    "exceedance": "share of points",
+    "exceedance_upper": "probability",
+} | {
+    name: "s" if name in SECONDS else _OF_THE_TARGET
+    for name in COLUMNS
+    if name in SECONDS or (name.startswith("error_") and name != "error_l2_relative")
+}
+"""What a column counts in; the other columns are names and seeds."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one piece: it is there whole, or not at all."""

@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 
 from depthwright import cell, results, task
 from depthwright import config as configs
+from depthwright.aggregate import aggregate
 from depthwright.cell import State
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def run(
         done = sum(each.state == State.FINISHED for each in cells)
         _say(f"stopped with {done} of {len(cells)} cells finished")
         raise
+    for experiment in {each.folder.parent for each in cells}:
+        aggregate(experiment, configs.logger(composed[0]))
     _conclude(cells)
     return cells
 

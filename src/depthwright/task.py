@@ -103,6 +103,7 @@ def _run(
             name=folder.name,
             group=config.experiment_name,
             config=configs.resolved(config),
+            tags=[config[group].name for group in configs.REGISTRIES],
         ) as tracker,
         console.status("starting") as status,
     ):

@@ -4,24 +4,31 @@ Offline by default: no key, no prompt, no network. Whatever W&B does, the run go
 is said once, as a warning, and the run continues without it.
 
 Names: `CONTENDER/column` of the results table in the summary, `CONTENDER/validation_rmse` over
-the training step in the history, `claim/TERM` in the summary, `comparison` for the picture.
+the training step in the history, `CONTENDER/claim/TERM` in the summary, `comparison` for the
+picture. The config holds the units of all columns and the versions that computed them.
 """
 
 from __future__ import annotations
 
+import platform
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.refusal import Refusal
+from depthwright.results import UNITS
 
 if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("none", "offline", "online")
+COMPARISON = "comparison"
+"""W&B's job type of one run; the other one is that of the aggregate."""
+Point = tuple[float, float]
 INIT_TIMEOUT = 30
 """Seconds to wait for W&B's server before going on offline."""
 
@@ -51,8 +58,8 @@ class Tracker:
         """Where W&B keeps the run on disk; None when there is none."""
         return None if self._run is None else Path(self._run.dir).parent
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One point of the curves."""
+    def log(self, step: int | None, metrics: Mapping[str, float]) -> None:
+        """One point of the curves; without a step, the next one."""
         self._try(lambda run: run.log(dict(metrics), step=step))
 
     def summary(self, numbers: Mapping[str, Any]) -> None:
@@ -69,6 +76,42 @@ class Tracker:
             run.log({name: wandb.Image(str(path))})
 
         self._try(send)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table, whole."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._try(send)
+
+    def lines(self, name: str, axis: str, series: Mapping[str, Sequence[Point]]) -> None:
+        """A chart of several lines over one axis: label → points."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            chart = wandb.plot.line_series(
+                xs=[[x for x, _ in points] for points in series.values()],
+                ys=[[y for _, y in points] for points in series.values()],
+                keys=list(series),
+                title=name.replace("_", " "),
+                xname=axis,
+            )
+            run.log({name: chart})
+
+        self._try(send)
+
+    def over(self, axis: str, metrics: str) -> None:
+        """The curves `metrics` (a glob) are drawn over `axis` instead of the step."""
+
+        def define(run: Run) -> None:
+            run.define_metric(axis, hidden=True)
+            run.define_metric(metrics, step_metric=axis)
+
+        self._try(define)
 
     def finish(self, failed: bool) -> None:
         """Close the run, so that the next one of this process starts afresh."""
@@ -96,9 +139,19 @@ def track(
     name: str,
     group: str,
     config: Mapping[str, Any],
+    tags: Sequence[str] = (),
+    kind: str = COMPARISON,
 ) -> Iterator[Tracker]:
     """A tracker that is finished on every way out."""
-    about = {"dir": folder, "id": run_id, "name": name, "group": group, "config": dict(config)}
+    about = {
+        "dir": folder,
+        "id": run_id,
+        "name": name,
+        "group": group,
+        "tags": list(tags),
+        "job_type": kind,
+        "config": {**config, "units": UNITS, "versions": _versions()},
+    }
     tracker = Tracker(_start(logger, about))
     try:
         yield tracker
@@ -106,6 +159,11 @@ def track(
         tracker.finish(failed=True)
         raise
     tracker.finish(failed=False)
+
+
+def _versions() -> dict[str, str]:
+    names = ("depthwright", "torch", "pytorch-lightning", "numpy", "wandb")
+    return {name: version(name) for name in names} | {"python": platform.python_version()}
 
 
 def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
@@ -129,7 +187,7 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
     try:
         if logger.mode == "online":
             try:
-                if _has_key():
+                if has_key():
                     return start("online")
                 warnings.warn(
                     "W&B has no key here, so this run is kept offline; set WANDB_API_KEY or run "
@@ -148,10 +206,26 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
         return None
 
 
-def _has_key() -> bool:
+def is_offline(folder: Path) -> bool:
+    """Whether the W&B run kept there was started offline, and is still to be sent."""
+    return folder.name.startswith("offline-")
+
+
+def has_key() -> bool:
+    """Whether W&B has a key, and its server takes it; raises what W&B raises if it does not."""
     import wandb
 
     return bool(wandb.login(prompt=False))
+
+
+def need_key(otherwise: str) -> None:
+    """Raises Refusal, which says what to do otherwise, where W&B cannot be reached with a key."""
+    try:
+        if has_key():
+            return
+    except Exception as error:  # no network, a bad key
+        raise Refusal(f"W&B cannot be reached ({_first_line(error)}); {otherwise}") from error
+    raise Refusal(f"W&B has no key here: set WANDB_API_KEY or run `wandb login`; {otherwise}")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,135 @@
+"""One W&B run per experiment, with the rows of all its finished cells: what a dashboard draws.
+
+    rows                                    the table
+    error_against_input_dim, …_inverse_accuracy   charts, one line per contender and kind of error
+    AXIS/CONTENDER/COLUMN over AXIS/AXIS    the same as curves, for panels that compare experiments
+
+AXIS is `input_dim` or `inverse_accuracy` (1/ε). Cells that share a place on the axis are given
+by their median. `size_ratio` is the contender's parameters over those of the construction.
+
+The run's id is fixed by the experiment's name, its folder is `EXPERIMENT/.aggregate`; it is written
+again only when a row has changed, and takes the place of what was there (on W&B's server too, for a
+run that is started online under an id overwrites), so there is one, however often a sweep runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import statistics
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
+from pathlib import Path
+
+from depthwright import results
+from depthwright.comparison import CONSTRUCTED
+from depthwright.refusal import Refusal
+from depthwright.results import COLUMNS, Row
+from depthwright.tracking import LoggerConfig, Point, is_offline, track
+
+FOLDER = ".aggregate"
+AGGREGATE = "aggregate"
+"""W&B's job type of these runs."""
+AXES = ("input_dim", "inverse_accuracy")
+ERRORS = ("error_l2", "error_sup_attacked", "error_promised")
+DRAWN = (*ERRORS, "error_sup_sampled", "parameters", "size_ratio")
+
+Series = Mapping[str, Sequence[Point]]
+"""CONTENDER/COLUMN → points, by place on the axis."""
+
+
+def aggregate(experiment: Path, logger: LoggerConfig) -> bool:
+    """Bring an experiment's aggregate run up to date; whether it was written.
+
+    `experiment` is the folder of its cells. Whatever W&B does, nothing is raised.
+    """
+    cells = finished_cells(experiment)
+    folder = experiment / FOLDER
+    mark = folder / "rows.sha256"
+    steady = [[replace(row, **dict.fromkeys(results.SECONDS, None)) for row in c] for c in cells]  # type: ignore[arg-type]
+    digest = hashlib.sha256(repr(steady).encode()).hexdigest()
+    if logger.mode == "none" or not cells:
+        return False
+    if mark.exists() and mark.read_text() == f"{logger.mode} {digest}":
+        return False
+    mark.unlink(missing_ok=True)
+    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    name = experiment.name
+    with track(
+        logger,
+        folder,
+        run_id=f"{name}-{AGGREGATE}",
+        name=f"{name}: all rows",
+        group=name,
+        config={"experiment_name": name, "cells": len(cells)},
+        tags=sorted({c[0].construction for c in cells} | {c[0].target for c in cells}),
+        kind=AGGREGATE,
+    ) as tracker:
+        rows = [astuple(row) for c in cells for row in c]
+        tracker.table("rows", COLUMNS, rows)
+        for axis in AXES:
+            along = series(cells, axis)
+            errors = {key: points for key, points in along.items() if key.endswith(ERRORS)}
+            tracker.lines(f"error_against_{axis}", axis, errors)
+            tracker.over(f"{axis}/{axis}", f"{axis}/*")
+            for x, values in places(along).items():
+                numbers = {f"{axis}/{key}": y for key, y in values.items()}
+                tracker.log(None, {f"{axis}/{axis}": x} | numbers)
+        tracker.summary({"cells": len(cells), "rows": len(rows)})
+        kept = tracker.folder
+    if kept is None:
+        return False
+    results.write_text(folder / "wandb_run.txt", f"{kept}\n")
+    mode = "offline" if is_offline(kept) else "online"
+    results.write_text(mark, f"{mode} {digest}")
+    return mode == logger.mode
+
+
+def finished_cells(experiment: Path) -> list[list[Row]]:
+    """The rows of each finished cell, by folder; those of another version are left out, and said."""
+    cells = []
+    for path in sorted(experiment.glob(f"*/{results.RESULTS}")):
+        try:
+            cells.append(results.read(path.parent))
+        except Refusal as refusal:
+            warnings.warn(f"left out of the aggregate: {refusal}", stacklevel=2)
+    return cells
+
+
+def series(cells: Sequence[Sequence[Row]], axis: str) -> Series:
+    """`CONTENDER/COLUMN` → points (place on the axis, median over the cells there)."""
+    found: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for rows in cells:
+        own = next(row for row in rows if row.contender == CONSTRUCTED)
+        for row in rows:
+            x = _place(row, axis)
+            if x is None:
+                continue
+            for column in DRAWN:
+                y = row.parameters / own.parameters if column == "size_ratio" else None
+                y = getattr(row, column) if y is None else y
+                if y is not None and math.isfinite(y):
+                    found[f"{row.contender}/{column}"][x].append(float(y))
+    return {
+        key: [(x, statistics.median(ys)) for x, ys in sorted(points.items())]
+        for key, points in sorted(found.items())
+    }
+
+
+def places(along: Series) -> dict[float, dict[str, float]]:
+    """The same, by place: x → key → value."""
+    by_place: dict[float, dict[str, float]] = defaultdict(dict)
+    for key, points in along.items():
+        for x, y in points:
+            by_place[x][key] = y
+    return dict(sorted(by_place.items()))
+
+
+def _place(row: Row, axis: str) -> float | None:
+    if axis == "input_dim":
+        return float(row.input_dim)
+    return 1 / row.accuracy if row.accuracy else None
