@@ -221,8 +221,8 @@ def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state): 
 
 
 @numba.njit(cache=True)
-def run_rows(rows, terms, constants, arena, firsts, lasts, scratch):  # type: ignore[no-untyped-def]
-    """All instructions on one tile."""
+def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # type: ignore[no-untyped-def]
+    """All instructions on one tile; `done` counts limbs added, multiplied and moved."""
     carry = scratch[0]
     for number in range(rows.shape[0]):
         kind, place, start, limbs = rows[number, 0], rows[number, 1], rows[number, 2], rows[number, 3]
@@ -259,6 +259,7 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch):  # type: ig
             begin = min(begin, m0)
         elif not has_main:
             m0 = m1 = begin
+        done[2] += 0 if in_place else end - begin
         if in_place:
             for at in range(begin, end):
                 if at < m0 or at >= m1:
@@ -274,15 +275,18 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch):  # type: ig
             if what == 2:
                 words = constants[terms[t, 6] : terms[t, 6] + terms[t, 7]]
                 constant_term(arena, start, end, words, at, sign, carry)
+                done[0] += words.size
             elif lasts[slot] > firsts[slot]:
                 f, l = firsts[slot], lasts[slot]
                 if what == 0:
+                    done[0] += l - f
                     shift_term(
                         arena, start, end, terms[t, 3], f, l, at, terms[t, 5], sign, carry
                     )
                 else:
                     words = constants[terms[t, 6] : terms[t, 6] + terms[t, 7]]
                     product_term(arena, start, end, terms[t, 3], f, l, at, words, sign, carry)
+                    done[1] += (l - f) * words.size
         if kind == 2:
             begin, end = clamp(
                 arena, start, begin, end, ceiling, cmove, source, move, m0, m1, scratch[1:]
@@ -374,7 +378,7 @@ def rounded(arena, start, first, last, grid, p):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def run_tiles(first, last, x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
+def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # type: ignore[no-untyped-def]
     """Tiles first..last, one after the other."""
     rows, terms, constants, inputs, outputs = tables
     arena = np.zeros((limbs, size), dtype=np.uint64)
@@ -385,7 +389,7 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out):  # type: 
         start = tile * size
         end = min(start + size, x.shape[0])
         read_points(x[start:end], inputs, grid, arena, firsts, lasts)
-        run_rows(rows, terms, constants, arena, firsts, lasts, scratch)
+        run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done)
         for j in range(outputs.shape[0]):
             place = outputs[j, 0]
             if place < 0:
@@ -399,9 +403,14 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out):  # type: 
 
 @numba.njit(parallel=True, cache=True)
 def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
-    """Values (points, output_dim) of x (points, input_dim), shared among threads."""
+    """Values (points, output_dim) of x (points, input_dim), shared among threads.
+
+    Returns how many limbs, of all the points of a tile, were added, multiplied and moved.
+    """
+    done = np.zeros((threads, 16), dtype=np.int64)  # a cache line a thread
     tiles = (x.shape[0] + size - 1) // size
     for thread in numba.prange(threads):
         first, last = tiles * thread // threads, tiles * (thread + 1) // threads
         if first < last:
-            run_tiles(first, last, x, tables, grid, places, limbs, size, out)
+            run_tiles(first, last, x, tables, grid, places, limbs, size, out, done[thread])
+    return done[:, :3].sum(axis=0)
