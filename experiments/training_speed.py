@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -291,6 +292,19 @@ def arithmetic_limit(threads: int) -> float:
     return best
 
 
+def length(trainer: Trainer, work: Work) -> int:
+    """Steps that take about `SECONDS`; JAX has compiled for that number afterwards."""
+    steps = POOL
+    while True:
+        trainer(work, steps)
+        start = time.perf_counter()
+        trainer(work, steps)
+        seconds = time.perf_counter() - start
+        if seconds > SECONDS / 2:
+            return steps
+        steps *= min(8, math.ceil(SECONDS / seconds))
+
+
 def compare(size: Size, repeats: int, trainers: dict[str, Trainer], limit: float) -> Table:
     """One size, as a table."""
     config = TrainingConfig(
@@ -301,12 +315,7 @@ def compare(size: Size, repeats: int, trainers: dict[str, Trainer], limit: float
     # The same networks on the same batches: the errors should agree far within their spread.
     errors = {name: trainer(work, POOL)() for name, trainer in trainers.items()}
     true = errors["this trainer"]
-    lengths = {}
-    for name, trainer in trainers.items():
-        start = time.perf_counter()
-        trainer(work, POOL)
-        lengths[name] = max(POOL, int(SECONDS * POOL / (time.perf_counter() - start)))
-        trainer(work, lengths[name])  # JAX compiles for every length
+    lengths = {name: length(trainer, work) for name, trainer in trainers.items()}
     speeds: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(repeats):
         for name, trainer in trainers.items():

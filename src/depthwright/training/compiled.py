@@ -48,6 +48,8 @@ class Compiled:
         row = self.layout.columns * dtype.itemsize
         fits = TILE_BYTES // row // TILES[0] * TILES[0]
         self.tile = max(TILES[0], min(TILES[1], fits))
+        shape = self.layout
+        self.shape = (shape.maps, shape.last, shape.turned, shape.columns)
         self.styled = bool(self.layout.maps[:, 9].any())
 
     def train(
@@ -75,7 +77,7 @@ class Compiled:
                 y.shape[2],
                 batch,
                 self.tile,
-                *self._shape(),
+                *self.shape,
                 *(part[k] for part in flat),
                 rates[k] * scales[:, 0],
                 scales[:, 1].copy(),
@@ -107,7 +109,7 @@ class Compiled:
                 padded(x.shape[1], ROWS),
                 outputs,
                 self.tile,
-                *self._shape(),
+                *self.shape,
                 flat[k],
                 self.styled,
             )
@@ -117,10 +119,6 @@ class Compiled:
 
         _each(one, list(range(len(flat))))
         return tuple(torch.from_numpy(found).unbind())
-
-    def _shape(self) -> tuple[np.ndarray, int, int, int]:
-        layout = self.layout
-        return layout.maps, layout.last, layout.turned, layout.columns
 
     def _pack(self, tensors: Sequence[torch.Tensor]) -> np.ndarray:
         half = len(tensors) // 2

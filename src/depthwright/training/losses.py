@@ -43,4 +43,4 @@ def loss_of(errors: torch.Tensor, loss: str) -> torch.Tensor:
     if loss == L8:
         return top[:, 0] * (flat / top).pow(8).mean(1).pow(1 / 8)
     scaled = SHARPNESS * flat.abs() / top
-    return top[:, 0] / SHARPNESS * (scaled - SHARPNESS).exp().mean(1).log()
+    return top[:, 0] * (1 + (scaled - SHARPNESS).exp().mean(1).log() / SHARPNESS)

@@ -1,0 +1,161 @@
+"""A training that is killed and started again ends with the same numbers, to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from depthwright.distributions import UniformRadius
+from depthwright.targets import Cone
+from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
+
+TARGET, LAW = Cone(3), UniformRadius(3)
+SHAPES = {"same": [(3, 12, 1)], "best": [(3, 12, 1), (3, 5, 5, 1)]}
+CONFIG = {
+    "steps": 90,
+    "batch_size": 32,
+    "learning_rates": [1e-3, 1e-2, 1e6],
+    "validation_points": 500,
+    "chunk_steps": 10,
+    "halving": 2,
+    "checkpoint_seconds": 0.0,
+}
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def train(checkpoint=None, stop=None, **changes):
+    seen = []
+
+    def watch(step, errors):
+        seen.append((step, errors))
+        if step == stop:
+            raise Killed
+
+    module = torch.nn.Linear(3, 4, dtype=torch.float64), torch.nn.Linear(4, 1, dtype=torch.float64)
+    with torch.no_grad():
+        for k, p in enumerate(p for m in module for p in m.parameters()):
+            p.copy_(torch.linspace(-1, 1 + k, p.numel()).view(p.shape))
+    result = train_rivals(
+        SHAPES,
+        TARGET,
+        LAW,
+        TrainingConfig(**(CONFIG | {"tuned_noises": [0.0, 0.1]} | changes)),
+        TrainerConfig(accelerator="cpu", threads=1, progress=False),
+        on_validation=watch,
+        starts={"tuned": [(m.weight, m.bias) for m in module]},
+        checkpoint=checkpoint,
+    )
+    return result, seen
+
+
+def bits(result):
+    return {
+        name: [*rival.network.to_torch().state_dict().values()]
+        for name, rival in result.rivals.items()
+    }
+
+
+def outcome(result):
+    """Everything but wall time; not-a-number members compare by their text."""
+    return {
+        name: (str(rival.members), rival.history, rival.network_steps)
+        for name, rival in result.rivals.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+@pytest.mark.parametrize("stop", [10, 40, 90])
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, stop):
+    whole, _ = train()
+    path = tmp_path / "training.ckpt"
+    with pytest.raises(Killed):
+        train(path, stop)
+    assert path.exists() == (stop > 10)
+    resumed, seen = train(path)
+    assert next(step for step, _ in seen) == (stop if stop > 10 else 0)
+    assert outcome(resumed) == outcome(whole)
+    for a, b in zip(bits(whole).values(), bits(resumed).values(), strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+def test_a_finished_training_is_not_repeated(tmp_path):
+    path = tmp_path / "training.ckpt"
+    first, _ = train(path)
+    again, seen = train(path)
+    assert seen == []
+    assert outcome(again) == outcome(first)
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+@pytest.mark.parametrize("change", [{"batch_size": 16}, {"steps": 80}, {"tuned_noises": [0.2]}])
+def test_the_checkpoint_of_another_training_is_ignored(tmp_path, change):
+    path = tmp_path / "training.ckpt"
+    train(path)
+    other, seen = train(path, **change)
+    assert seen[0][0] == 0
+    assert outcome(other) == outcome(train(**change)[0])
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+def test_a_broken_checkpoint_is_ignored(tmp_path):
+    path = tmp_path / "training.ckpt"
+    path.write_bytes(b"not a checkpoint")
+    assert outcome(train(path)[0]) == outcome(train()[0])
+
+
+COMMAND = """
+import depthwright.cli
+depthwright.cli.main()
+"""
+OVERRIDES = [
+    "target.input_dim=2",
+    "accuracy=0.5",
+    "logger=none",
+    "training=quick",
+    "training.steps=20000",
+    "training.chunk_steps=50",
+    "training.checkpoint_seconds=0",
+    "training.batch_size=16",
+    "evaluation=quick",
+    "evaluation.points=500",
+    "trainer=cpu",
+    "trainer.progress=false",
+]
+
+
+def test_a_killed_run_started_again_writes_the_same_rows(tmp_path):
+    from depthwright.results import SECONDS, read
+
+    def start(name):
+        arguments = [sys.executable, "-c", COMMAND, *OVERRIDES, f"output={tmp_path / name}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+
+    def rows(name):
+        (folder,) = (tmp_path / name).glob("comparison/*/results.json")
+        assert not (folder.parent / "training.ckpt").exists()
+        found = [vars(row) for row in read(folder.parent)]
+        return [{k: v for k, v in row.items() if k not in SECONDS} for row in found]
+
+    whole = start("whole")
+    killed = start("killed")
+    while not list((tmp_path / "killed").glob("comparison/*/training.ckpt")):
+        assert killed.poll() is None, killed.stderr.read()
+        time.sleep(0.02)
+    time.sleep(0.3)  # some chunks on
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert list((tmp_path / "killed").glob("comparison/*/training.ckpt"))
+    again = start("killed")
+    for process in (whole, again):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert rows("killed") == rows("whole")
