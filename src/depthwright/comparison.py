@@ -124,7 +124,19 @@ def run(
     tracker: Tracker,
     say: Callable[[str], None] = lambda message: None,
 ) -> list[Row]:
-    """Do all of it, write the run's files into `folder`, the rows last, and return the rows.
+    """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
+    rows = compute(comparison, folder, tracker, say)
+    results.write(folder, rows)
+    return rows
+
+
+def compute(
+    comparison: Comparison,
+    folder: Path,
+    tracker: Tracker,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Row]:
+    """The rows, not yet written, so that nothing says "finished"; the other files are.
 
     Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
     rival survives. A matching rule without shapes is said and left out.
@@ -160,7 +172,6 @@ def run(
     curves = _curves(comparison, contenders, measurements, trained)
     results.write_json(folder / CURVES, curves)
     rows = [_row(comparison, c, measurements[c.name], device) for c in contenders]
-    results.write(folder, rows)
     _summarise(tracker, contenders, rows)
     return rows
 
