@@ -63,11 +63,15 @@ def build(project: str, entity: str | None) -> Workspace:
         name=TITLE,
         sections=[
             ws.Section(name="Error", panels=against, is_open=True),
-            ws.Section(name="Promise against measurement", panels=[*promised, _promise_of_runs()], is_open=True),
+            ws.Section(
+                name="Promise against measurement",
+                panels=[*promised, _promise_of_runs()],
+                is_open=True,
+            ),
             ws.Section(name="Size ratio", panels=sizes, is_open=True),
             ws.Section(name="Training", panels=[_training()], is_open=False),
         ],
-    )  # fmt: skip
+    )
 
 
 def _lines(

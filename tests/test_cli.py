@@ -219,5 +219,5 @@ def test_all_rivals_diverging_fails_the_run_and_says_so(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "every rival diverged" in done.stderr
     (run,) = tmp_path.glob("outputs/*/*")
-    assert "diverged" in (run / "error.txt").read_text()
+    assert "diverged" in json.loads((run / "error.json").read_text())["error"]
     assert not (run / "results.json").exists()

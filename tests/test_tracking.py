@@ -129,3 +129,26 @@ def test_none_is_nothing(tmp_path: Path) -> None:
 def test_unknown_mode_is_refused() -> None:
     with pytest.raises(Refusal, match="none, offline, online"):
         LoggerConfig(mode="disabled")
+
+
+LOST = """
+import os, subprocess, sys, types, warnings
+from pathlib import Path
+from wandb.sdk.lib.import_hooks import notify_module_loaded
+from depthwright.tracking import LoggerConfig, track
+with track(LoggerConfig(), Path(sys.argv[1]), "a", "name", "group", {}) as tracker:
+    subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "wandb-core"], check=True)
+    for name in ("torch", "pytorch_lightning", "numpy"):
+        notify_module_loaded(types.ModuleType(name))  # as an import does
+    for step in range(1000):
+        tracker.log(step, {"a": 1.0})
+print("went on")
+"""
+
+
+def test_wandb_killed_under_a_run_costs_only_the_view(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert "went on" in done.stdout, done.stderr
+    assert done.stderr.count("W&B failed and is left out") == 1

@@ -90,7 +90,7 @@ def aggregate(experiment: Path, logger: LoggerConfig) -> bool:
 
 
 def finished_cells(experiment: Path) -> list[list[Row]]:
-    """The rows of each finished cell, by folder; those of another version are left out, and said."""
+    """The rows of each finished cell, by folder; those of other versions are left out."""
     cells = []
     for path in sorted(experiment.glob(f"*/{results.RESULTS}")):
         try:

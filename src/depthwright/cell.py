@@ -106,6 +106,8 @@ def hold(folder: Path) -> Iterator[None]:
     except Timeout:
         raise Busy(f"another process works on {folder}") from None
     try:
+        for torn in folder.glob(".*.partial"):  # of someone who was killed while writing
+            torn.unlink()
         with _marked(folder / RUNNING):
             (folder / ERROR).unlink(missing_ok=True)
             try:

@@ -139,7 +139,25 @@ def run(
     tracker: Tracker,
     say: Callable[[str], None] = lambda message: None,
 ) -> list[Row]:
-    """Do all of it, write the run's files into `folder`, the rows last, and return the rows.
+    """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
+    rows = compute(comparison, folder, tracker, say)
+    finish(folder, rows)
+    return rows
+
+
+def finish(folder: Path, rows: list[Row]) -> None:
+    """Write the rows, which end a run; where its training had come to is of no more use."""
+    results.write(folder, rows)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def compute(
+    comparison: Comparison,
+    folder: Path,
+    tracker: Tracker,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Row]:
+    """The rows, not yet written, so that nothing says "finished"; the other files are.
 
     Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
     rival survives. A matching rule without shapes is said and left out.
@@ -147,8 +165,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, say))
     contenders += _fitted(comparison, contenders[0].network, say)
-    checkpoint = folder / CHECKPOINT
-    trained = _train(comparison, contenders[0].network, tracker, say, checkpoint)
+    trained = _train(comparison, contenders[0].network, tracker, say, folder / CHECKPOINT)
     device = trained.device if trained else "cpu"
     if trained:
         contenders += [
@@ -177,8 +194,6 @@ def run(
     curves = _curves(comparison, contenders, measurements, trained)
     results.write_json(folder / CURVES, curves)
     rows = [_row(comparison, c, measurements[c.name], device) for c in contenders]
-    results.write(folder, rows)
-    checkpoint.unlink(missing_ok=True)
     _summarise(tracker, contenders, rows)
     return rows
 

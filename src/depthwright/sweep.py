@@ -1,4 +1,4 @@
-"""A grid of cells: what is finished is skipped, what fails stops nothing, the end says what is left.
+"""A grid of cells: what is finished is skipped, what fails stops nothing, the end says the rest.
 
 `depthwright --multirun KEY=A,B …` and `sweep()` are one and the same: Hydra's grid, any Hydra
 launcher, the same folders. A sweep writes down its cells, so that `depthwright watch` can show how
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 SWEEPS = ".sweeps"
 """Beside the experiments: one file per sweep, with its cells."""
-DEATHS = 2
-"""So often may a cell take its process with it before it counts as failed."""
+LOSSES = 2
+"""So often may a cell come to nothing, without an error of its own, before it counts as failed."""
 
 Overrides = list[str]
 
@@ -111,27 +111,27 @@ def _finish(
     begun: float,
 ) -> None:
     """Launch what is missing until every cell has rows or an error from this sweep."""
-    deaths: Counter[Cell] = Counter()
+    losses: Counter[Cell] = Counter()
     missing = [each for each in cells if each.state != State.FINISHED]
     while missing:
         try:
-            fates = launch([each.overrides for each in missing])
+            fates = launch([list(each.overrides) for each in missing])
         except Exception as failure:  # a worker was killed, and the launcher with it
-            dead = [each for each in missing if each.state == State.STOPPED]
-            if not dead:
+            lost = [each for each in missing if each.state == State.STOPPED]
+            if not lost:
                 raise
             _say(f"a worker died ({cell.sentence(failure)}); going on")
-            deaths.update(dead)
-            for each in dead:
-                if deaths[each] >= DEATHS:
-                    cell.write_error(
-                        each.folder,
-                        f"its process was killed {DEATHS} times; is there memory enough?",
-                    )
         else:
             for each, fate in zip(missing, fates, strict=True):
                 if fate and not results.finished(each.folder):
                     cell.write_error(each.folder, fate)
+            lost = [each for each in missing if each.state in (State.STOPPED, State.WAITING)]
+        losses.update(lost)
+        for each in lost:
+            if losses[each] >= LOSSES:
+                cell.write_error(
+                    each.folder, f"lost {LOSSES} times with its process; is there memory enough?"
+                )
         elsewhere = [each for each in missing if each.state == State.RUNNING]
         if elsewhere:
             _say(f"waiting for {len(elsewhere)} cells that another sweep is at")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,14 +44,14 @@ def task(config: DictConfig) -> None:
         return
     folder, start = configs.run_folder(config), time.perf_counter()
     try:
-        compare(config, console)
+        computed = _compute(config, console)
     except cell.Busy:
-        told = "is being computed by another process"
+        told = "another process is at it"
     except Exception as failure:
         cell.write_error(folder, failure)  # also where it was refused before it was begun
         told = f"failed: {cell.sentence(failure)}"
     else:
-        told = f"{time.perf_counter() - start:.1f} s"
+        told = f"{time.perf_counter() - start:.1f} s" if computed else "finished by another process"
     print(f"{folder.name}: {told}", file=sys.stderr, flush=True)
 
 
@@ -59,6 +60,15 @@ def compare(config: DictConfig, console: Console) -> Path:
 
     Raises cell.Busy where another process is at it. A failure is written into the folder.
     """
+    if not _compute(config, console):
+        console.print(
+            f"finished before, nothing to do: {configs.run_folder(config)}", soft_wrap=True
+        )
+    return configs.run_folder(config)
+
+
+def _compute(config: DictConfig, console: Console) -> bool:
+    """Whether there was anything to do."""
     from depthwright.figures.comparison import PICTURE, draw
 
     ready, watching = configs.comparison(config), configs.logger(config)
@@ -76,11 +86,10 @@ def compare(config: DictConfig, console: Console) -> Path:
         with cell.hold(folder):
             if not results.finished(folder):  # by someone who was quicker
                 _run(config, ready, watching, folder, console)
-                return folder
-    console.print(f"finished before, nothing to do: {folder}", soft_wrap=True)
+                return True
     if not (folder / PICTURE).exists():
         draw(folder)
-    return folder
+    return False
 
 
 def _run(
@@ -117,10 +126,14 @@ def _run(
             elif message.startswith("no "):
                 console.print(message)
 
-        comparisons.run(ready, folder, tracker, say)
-        tracker.image("comparison", draw(folder))
+        rows = comparisons.compute(ready, folder, tracker, say)
+        try:
+            tracker.image("comparison", draw(folder, rows))
+        except Exception as error:  # the rows are worth more than their picture
+            warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
         if tracker.folder:
             results.write_text(folder / "wandb_run.txt", f"{tracker.folder}\n")
+    comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
 
 
 def show(folder: Path, console: Console) -> None:
@@ -140,8 +153,8 @@ def show(folder: Path, console: Console) -> None:
     table.add_column("", no_wrap=True)
     for row in rows:
         table.add_column(label(row.contender), justify="right")
-    for title, cell in _LINES.items():
-        cells = [cell(row) for row in rows]
+    for title, value in _LINES.items():
+        cells = [value(row) for row in rows]
         if title not in _RARE or set(cells) != {NOTHING}:
             table.add_row(title, *cells)
     # Wide enough for every contender, also where the output is no terminal (80 columns).

@@ -180,9 +180,12 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
             init_timeout=INIT_TIMEOUT,
             x_save_requirements=False,  # a quarter of a second a run; versions are in the config
         )
-        return wandb.init(
+        run = wandb.init(
             project=logger.project, entity=logger.entity, mode=mode, settings=settings, **about
         )
+        # Its hooks on imports would raise out of our imports once W&B's process is gone.
+        run._unregister_telemetry_import_hooks(run.id)
+        return run
 
     try:
         if logger.mode == "online":

@@ -14,9 +14,9 @@ from depthwright.results import Row
 PICTURE = "comparison.png"
 
 
-def draw(folder: Path) -> Path:
-    """Draw `comparison.png` from the files of a finished run."""
-    rows = results.read(folder)
+def draw(folder: Path, rows: list[Row] | None = None) -> Path:
+    """Draw `comparison.png` from a run's files; `rows` are given while it is not yet finished."""
+    rows = rows or results.read(folder)
     curves = json.loads((folder / CURVES).read_text(encoding="utf-8"))
     drawing, (training, slice_) = figure(2)
     labels = {row.contender: label(row.contender, row.style) for row in rows}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.comparison import FEATURES
+from depthwright.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,8 @@ def below(panel: Axes) -> None:
 
 
 def save(drawing: Figure, path: Path) -> Path:
-    """Write the picture; the suffix says the format."""
+    """Write the picture, in one piece; the suffix says the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path)
+    with whole_file(path) as partial:
+        drawing.savefig(partial, format=path.suffix[1:])
     return path

@@ -1,0 +1,241 @@
+"""Sweeps: killed, interrupted, two at once, with failures; always the same rows in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthwright import cell, sweep, watch
+from depthwright.cell import State
+from depthwright.refusal import Refusal
+from depthwright.results import SECONDS
+
+COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--multirun")
+NOTHING = (
+    "matching=[]",
+    "accuracy=0.5",
+    "target.input_dim=2",
+    "evaluation.points=100",
+    "evaluation.attack_starts=2",
+    "evaluation.attack_steps=1",
+    "trainer=cpu",
+    "trainer.progress=false",
+    "logger=none",
+)
+CELLS = int(os.environ.get("DEPTHWRIGHT_KILLED_CELLS", "6"))
+"""Of the sweep that is killed: 24 takes half a minute more."""
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [*COMMAND, *NOTHING, *overrides], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(folder: Path, *overrides: str) -> tuple[int, str]:
+    process = start(folder, *overrides)
+    _, told = process.communicate(timeout=200)
+    return process.returncode, told
+
+
+def rows(folder: Path) -> dict[str, Any]:
+    return {
+        path.parent.name: [
+            {k: v for k, v in row.items() if k not in SECONDS}
+            for row in json.loads(path.read_text())
+        ]
+        for path in folder.glob("outputs/*/*/results.json")
+    }
+
+
+def until(condition: Callable[[], bool], seconds: float = 100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    disturbed, quiet = tmp_path / "disturbed", tmp_path / "quiet"
+    axis = f"seed=range({CELLS})"
+    reference = start(quiet, axis)
+    for before in sorted(chance.sample(range(CELLS), 3)):
+        process = start(disturbed, axis)
+        until(
+            lambda before=before: (
+                len(rows(disturbed)) >= before
+                and any(disturbed.glob(f"outputs/*/*/{cell.RUNNING}"))
+            )
+        )
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert len(rows(disturbed)) < CELLS, "killed too late"
+    status, told = run(disturbed, axis)
+    assert (status, f"{CELLS} of {CELLS} cells finished" in told) == (0, True), told
+    reference.communicate()
+    assert rows(disturbed) == rows(quiet)
+    assert len(rows(quiet)) == CELLS
+    files = {path.name for path in quiet.rglob("*") if path.is_file()}
+    assert {path.name for path in disturbed.rglob("*") if path.is_file()} == files, "no torn ones"
+    for picture in disturbed.rglob("*.png"):
+        assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
+
+
+def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path) -> None:
+    axis = "target.input_dim=1,2,3,4,5"
+    both = [start(tmp_path, axis) for _ in range(2)]
+    told = [process.communicate(timeout=200)[1] for process in both]
+    for process, said in zip(both, told, strict=True):
+        assert process.returncode == 1
+        assert "4 of 5 cells finished" in said
+        assert "  target.input_dim=1: input_dim=1 has no sphere" in said
+        assert "Traceback" not in said
+    assert sorted(row["input_dim"] for (row,) in rows(tmp_path).values()) == [2, 3, 4, 5]
+    computed = [line for said in told for line in said.splitlines() if line.endswith(" s")]
+    assert len(computed) == len({line.split(":")[0] for line in computed}), "each once"
+    states = {f: cell.state(f) for f in tmp_path.glob("outputs/comparison/*")}
+    assert sorted(states.values()) == [State.FAILED] + 4 * [State.FINISHED]
+    view = watch.look(tmp_path / "outputs")
+    assert (view.open, view.counts[State.FINISHED], view.counts[State.FAILED]) == (0, 4, 1)
+
+
+def test_interrupted_with_workers_says_so_and_goes_on_later(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
+    long = ("matching=[architecture]", "training.steps=1000000", "seed=0,1,2")
+    process = subprocess.Popen(
+        [*COMMAND, *NOTHING, "launcher=joblib", "hydra.launcher.n_jobs=2", *long],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: any(tmp_path.glob(f"outputs/*/*/{cell.RUNNING}")))
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130, told
+    assert "0 of 3 cells finished" in told
+    assert "interrupted; run the same command again" in told
+    assert not list(tmp_path.rglob(cell.ERROR)), "an interruption is no failure"
+    states = {cell.state(folder) for folder in tmp_path.glob("outputs/comparison/*")}
+    assert states <= {State.WAITING, State.STOPPED}
+
+
+class Grid:
+    """Cells whose work is a function: what `sweep.run` does with any launcher."""
+
+    def __init__(self, folder: Path, composed: Callable[..., Any]) -> None:
+        self.launched: list[list[list[str]]] = []
+        self.compose = lambda overrides: composed(f"output={folder}", "logger=none", *overrides)
+
+    def folder(self, *overrides: str) -> Path:
+        from depthwright.config import run_folder
+
+        return run_folder(self.compose(overrides))
+
+    def finish(self, overrides: list[str]) -> None:
+        folder = self.folder(*overrides)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text("[]")
+
+
+def test_a_cell_that_kills_its_workers_is_given_up(
+    tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        grid.launched.append(cells)
+        for each in cells:
+            if each == ["seed=1"]:  # as a killed process leaves it
+                grid.folder(*each).mkdir(parents=True, exist_ok=True)
+                mark = {"pid": 2**22 + 1, "host": os.uname().nodename, "started": 0.0}
+                (grid.folder(*each) / cell.RUNNING).write_text(json.dumps(mark))
+                raise RuntimeError("a worker is gone")
+            grid.finish(each)
+        return [None] * len(cells)
+
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"], ["seed=1"], ["seed=2"]], grid.compose, launch)
+    assert grid.launched == [
+        [["seed=0"], ["seed=1"], ["seed=2"]],
+        [["seed=1"], ["seed=2"]],
+        [["seed=2"]],
+    ]
+    told = capsys.readouterr().err
+    assert "2 of 3 cells finished" in told
+    assert "seed=1: lost 2 times with its process" in told
+
+
+def test_a_launcher_that_fails_by_itself_is_heard(
+    tmp_path: Path, composed: Callable[..., Any]
+) -> None:
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        raise OSError("no such partition")
+
+    with pytest.raises(OSError, match="no such partition"):
+        sweep.run([["seed=0"]], grid.compose, launch)
+
+
+def test_what_became_of_a_lost_job_is_recorded(
+    tmp_path: Path, composed: Callable[..., Any]
+) -> None:
+    grid = Grid(tmp_path, composed)
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"]], grid.compose, lambda cells: ["job 7 ended as CANCELLED"])
+    assert cell.error(grid.folder("seed=0")) == "job 7 ended as CANCELLED"
+
+
+def test_watching_tells_states_and_the_time_left(
+    tmp_path: Path, composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(tmp_path, composed)
+    with pytest.raises(Refusal, match="holds no sweep"):
+        watch.look(tmp_path)
+    with pytest.raises(sweep.Incomplete):
+        sweep.run(
+            [[f"seed={k}"] for k in range(4)], grid.compose, lambda cells: ["lost"] * len(cells)
+        )
+    for k in (0, 1, 2):
+        (grid.folder(f"seed={k}") / cell.ERROR).unlink()
+    grid.finish(["seed=0"])
+    with cell.hold(grid.folder("seed=1")):
+        view = watch.look(tmp_path)
+        assert {view.points[f]: s for f, s in view.cells.items()} == {
+            "seed=0": State.FINISHED,
+            "seed=1": State.RUNNING,
+            "seed=2": State.WAITING,
+            "seed=3": State.FAILED,
+        }
+        # Two have ended since the sweep began, two are open: as long again as until now.
+        assert view.seconds_left == pytest.approx(view.at - view.begun)
+        monkeypatch.chdir(tmp_path)
+        watch.watch([str(tmp_path)])
+
+
+def test_watch_prints_what_it_sees(
+    tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid(tmp_path, composed)
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"], ["seed=1"]], grid.compose, lambda cells: ["lost", "out of memory"])
+    capsys.readouterr()
+    watch.watch([str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "2 failed" in shown
+    assert "failed seed=1: out of memory" in shown
