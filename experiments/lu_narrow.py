@@ -5,10 +5,10 @@
 Lu, Pu, Wang, Hu and Wang 2017 asked whether wide shallow networks can be imitated by narrow ones
 that are not much deeper, and tried it by training. The protocol, from secondary sources and so kept
 in `Protocol`: input dimension 1 and 2, k = 3, 4, 5, targets of width 2k² and depth 3 (weights
-N(0, 1), biases uniform), approximators of width 3k^{3/2} and depth k + 2, Adam on grid points. Targets are
-divided by their standard deviation on the grid, so errors are relative. Beside them the packed twin
-(accuracy and δ below) and the slim exact one, narrower and deeper, evaluated exactly at some of the
-same points.
+N(0, 1), biases uniform), approximators of width 3k^{3/2} and depth k + 2, Adam on grid points.
+Targets are divided by their standard deviation on the grid, so errors are relative. Beside them the
+packed twin (accuracy and δ below) and the slim exact one, narrower and deeper, evaluated exactly at
+some of the same points.
 """
 
 from __future__ import annotations

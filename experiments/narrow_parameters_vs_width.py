@@ -215,7 +215,8 @@ def broken(rows: polars.DataFrame) -> list[str]:
     """Of the twins that were built."""
     drawn = rows.drop_nulls("ratio_built")
     return [
-        f"n = {row['target_width']}: error {row['error_good']:.3g} above {row['error_promised']:.3g}"
+        f"n = {row['target_width']}: error {row['error_good']:.3g}, promised "
+        f"{row['error_promised']:.3g}"
         for row in drawn.iter_rows(named=True)
         if not row["error_good"] <= row["error_promised"]
     ]
