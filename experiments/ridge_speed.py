@@ -94,7 +94,8 @@ def sentence(rows: polars.DataFrame) -> str:
         f"evaluates {one['points']:,} points {one['ratio']:.1f} times faster by its structure than "
         f"as a plain module at its best chunk size ({one['chunk']}), in float32 with "
         f"{one['threads']} threads and {one['structured_gigabytes']:.2f} GB of memory at its peak; "
-        f"the two differ by at most {one['difference']:.1e}, the stated rounding bound is {one['rounding_bound']:.1e}."
+        f"the two differ by at most {one['difference']:.1e}, the stated rounding bound is "
+        f"{one['rounding_bound']:.1e}."
     )
 
 
