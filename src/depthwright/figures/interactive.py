@@ -141,7 +141,12 @@ def _traces(one: Series) -> list[dict[str, Any]]:
             "color": one.colour,
         }
         return [line]
-    edge = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    edge: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
     edge |= {"name": one.name, "x": list(one.x)}
     return [
         {**edge, "y": list(one.low)},
