@@ -132,7 +132,6 @@ def chart(rows: polars.DataFrame) -> Chart:
                 "margin between the two largest logits of the target",
                 "largest logit difference, twin and target",
                 (images,),
-                x_log=True,
                 y_log=True,
                 lines=promised,
             ),

@@ -118,7 +118,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         where = tuple(
             float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows()
         )
-        notes = tuple("d = {}, n = {}, L = {}".format(*cases[int(at)]) for at in where)
+        notes = tuple("d = {}, n = {}, L = {}".format(*cases[k]) for k in numbers)
         told = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
         errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))
