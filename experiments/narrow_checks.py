@@ -114,10 +114,10 @@ def chart(rows: polars.DataFrame) -> Chart:
     """Per construction and case: worst good error over the promise; share above with its bounds."""
     cases = rows.select("d", "n", "target_depth").unique(maintain_order=True).rows()
     errors, shares = [], []
-    for (name,), part in rows.group_by("construction", maintain_order=True):
-        where = tuple(
-            float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows()
-        )
+    groups = rows.group_by("construction", maintain_order=True)
+    for beside, ((name,), part) in enumerate(groups):
+        numbers = [cases.index(row) for row in part.select("d", "n", "target_depth").rows()]
+        where = tuple(number + 0.1 * beside for number in numbers)  # side by side
         notes = tuple("d = {}, n = {}, L = {}".format(*cases[k]) for k in numbers)
         told = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
