@@ -18,7 +18,7 @@ import numpy as np
 
 from depthwright.constructions import NarrowBounded
 from depthwright.constructions.weight_bounds import weight_exponent
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, largest
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.targets import RandomNetwork
 
@@ -79,13 +79,13 @@ def compared(recipe: NarrowBounded) -> dict[str, float]:
     x = UniformCube(DIM).sample(POINTS, torch.Generator().manual_seed(0))
     gap = (before.evaluate(x) - after.evaluate(x)).abs().max()
     return {
-        "largest_weight": 2.0 ** largest(after),
-        "inner_largest_log2": largest(before),
+        "largest_weight": 2.0 ** largest_entry(after),
+        "inner_largest_log2": largest_entry(before),
         "value_gap": float(gap),
     }
 
 
-def largest(network: Any) -> float:
+def largest_entry(network: Any) -> float:
     """log2 of the largest entry, of layers that occur often once."""
     layers = {id(layer): layer for layer in network.layers}.values()
     sizes = (abs(value.fraction) for layer in layers for _, _, value in layer.entries())
@@ -153,14 +153,15 @@ def sentence(rows: polars.DataFrame) -> str:
     return (
         "VYS22 Corollary 3 bounds all weights by 2 at the price of a factor O(nL log) in depth. "
         f"For Theorem 2's network the factor is {at['narrow_bits', 'layer']:,.0f} at "
-        f"n = {rows['n'].max()} and grows like n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; "
-        f"with a power of two per neuron it is {at['narrow_bits', 'neuron']:.2f}. The packed "
-        f"network pays {at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} "
-        f"times, the slim exact one {at['narrow_exact_slim', 'layer']:.1f} or "
+        f"n = {largest(rows, 'n'):.0f} and grows like "
+        f"n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; with a power of two per neuron "
+        f"it is {at['narrow_bits', 'neuron']:.2f}. The packed network pays "
+        f"{at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} times, the slim "
+        f"exact one {at['narrow_exact_slim', 'layer']:.1f} or "
         f"{at['narrow_exact_slim', 'neuron']:.2f}. Built at n = {BUILT}: weights of up to "
-        f"2^{built['inner_largest_log2'].max():.0f} become at most "
-        f"{built['largest_weight'].max():g}, and the values differ by {built['value_gap'].max():g} "
-        f"at {POINTS} points."
+        f"2^{largest(built, 'inner_largest_log2'):.0f} become at most "
+        f"{largest(built, 'largest_weight'):g}, and the values differ by "
+        f"{largest(built, 'value_gap'):g} at {POINTS} points."
     )
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from depthwright.constructions import NarrowPacked
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, largest
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.refusal import Refusal
 from depthwright.targets import Network
@@ -132,7 +132,6 @@ def chart(rows: polars.DataFrame) -> Chart:
                 "margin between the two largest logits of the target",
                 "largest logit difference, twin and target",
                 (images,),
-                x_log=True,
                 y_log=True,
                 lines=promised,
             ),
@@ -149,7 +148,7 @@ def sentence(rows: polars.DataFrame) -> str:
         f"parameters (the target {one['target_parameters']:,}); its promise, a logit error of "
         f"{one['error_promised']:.2g} on every image, leaves no class in doubt. Evaluated exactly "
         f"in {one['evaluate_seconds']:.0f} s, {rows['same'].sum():,} of {len(rows):,} images are "
-        f"in the same class; the largest logit difference is {rows['error'].max():.2g}."
+        f"in the same class; the largest logit difference is {largest(rows, 'error'):.2g}."
     )
 
 

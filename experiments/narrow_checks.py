@@ -37,11 +37,13 @@ WIDTHS: dict[str, Callable[[int, int], int]] = {
     "narrow_exact_slim": lambda d, depth: max(2 * d, d + depth + 1),
 }
 """Width each theorem promises for one output; a construction without an entry is not checked."""
-SIZES = {
-    "smoke": {"points": 100, "d": (2,), "n": (4,), "L": (2, 3)},
-    "cpu": {"points": 1000, "d": (2, 3), "n": (4, 8), "L": (2, 3)},
-    "gpu": {"points": 4000, "d": (2, 3), "n": (4, 8), "L": (2, 3)},
+POINTS = {"smoke": 100, "cpu": 1000, "gpu": 4000}
+CASES = {
+    "smoke": ((2, 4, 2), (2, 4, 3)),
+    "cpu": tuple(itertools.product((2, 3), (4, 8), (2, 3))),
+    "gpu": tuple(itertools.product((2, 3), (4, 8), (2, 3))),
 }
+"""d, n, L."""
 
 
 def make(kind: type[Construction], target: RandomNetwork) -> Construction:
@@ -90,9 +92,8 @@ def measure(
 
 def rows(run: Run) -> polars.DataFrame:
     """All constructions whose names begin with narrow_."""
-    size = SIZES[run.scale]
     names = [name for name in REGISTRY if name.startswith("narrow_")]
-    cases = itertools.product(names, size["d"], size["n"], size["L"])  # type: ignore[arg-type]
+    cases = itertools.product(names, CASES[run.scale])
     return run.cells(
         (
             {
@@ -100,10 +101,10 @@ def rows(run: Run) -> polars.DataFrame:
                 "d": d,
                 "n": n,
                 "target_depth": depth,
-                "points": size["points"],
+                "points": POINTS[run.scale],
                 "seed": seed,
             }
-            for seed, (name, d, n, depth) in enumerate(cases)
+            for seed, (name, (d, n, depth)) in enumerate(cases)
         ),
         measure,
     )
@@ -113,11 +114,11 @@ def chart(rows: polars.DataFrame) -> Chart:
     """Per construction and case: worst good error over the promise; share above with its bounds."""
     cases = rows.select("d", "n", "target_depth").unique(maintain_order=True).rows()
     errors, shares = [], []
-    for (name,), part in rows.group_by("construction", maintain_order=True):
-        where = tuple(
-            float(cases.index(row)) for row in part.select("d", "n", "target_depth").rows()
-        )
-        notes = tuple("d = {}, n = {}, L = {}".format(*cases[int(at)]) for at in where)
+    groups = rows.group_by("construction", maintain_order=True)
+    for beside, ((name,), part) in enumerate(groups):
+        numbers = [cases.index(row) for row in part.select("d", "n", "target_depth").rows()]
+        where = tuple(number + 0.1 * beside for number in numbers)  # side by side
+        notes = tuple("d = {}, n = {}, L = {}".format(*cases[k]) for k in numbers)
         told = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
         errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.constructions import NarrowBits, NarrowMinimal, NarrowPacked
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, largest, least
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.targets import RandomNetwork
 
@@ -45,7 +45,11 @@ def measure(construction: str, exponent: int, points: int) -> dict[str, Any]:
     target, accuracy = RandomNetwork(DIM, WIDTH, DEPTH, seed=0), 10.0**-exponent
     if construction == "narrow_bits_paper":
         size = NarrowBits(target, accuracy, FAILURE, bits="paper").architecture()
-        measured = {"error_good": None, "error_promised": None, "bad_share": None}
+        measured: dict[str, float | None] = {
+            "error_good": None,
+            "error_promised": None,
+            "bad_share": None,
+        }
     else:
         built = MADE[construction](target, accuracy, FAILURE).build()
         assert built.fails is not None
@@ -131,8 +135,8 @@ def sentence(rows: polars.DataFrame) -> str:
         f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {told}; a straight line "
         f"in log 1/ε fits every curve with R² ≥ {straight:.4f}. Outside the bad set the worst "
         f"error among {built['points'][0]:,} points is at most {worst:.0%} of the promised one, "
-        f"down to ε = {built['accuracy'].min():.0e}; at most {built['bad_share'].max():.1%} of the "
-        f"points are bad, δ = {FAILURE:g}."
+        f"down to ε = {least(built, 'accuracy'):.0e}; at most "
+        f"{largest(built, 'bad_share'):.1%} of the points are bad, δ = {FAILURE:g}."
     )
 
 

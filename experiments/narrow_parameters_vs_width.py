@@ -170,12 +170,13 @@ def chart(rows: polars.DataFrame) -> Chart:
         )
         for (d, depth), colour in zip(families, colours, strict=False)
     ]
-    axes = {"x": "target width n", "y": "parameters, twin / target", "x_log": True, "y_log": True}
-    lines = (("as large as the target", 1.0),)
+    one = (("as large as the target", 1.0),)
+    x, y = "target width n", "parameters, twin / target"
+    crossings = "where packed twins cross"
     return Chart(
         (
-            Panel(series=tuple(curves), lines=lines, title=f"d = {d}, L = {depth}", **axes),
-            Panel(series=tuple(others), lines=lines, title="where packed twins cross", **axes),
+            Panel(x, y, tuple(curves), True, True, lines=one, title=f"d = {d}, L = {depth}"),
+            Panel(x, y, tuple(others), True, True, lines=one, title=crossings),
         )
     )
 
@@ -215,7 +216,8 @@ def broken(rows: polars.DataFrame) -> list[str]:
     """Of the twins that were built."""
     drawn = rows.drop_nulls("ratio_built")
     return [
-        f"n = {row['target_width']}: error {row['error_good']:.3g} above {row['error_promised']:.3g}"
+        f"n = {row['target_width']}: error {row['error_good']:.3g}, promised "
+        f"{row['error_promised']:.3g}"
         for row in drawn.iter_rows(named=True)
         if not row["error_good"] <= row["error_promised"]
     ]

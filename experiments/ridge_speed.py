@@ -92,10 +92,10 @@ def sentence(rows: polars.DataFrame) -> str:
     return (
         f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) "
         f"evaluates {one['points']:,} points {one['ratio']:.1f} times faster by its structure than "
-        "as a plain "
-        f"module at its best chunk size ({one['chunk']}), in float32 with {one['threads']} threads "
-        f"and {one['structured_gigabytes']:.2f} GB of memory at its peak; the two differ by at most "
-        f"{one['difference']:.1e}, the stated rounding bound is {one['rounding_bound']:.1e}."
+        f"as a plain module at its best chunk size ({one['chunk']}), in float32 with "
+        f"{one['threads']} threads and {one['structured_gigabytes']:.2f} GB of memory at its peak; "
+        f"the two differ by at most {one['difference']:.1e}, the stated rounding bound is "
+        f"{one['rounding_bound']:.1e}."
     )
 
 

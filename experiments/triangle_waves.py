@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthwright.distributions.domain import Cube
 from depthwright.distributions.uniform import UniformCube
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, least
 from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.networks import Architecture
 from depthwright.targets.target import Target
@@ -201,8 +201,8 @@ def sentence(rows: polars.DataFrame) -> str:
     return (
         f"Three composed triangles (width 2, depth {built['depth']}, {built['parameters']} "
         f"parameters) put {built['wrong']:.1%} of 8,000 points on the wrong side of a label that "
-        f"flips every 1,000. Trained with the same shape, {same['wrong'].min():.1%} are wrong; the "
-        f"best trained network here, width {best['width']}, depth {best['depth']} and "
+        f"flips every 1,000. Trained with the same shape, {least(same, 'wrong'):.1%} are wrong; "
+        f"the best trained network here, width {best['width']}, depth {best['depth']} and "
         f"{best['parameters']:,} parameters, leaves {best['wrong']:.1%}; the best of depth 2, of "
         f"width {shallow['width']}, {shallow['wrong']:.1%}. At width 2 and depth 2 no network can "
         f"have less than {floor(1, 2):.0%}."

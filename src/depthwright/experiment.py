@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from depthwright import __version__
 from depthwright.figures.chart import Chart
 from depthwright.figures.record import Record, device, versions, write
@@ -179,6 +181,16 @@ class Experiment:
         print(f"picture  {(run.folder / run.name).absolute()}.png")
         if record.broken:
             raise SystemExit("\n".join(["a promise was broken", *record.broken]))
+
+
+def least(rows: polars.DataFrame, column: str) -> float:
+    """The smallest value of a numeric column."""
+    return float(np.min(rows[column].drop_nulls().to_numpy()))
+
+
+def largest(rows: polars.DataFrame, column: str) -> float:
+    """The largest value of a numeric column."""
+    return float(np.max(rows[column].drop_nulls().to_numpy()))
 
 
 def stored(run: Run) -> polars.DataFrame:

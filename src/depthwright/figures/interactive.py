@@ -6,6 +6,7 @@ Plotly's Python package only lends its script; the figures are written as the da
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 from depthwright.figures.chart import Chart, Kind, Panel, Series
@@ -95,7 +96,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
     positive = [value for value in values if value is not None and value > 0]
     decades = log and bool(positive) and max(positive) > 30 * min(positive)
     return {
-        "title": {"text": title, "standoff": 8},
+        "title": {"text": "<br>".join(textwrap.wrap(title, 38)), "standoff": 8},
         "type": "log" if log else "linear",
         "gridcolor": GRID,
         "zeroline": False,
@@ -116,13 +117,13 @@ def _traces(one: Series) -> list[dict[str, Any]]:
         "name": one.name,
         "x": list(one.x),
         "y": list(one.y),
-        "mode": _mode(one.kind),
+        "mode": _mode(one),
         "line": {
             "color": one.colour,
             "width": 5 if one.kind == "target" else 1.6,
             "dash": DASHES.get(one.kind, "solid"),
         },
-        "marker": {"color": one.colour, "size": 6, "symbol": MARKS.get(one.kind, "circle")},
+        "marker": {"color": one.colour, "size": 6, "symbol": MARKS.get(one.kind, "line-ew-open")},
         "opacity": 0.4 if one.kind == "target" else 1,
         "hovertemplate": hover + ("<br>%{text}" if one.notes else "") + "<extra></extra>",
     }
@@ -141,7 +142,12 @@ def _traces(one: Series) -> list[dict[str, Any]]:
             "color": one.colour,
         }
         return [line]
-    edge = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    edge: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
     edge |= {"name": one.name, "x": list(one.x)}
     return [
         {**edge, "y": list(one.low)},
@@ -156,7 +162,8 @@ def _gaps(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> list
     ]
 
 
-def _mode(kind: Kind) -> str:
-    if kind == "points":
+def _mode(one: Series) -> str:
+    """A line of one point would be none."""
+    if one.kind == "points" or len(one.x) == 1:
         return "markers"
-    return "lines+markers" if kind in MARKS else "lines"
+    return "lines+markers" if one.kind in MARKS else "lines"

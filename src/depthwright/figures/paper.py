@@ -60,7 +60,10 @@ def _draw(at: Axes, one: Series) -> None:
             down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
             up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **look)
-    at.plot(x, y, label=one.name, **look, **LOOKS[one.kind])
+    style = LOOKS[one.kind]
+    if len(x) == 1 and not style["marker"]:
+        style = {**style, "marker": "_", "markersize": 14}  # a line of one point is none
+    at.plot(x, y, label=one.name, **look, **style)
 
 
 def _array(values: Numbers | Iterable[float | None]) -> list[float]:
