@@ -55,7 +55,7 @@ class Protocol:
 
 
 PROTOCOL = Protocol()
-STEPS = {"smoke": 100, "cpu": 5000, "gpu": PROTOCOL.steps}
+STEPS = {"smoke": 100, "cpu": 8000, "gpu": PROTOCOL.steps}
 SEEDS = {"smoke": 2, "cpu": 5, "gpu": 5}
 VALIDATIONS = 10
 POINTS = {"smoke": 20_000, "cpu": PROTOCOL.training_points, "gpu": PROTOCOL.training_points}
@@ -68,7 +68,7 @@ LOOKS = dict(
 def points(
     count: int, seeds: int, stream: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs (seeds, count, input_dim) and labels (seeds, count, 1), float32, of every seed's own."""
+    """Inputs (seeds, count, input_dim) and labels (seeds, count, 1), float32, of each seed."""
     import torch
 
     from depthwright.distributions import UniformRadius
@@ -85,7 +85,7 @@ def points(
 def measure(
     hidden: tuple[int, ...], steps: int, seeds: int, training_points: int
 ) -> list[dict[str, Any]]:
-    """One architecture, all seeds in one stacked network: validation RMSE of each, over training."""
+    """One architecture, all seeds in one stacked network: validation RMSE of each on the way."""
     import torch
 
     from depthwright.networks import Architecture
@@ -171,6 +171,11 @@ def name(hidden: str) -> str:
     return f"depth {2 + hidden.count('×')}, hidden {hidden}"
 
 
+def look(hidden: str) -> str:
+    """Its colour."""
+    return LOOKS[tuple(int(n) for n in hidden.split(" × "))]
+
+
 def finals(rows: polars.DataFrame) -> polars.DataFrame:
     """Mean and extremes over the seeds at the end, by architecture."""
     import polars
@@ -185,7 +190,7 @@ def finals(rows: polars.DataFrame) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Validation error over training."""
+    """Validation error over training, and at the end against size."""
     import polars
 
     lines = []
@@ -195,21 +200,38 @@ def chart(rows: polars.DataFrame) -> Chart:
             polars.col("rmse").min().alias("best"),
             polars.col("rmse").max().alias("worst"),
         )
-        over = over.sort("step")
+        over = over.filter(polars.col("step") > 0).sort("step")
         lines.append(
             Series(
-                f"{name(str(hidden))} ({part['parameters'][0]:,} parameters)",
+                name(str(hidden)),
                 tuple(over["step"].to_list()),
                 tuple(over["mean"].to_list()),
                 "measured",
-                contender=LOOKS[tuple(int(n) for n in str(hidden).split(" × "))],
+                contender=look(str(hidden)),
                 low=tuple(over["best"].to_list()),
                 high=tuple(over["worst"].to_list()),
                 band=True,
             )
         )
-    panel = Panel("batches of 100 points", "validation RMSE, mean of seeds", tuple(lines))
-    return Chart((panel,))
+    ends = [
+        Series(
+            name(row["hidden"]),
+            (row["parameters"],),
+            (row["mean"],),
+            "measured",
+            contender=look(row["hidden"]),
+            low=(row["best"],),
+            high=(row["worst"],),
+        )
+        for row in finals(rows).iter_rows(named=True)
+    ]
+    what = "validation RMSE, mean and range of seeds"
+    return Chart(
+        (
+            Panel("batches of 100 points", what, tuple(lines)),
+            Panel("parameters", f"{what}, at the end", tuple(ends), x_log=True),
+        )
+    )
 
 
 def sentence(rows: polars.DataFrame) -> str:

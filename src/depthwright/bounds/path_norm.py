@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-7
 """Relative excess of the averaged error's upper bound."""
-GAP = 1e-5
-"""Relative gap at which the floor's program may stop; it is certified in any case."""
+GAPS = (1e-5, 1e-3)
+"""Relative gaps at which the floor's program may stop, in turn; it is certified in any case."""
 
 
-STEP_UP = 1.1
-"""From one error to the next where the program fails in float64."""
+FACTORS = (1.001, 1.003, 1.01, 1.03, *(1.1**k for k in range(1, 50)))
+"""Errors that are tried in turn where the program fails in float64, in units of the first."""
 SMALLEST_TRIED = 1e-2
 """Smallest such error after the first, as a share of the profile's range."""
 
@@ -95,11 +95,14 @@ def mass_floor(target: Radial, error: float) -> float:
     Where float64 cannot solve the program, a larger error is taken: a floor all the same, lower.
     """
     coarsest = float(np.ptp(target.profile(np.linspace(0, 1, 1001))))
-    while error < coarsest:
-        try:
-            return 2 * minimum(target, error, gap=GAP).floor
-        except Refusal:
-            error = max(STEP_UP * error, SMALLEST_TRIED * coarsest)
+    larger = [factor * max(error, SMALLEST_TRIED * coarsest) for factor in FACTORS]
+    for slack in (error, *larger):
+        for gap in GAPS:
+            if slack < coarsest:
+                try:
+                    return 2 * minimum(target, slack, gap=gap).floor
+                except Refusal:
+                    continue
     return 0.0
 
 
