@@ -15,6 +15,7 @@ import pytest
 from depthwright.constructions import Ridge
 from depthwright.results import SECONDS
 from depthwright.targets import Cone
+from wandb_files import read_back
 
 SMALL = (
     "target.input_dim=2",
@@ -90,6 +91,38 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
     assert own["error_sup_certified"] == own["error_promised"] == claim.bound
     assert architecture["error_sup_certified"] is None
     assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])
+
+
+def test_wandb_on_disk_holds_the_rows_key_by_key(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    (run,) = (folder / "outputs" / "comparison").iterdir()
+    state, history = read_back(run)
+    stored = json.loads((run / "results.json").read_text())
+    expected = {
+        f"{row['contender']}/{key}": value
+        for row in stored
+        for key, value in row.items()
+        if value is not None
+    }
+    assert {key: state["summary"].get(key) for key in expected} == expected
+    contenders = {row["contender"] for row in stored}
+    more = {
+        key
+        for key in state["summary"].keys() - expected.keys()
+        if key.split("/")[0] in contenders and not key.endswith("/validation_rmse")
+    }
+    assert all("/claim/" in key for key in more), "nothing but rows, claims and curves"
+    claim = Ridge(Cone(input_dim=2), 0.3).build().claim
+    terms = {f"constructed/claim/{term}": value for term, value in claim.terms.items()}
+    assert {key: state["summary"][key] for key in terms} == terms
+    curves = json.loads((run / "curves.json").read_text())["validation_rmse"]
+    for contender, curve in curves.items():
+        key = f"{contender}/validation_rmse"
+        assert [[p["_step"], p[key]] for p in history if key in p] == curve
+    assert state["exit_code"] == 0
+    assert state["run_id"] == f"comparison-{run.name.rsplit('-', 1)[1]}"
+    assert state["config"]["versions"].keys() >= {"torch", "depthwright", "python"}
+    assert state["config"]["units"].keys() <= stored[0].keys()
 
 
 def test_a_second_start_does_no_work(finished: tuple[Path, str]) -> None:
