@@ -148,7 +148,7 @@ def test_sweep_runs_every_cell_and_survives_a_bad_one(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     found = [row["input_dim"] for table in rows(tmp_path).values() for row in table]
     assert sorted(found) == [2, 3]  # type: ignore[type-var]
-    assert len(list(tmp_path.glob("outputs/comparison/*/wandb"))) == 2, "one W&B run each"
+    assert len(list(tmp_path.glob("outputs/comparison/cone-*/wandb"))) == 2, "one W&B run each"
 
 
 def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> None:
