@@ -40,7 +40,7 @@ def build(project: str, entity: str | None) -> Workspace:
     """The dashboard; nothing is sent."""
     import wandb_workspaces.workspaces as ws
 
-    against = [
+    against: list[Any] = [
         _lines(f"error against {AXES[axis]}", axis, ["error_l2", "error_sup_attacked"])
         for axis in AXES
     ]
@@ -53,7 +53,7 @@ def build(project: str, entity: str | None) -> Workspace:
         )
         for axis in AXES
     ]
-    sizes = [
+    sizes: list[Any] = [
         _lines(f"parameters over the construction's, against {AXES[axis]}", axis, ["size_ratio"])
         for axis in AXES
     ]
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     need_key("or write the specification to a file with --json FILE")
     import wandb
 
-    workspace.entity = given.entity or wandb.Api().default_entity
+    workspace.entity = given.entity or wandb.Api().default_entity or ""
     print(f"dashboard  {workspace.save().url}")
 
 

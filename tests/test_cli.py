@@ -15,6 +15,7 @@ import pytest
 from depthwright.constructions import Ridge
 from depthwright.results import SECONDS
 from depthwright.targets import Cone
+from wandb_files import read_back
 
 SMALL = (
     "target.input_dim=2",
@@ -92,6 +93,38 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
     assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])
 
 
+def test_wandb_on_disk_holds_the_rows_key_by_key(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    (run,) = (folder / "outputs" / "comparison").iterdir()
+    state, history = read_back(run)
+    stored = json.loads((run / "results.json").read_text())
+    expected = {
+        f"{row['contender']}/{key}": value
+        for row in stored
+        for key, value in row.items()
+        if value is not None
+    }
+    assert {key: state["summary"].get(key) for key in expected} == expected
+    contenders = {row["contender"] for row in stored}
+    more = {
+        key
+        for key in state["summary"].keys() - expected.keys()
+        if key.split("/")[0] in contenders and not key.endswith("/validation_rmse")
+    }
+    assert all("/claim/" in key for key in more), "nothing but rows, claims and curves"
+    claim = Ridge(Cone(input_dim=2), 0.3).build().claim
+    terms = {f"constructed/claim/{term}": value for term, value in claim.terms.items()}
+    assert {key: state["summary"][key] for key in terms} == terms
+    curves = json.loads((run / "curves.json").read_text())["validation_rmse"]
+    for contender, curve in curves.items():
+        key = f"{contender}/validation_rmse"
+        assert [[p["_step"], p[key]] for p in history if key in p] == curve
+    assert state["exit_code"] == 0
+    assert state["run_id"] == f"comparison-{run.name.rsplit('-', 1)[1]}"
+    assert state["config"]["versions"].keys() >= {"torch", "depthwright", "python"}
+    assert state["config"]["units"].keys() <= stored[0].keys()
+
+
 def test_a_second_start_does_no_work(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     files = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
@@ -115,7 +148,7 @@ def test_sweep_runs_every_cell_and_survives_a_bad_one(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     found = [row["input_dim"] for table in rows(tmp_path).values() for row in table]
     assert sorted(found) == [2, 3]  # type: ignore[type-var]
-    assert len(list(tmp_path.glob("outputs/comparison/*/wandb"))) == 2, "one W&B run each"
+    assert len(list(tmp_path.glob("outputs/comparison/cone-*/wandb"))) == 2, "one W&B run each"
 
 
 def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> None:

@@ -33,11 +33,20 @@ COMPANIONS = {
 """What a file needs beside it: the default target is radial."""
 
 
+PLUGINS = {
+    "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
+    "launcher=local": "hydra_plugins.hydra_submitit_launcher",
+    "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
+}
+
+
 @pytest.mark.parametrize(
     "choice", sorted({f"{g}={o}" for g, opts in GROUPS.items() for o in opts} - LAWS_OF_THEIR_OWN)
 )
 def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Composed) -> None:
     group = choice.split("=")[0]
+    if choice in PLUGINS:
+        pytest.importorskip(PLUGINS[choice], reason="an extra is missing")
     beside = [c for c in COMPANIONS.get(choice, ()) if c.split("=")[0] != group]
     config = composed(choice, *beside)
     ready = configs.comparison(config)

@@ -97,7 +97,7 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert f"training.steps={LONG[1]}: slurm job {victim} ended as CANCELLED" in told
     assert (preempted / "results.json").exists()
     log = next(tmp_path.glob(f"outputs/.multirun/.submitit/{job}/*_log.err")).read_text()
-    assert "preempted" in log, "the signal came while the cell was being computed"
+    assert "DUE TO JOB REQUEUE" in log, "the signal came while the cell was being computed"
     assert cell.state(killed) == cell.State.FAILED
 
     again = sweep(tmp_path, *SLURM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import warnings
@@ -14,20 +13,7 @@ import wandb
 
 from depthwright.refusal import Refusal
 from depthwright.tracking import LoggerConfig, Tracker, track
-
-
-def read_back(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The run kept under `folder`: its last state, and its history."""
-    wandb.teardown()  # the file may still be empty before
-    (path,) = folder.rglob("*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json"]
-    inspected = [
-        subprocess.run([*command, *flags, str(path)], capture_output=True, text=True, check=True)
-        for flags in (["--summary"], [])
-    ]
-    records = [json.loads(line) for line in inspected[1].stdout.splitlines()]
-    history = [r["history"]["item"] for r in records if r["type"] == "history"]
-    return json.loads(inspected[0].stdout), history
+from wandb_files import read_back
 
 
 def start(folder: Path, mode: str = "offline", run_id: str = "a") -> Any:

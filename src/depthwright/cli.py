@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import config as configs
@@ -29,9 +30,17 @@ def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
     print(f"{category.__name__}: {message}", file=sys.stderr)
 
 
+def _job(config: DictConfig) -> None:
+    """One run or one cell; told here, before Hydra says a line of its own."""
+    try:
+        task(config)
+    except TOLD as error:
+        _refuse(error)
+
+
 _hydra = hydra.main(
     config_path=configs.conf_folder(), config_name="config", **configs.hydra_keywords()
-)(task)
+)(_job)
 
 
 def _refuse(error: Exception) -> None:

@@ -1,0 +1,135 @@
+"""The dashboard, the sweep file for agents and sync: as far as they go without a key."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from depthwright import config as configs
+from depthwright import results
+from depthwright.aggregate import series
+from depthwright.refusal import Refusal
+from test_aggregate import cell
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+def script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def panels(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Title → configuration of each panel."""
+    sections = specification["spec"]["section"]["panelBankConfig"]["sections"]
+    found = [panel["config"] for section in sections for panel in section["panels"]]
+    return {panel["chartTitle"]: panel for panel in found}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces, about pydantic
+def test_the_dashboard_draws_what_the_aggregate_logs(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces", reason="extra dashboard is missing")
+    script("dashboard").main(["--json", str(tmp_path / "d.json"), "--project", "mine"])
+    specification = json.loads((tmp_path / "d.json").read_text())
+    assert specification["project"] == "mine"
+    drawn = panels(specification)
+    cells = [cell(2, 0.5, 1.0), cell(3, 0.25, 4.0)]
+    for axis, name in (("input_dim", "input dimension d"), ("inverse_accuracy", "1/ε")):
+        logged = {f"{axis}/{key}" for key in series(cells, axis)}
+        for title, columns in (
+            (f"error against {name}", ("error_l2", "error_sup_attacked")),
+            (f"promised and measured sup error against {name}", ("error_promised",)),
+            (f"parameters over the construction's, against {name}", ("size_ratio",)),
+        ):
+            panel = drawn[title]
+            assert panel["xAxis"] == f"{axis}/{axis}"
+            for column in columns:
+                wanted = {key for key in logged if key.endswith(column)}
+                assert wanted
+                assert wanted <= set(panel["metrics"])
+    scatter = drawn["each run: promised (x), attacked (y)"]
+    axes = (scatter["xAxis"], scatter["yAxis"])
+    assert axes == ("summary:constructed/error_promised", "summary:constructed/error_sup_attacked")
+
+
+def keyless(name: str, *arguments: str, folder: Path, **variables: str) -> tuple[int, str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, str(EXPERIMENTS / f"{name}.py"), *arguments],
+        cwd=folder,
+        env=environment | {"HOME": str(folder)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def kept(cell_folder: Path, *attempts: str) -> None:
+    results.write(cell_folder, cell(2, 0.5, 1.0))
+    for attempt in attempts:
+        (cell_folder / "wandb" / attempt).mkdir(parents=True)
+
+
+def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> None:
+    kept(tmp_path / "e" / "a", "offline-run-20260101_000000-a", "offline-run-20260102_000000-a")
+    kept(tmp_path / "e" / "b", "run-20260101_000000-b")  # online already
+    kept(tmp_path / "e" / "c", "offline-run-20260101_000000-c")
+    (tmp_path / "e/c/wandb/offline-run-20260101_000000-c/run-c.wandb.synced").touch()
+    (tmp_path / "e" / "d" / "wandb" / "offline-run-20260101_000000-d").mkdir(parents=True)
+    (tmp_path / "e/a/wandb/latest-run").symlink_to("offline-run-20260102_000000-a")
+    found = [folder.name for folder in script("sync").unsent(tmp_path)]
+    assert found == ["offline-run-20260102_000000-a"]
+
+
+def test_without_a_key_one_sentence_says_what_to_do(tmp_path: Path) -> None:
+    kept(tmp_path / "outputs" / "e" / "a", "offline-run-20260101_000000-a")
+    status, told = keyless("sync", folder=tmp_path)
+    assert (status, told.count("\n")) == (1, 1), told
+    assert "WANDB_API_KEY" in told
+    assert "1 runs wait" in told
+    status, told = keyless("sync", folder=tmp_path, WANDB_API_KEY="nonsense")
+    assert status == 1
+    assert "W&B cannot be reached" in told
+    assert "Traceback" not in told
+    with pytest.raises(Refusal, match="is no folder"):
+        script("sync").main([str(tmp_path / "nowhere")])
+
+
+def test_the_sweep_file_names_cells_that_compose(composed: Callable[..., DictConfig]) -> None:
+    file: Any = OmegaConf.load(EXPERIMENTS / "wandb_sweep.yaml")
+    raw = OmegaConf.to_container(file, resolve=False)
+    assert isinstance(raw, dict)
+    assert raw["command"] == ["depthwright", "${args_no_hyphens}"]
+    assert raw["method"] == "grid"
+    parameters = raw["parameters"]
+    first = [f"{key}={_first(value)}" for key, value in parameters.items()]
+    config = composed(*first)
+    configs.comparison(config)
+    assert configs.logger(config).mode == "online"
+    folders = {
+        configs.run_folder(composed(*first, f"{key}={value}"))
+        for key, spec in parameters.items()
+        for value in spec.get("values", [])
+    }
+    axes = [len(spec["values"]) for spec in parameters.values() if "values" in spec]
+    assert len(folders) == sum(axes) - len(axes) + 1, "each value is a cell of its own"
+    assert file.metric.name.split("/")[1] in results.COLUMNS
+
+
+def _first(value: dict[str, Any]) -> str:
+    chosen = value.get("value", value.get("values", [None])[0])
+    return str(chosen).lower() if isinstance(chosen, bool) else str(chosen)
