@@ -152,7 +152,9 @@ def test_a_narrower_network_trains_in_a_wider_ones_place():
     for small, large in zip(narrow.parameters(), wide.parameters(), strict=True):
         inside = large[:, : small.shape[1], : small.shape[2]]
         assert float((inside - small).detach().abs().max()) <= 1e-12
-        assert float(large.detach().abs().sum()) == pytest.approx(float(inside.detach().abs().sum()))
+        assert float(large.detach().abs().sum()) == pytest.approx(
+            float(inside.detach().abs().sum())
+        )
 
 
 def test_what_is_not_a_number_shows_in_the_errors():
