@@ -119,6 +119,7 @@ def picture(found: Sequence[dict[str, Any]], path: Path) -> Path:
     """Error against depth at equal width and at equal parameters; share of the collapsed."""
     drawing, panels = figure(3)
     depths = [one["depth"] for one in found]
+    own: dict[str, Any]
     for panel, contender, title in (
         (panels[0], "width", f"width d + 2 = {INPUT_DIM + 2}"),
         (panels[1], "parameters", "as many parameters as the twin"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from depthwright.networks.styles import BOTH, NORMALISED, PLAIN, RESIDUAL
-from depthwright.training.compiled import Compiled
+from depthwright.training.compiled import Compiled, takes
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2, L8, LOSSES, SMOOTH_MAXIMUM, loss_of
 from depthwright.training.recorded import RecordedStep
@@ -176,3 +176,12 @@ def test_errors_are_those_of_each_member(style):
     truth = (e.square().mean(1).sqrt(), e.abs().amax(1), values.amax((1, 2)) - values.amin((1, 2)))
     for found, expected in zip(Compiled(ensemble).errors(x, y), truth, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_networks_that_have_no_compiled_form_go_through_torch():
+    cpu = torch.device("cpu")
+    assert takes(made((3, 20, 1)), cpu)
+    assert not takes(made((3, 1)), cpu)  # no hidden layer
+    assert not takes(made((3, 20, 1)), torch.device("meta"))
+    wide = Ensemble((2, 1025, 1025, 1), [0])
+    assert not takes(wide, cpu)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ def aligned(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
     flat: np.ndarray = np.zeros(rows * columns + spare, dtype=dtype)
     start = -flat.ctypes.data % BYTES // dtype.itemsize
     return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+_steps: Any = kernel.steps  # numba types a compiled function as one without arguments
+_values: Any = kernel.values
 
 
 class Compiled:
@@ -77,7 +82,7 @@ class Compiled:
         rates = group["lr"].double().numpy()
 
         def one(k: int) -> None:
-            kernel.steps(
+            _steps(
                 inputs,
                 truth,
                 padded(x.shape[2], ROWS),
@@ -111,7 +116,7 @@ class Compiled:
                 found[:, k] = measured(k)
 
         def measured(k: int) -> tuple[float, float, float]:
-            values = kernel.values(
+            values = _values(
                 inputs,
                 padded(x.shape[1], ROWS),
                 outputs,

@@ -38,11 +38,19 @@ SQUARED, EIGHTH, SMOOTH_MAXIMUM = 0, 1, 2
 """Losses by number, see `losses`."""
 
 
+INNER = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+"""For functions that only compiled ones call."""
+
 FAST = {"contract", "nsz"}
 """Not `nnan`: a network that diverges has to show it."""
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0, bend):  # type: ignore[no-untyped-def]
     """C = S + A·B, then ReLU where `bend`: (rows, cols), `rows` a multiple of 4.
 
@@ -112,7 +120,7 @@ def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0,
             store(c, t + 3 * cols, c30)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _outputs(act, a0, points, cols, w, v0, outputs, out, o0):  # type: ignore[no-untyped-def]
     """The last map: out[p, o] = c_o + Σ_j act[p, j]·V[o, j]; `points` a multiple of 4."""
     n = count(w)
@@ -135,7 +143,7 @@ def _outputs(act, a0, points, cols, w, v0, outputs, out, o0):  # type: ignore[no
             out[e + 3 * outputs] = total(s3) + c
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _outputs_back(act, a0, points, cols, w, v0, outputs, g, g0, grad, delta):  # type: ignore[no-untyped-def]
     """dV += gᵀ·act, dc += Σ g, delta = [act > 0]·(g·V); `points` even."""
     n = count(w)
@@ -163,7 +171,7 @@ def _outputs_back(act, a0, points, cols, w, v0, outputs, g, g0, grad, delta):  #
             store(grad, e, add(even, odd))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _bend_back(act, a0, points, cols, delta):  # type: ignore[no-untyped-def]
     """delta = 0 where ReLU's value is."""
     n = count(act)
@@ -171,7 +179,7 @@ def _bend_back(act, a0, points, cols, delta):  # type: ignore[no-untyped-def]
         store(delta, i, where_positive(load(act, a0 + i), load(delta, i)))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _biases_back(delta, points, cols, grad, b0):  # type: ignore[no-untyped-def]
     """db += Σ delta; `points` a multiple of 4."""
     n = count(delta)
@@ -187,7 +195,7 @@ def _biases_back(delta, points, cols, grad, b0):  # type: ignore[no-untyped-def]
         store(grad, b0 + j, add(add(s0, s1), add(s2, s3)))
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST | {"reassoc"})
+@numba.njit(**INNER, fastmath=FAST | {"reassoc"})
 def _norm(pre, at, points, cols, width, act):  # type: ignore[no-untyped-def]
     """act = σ(LN(pre)), row by row."""
     for p in range(points):
@@ -206,7 +214,7 @@ def _norm(pre, at, points, cols, width, act):  # type: ignore[no-untyped-def]
             to[j] = value if not value <= 0 else pre.dtype.type(0)
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST | {"reassoc"})
+@numba.njit(**INNER, fastmath=FAST | {"reassoc"})
 def _norm_back(pre, at, points, cols, width, delta):  # type: ignore[no-untyped-def]
     """delta through LN at `pre`."""
     for p in range(points):
@@ -231,7 +239,7 @@ def _norm_back(pre, at, points, cols, width, delta):  # type: ignore[no-untyped-
             d[j] = (d[j] - first - (row[j] - mean) * second) * scale
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, o0):  # type: ignore[no-untyped-def]
     """Activations of `points` points, and their outputs."""
     n = count(w)
@@ -256,7 +264,7 @@ def _forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, 
     _outputs(act, s0, points, s_row, w, last, outputs, out, o0)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _backward(  # type: ignore[no-untyped-def]
     x, x0, x_row, points, tile, w, turned, maps, last, outputs, pre, act, g, g0, grad, delta, other
 ):
@@ -292,7 +300,7 @@ def _backward(  # type: ignore[no-untyped-def]
             )
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _turn(w, turned, maps):  # type: ignore[no-untyped-def]
     """Transposed copies of all matrices but the first."""
     for k in range(1, len(maps)):
@@ -302,7 +310,7 @@ def _turn(w, turned, maps):  # type: ignore[no-untyped-def]
                 turned[turn + j * rows + i] = w[weight + i * cols + j]
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
+@numba.njit(**INNER, fastmath=FAST)
 def _adam(w, mean, square, grad, rate, correction, beta1, beta2, eps):  # type: ignore[no-untyped-def]
     """Adam; `rate` is divided by the first moment's correction, `correction` the second's root."""
     one = w.dtype.type(1)
@@ -314,7 +322,7 @@ def _adam(w, mean, square, grad, rate, correction, beta1, beta2, eps):  # type: 
         grad[i] = 0
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _loss_back(out, y, start, points, batch, outputs, loss, g):  # type: ignore[no-untyped-def]
     """Gradient of the loss by the outputs (see `losses`) at `points` points from `start`.
 
@@ -345,7 +353,7 @@ def _loss_back(out, y, start, points, batch, outputs, loss, g):  # type: ignore[
         g[i] = g[i] * scale if top > 0 else number(0)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _zeros(size, like):  # type: ignore[no-untyped-def]
     """Zeros that begin with a whole vector: one that straddles two lines costs twice."""
     n = count(like)
