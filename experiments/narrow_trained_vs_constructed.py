@@ -36,6 +36,8 @@ INPUT_DIM = 2
 DEPTHS = (8, 16, 32, 64, 128, 256, 512, 1000)
 POINTS = 4096
 COLLAPSED = 0.98
+LOWEST = 5e-3
+"""Where the pictured errors begin: the twin's lie ten orders of magnitude below."""
 COLOURS = dict(zip(STYLES, ("#c8553d", "#e09f3e", "#6d1a36", "#4c956c"), strict=True))
 
 
@@ -118,7 +120,6 @@ def _summary(style: str, members: Sequence[Any], deviation: float) -> dict[str, 
 def picture(found: Sequence[dict[str, Any]], path: Path) -> Path:
     """Error against depth at equal width and at equal parameters; share of the collapsed."""
     drawing, panels = figure(3)
-    depths = [one["depth"] for one in found]
     own: dict[str, Any]
     for panel, contender, title in (
         (panels[0], "width", f"width d + 2 = {INPUT_DIM + 2}"),
@@ -131,10 +132,18 @@ def picture(found: Sequence[dict[str, Any]], path: Path) -> Path:
             panel.plot(*_points(rows, "median"), ":", label="  median", **own)
         wide = _rows(found, "shallow", "plain")
         panel.plot(*_points(wide, "best"), "s--", color="#7a5195", label="depth 2, best")
-        twin = [one["constructed"]["error"] for one in found]
-        panel.plot(depths, twin, "D-", color="#0b6e99", label="constructed twin, width 7")
+        twin = max(one["constructed"]["error"] for one in found)
+        panel.text(
+            0.02,
+            0.02,
+            f"↓ constructed twin (width 7): at most {twin:.0e} at every depth",
+            transform=panel.transAxes,
+            color="#0b6e99",
+            fontsize=8,
+        )
         panel.axhline(1, color="#222222", linewidth=0.8)
         panel.set(xscale="log", yscale="log", xlabel="depth", ylabel="error / target's deviation")
+        panel.set_ylim(bottom=LOWEST)
         panel.set_title(title, loc="left", fontsize=10)
     for style in STYLES:
         rows = _rows(found, "width", style)
@@ -173,9 +182,10 @@ def sentence(found: Sequence[dict[str, Any]]) -> str:
     said = []
     for style in STYLES:
         rows = _rows(found, "width", style)
-        gone = next((row["depth"] for row in rows if row["collapsed"] == 1), None)
         last = rows[-1]
-        where = f"all collapse from depth {gone} on" if gone else "some never collapse"
+        learnt = max((row["depth"] for row in rows if row["collapsed"] < 1), default=0)
+        gone = next((row["depth"] for row in rows if row["depth"] > learnt), None)
+        where = f"all collapse from depth {gone} on" if gone else "some learn at every depth"
         said.append(
             f"{_words(style)}: {where}, best {last['best']:.2g} and {last['collapsed']:.0%} "
             f"collapsed at depth {last['depth']}"
