@@ -136,7 +136,7 @@ def picture(found: Sequence[dict[str, Any]], path: Path) -> Path:
         panel.text(
             0.02,
             0.02,
-            f"↓ constructed twin (width 7): at most {twin:.0e} at every depth",
+            f"↓ constructed twin (width 7): at most {twin:.1e} at every depth",
             transform=panel.transAxes,
             color="#0b6e99",
             fontsize=8,
