@@ -1,23 +1,22 @@
 """A family's steps on the processor: each network by itself, all steps of a chunk in one go.
 
 A network's weights stay in the cache of the core that trains it, and cores never wait for each
-other; a chunk's networks are handed out one by one. The compiled step is in `kernel`.
+other; a chunk's networks are handed out one by one. The compiled steps are in `steps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
 
-from depthwright.training import kernel
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.lanes import BYTES
 from depthwright.training.layout import ROWS, Layout, padded
 from depthwright.training.losses import LOSSES
+from depthwright.training.steps import steps, values
 
 TILE_BYTES = 2**16
 """Activations of a tile: a core keeps them in its second-level cache beside the weights. Width 64,
@@ -41,10 +40,6 @@ def aligned(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
     flat: np.ndarray = np.zeros(rows * columns + spare, dtype=dtype)
     start = -flat.ctypes.data % BYTES // dtype.itemsize
     return flat[start : start + rows * columns].reshape(rows, columns)
-
-
-_steps: Any = kernel.steps  # numba types a compiled function as one without arguments
-_values: Any = kernel.values
 
 
 class Compiled:
@@ -82,7 +77,7 @@ class Compiled:
         rates = group["lr"].double().numpy()
 
         def one(k: int) -> None:
-            _steps(
+            steps(
                 inputs,
                 truth,
                 padded(x.shape[2], ROWS),
@@ -116,7 +111,7 @@ class Compiled:
                 found[:, k] = measured(k)
 
         def measured(k: int) -> tuple[float, float, float]:
-            values = _values(
+            flat_values = values(
                 inputs,
                 padded(x.shape[1], ROWS),
                 outputs,
@@ -125,9 +120,9 @@ class Compiled:
                 flat[k],
                 self.styled,
             )
-            values = values.reshape(-1, outputs)[: len(truth)].astype(np.float64)
-            gap = values - truth
-            return np.sqrt(np.square(gap).mean()), np.abs(gap).max(), np.ptp(values)
+            given = flat_values.reshape(-1, outputs)[: len(truth)].astype(np.float64)
+            gap = given - truth
+            return np.sqrt(np.square(gap).mean()), np.abs(gap).max(), np.ptp(given)
 
         _each(one, list(range(len(flat))))
         return tuple(torch.from_numpy(found).unbind())
