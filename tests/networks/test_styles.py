@@ -8,12 +8,14 @@ import pytest
 from depthwright import Refusal
 from depthwright.networks.styles import FIRST, STYLES, effective, links
 
-P, R, N = "plain", "residual", "normalised"
+P, R, N, B = "plain", "residual", "normalised", "normalised_residual"
 WIDTHS = (6, 6, 6, 4, 4, 4)
 
 
 @pytest.mark.parametrize(
-    ("style", "inner"), [(P, (P, P, P)), (R, (R, P, R)), (N, (N, N, N))], ids=STYLES
+    ("style", "inner"),
+    [(P, (P, P, P)), (R, (R, P, R)), (N, (N, N, N)), (B, (B, P, B))],
+    ids=STYLES,
 )
 def test_the_first_and_the_last_map_are_plain_and_equal_widths_are_needed(style, inner):
     assert links(WIDTHS, style) == (FIRST, *inner, P)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from depthwright.networks.styles import BOTH, NORMALISED, PLAIN, RESIDUAL
-from depthwright.training.compiled import Compiled
+from depthwright.training.compiled import Compiled, takes
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2, L8, LOSSES, SMOOTH_MAXIMUM, loss_of
 from depthwright.training.recorded import RecordedStep
@@ -152,7 +152,9 @@ def test_a_narrower_network_trains_in_a_wider_ones_place():
     for small, large in zip(narrow.parameters(), wide.parameters(), strict=True):
         inside = large[:, : small.shape[1], : small.shape[2]]
         assert float((inside - small).detach().abs().max()) <= 1e-12
-        assert float(large.detach().abs().sum()) == pytest.approx(float(inside.detach().abs().sum()))
+        assert float(large.detach().abs().sum()) == pytest.approx(
+            float(inside.detach().abs().sum())
+        )
 
 
 def test_what_is_not_a_number_shows_in_the_errors():
@@ -174,3 +176,12 @@ def test_errors_are_those_of_each_member(style):
     truth = (e.square().mean(1).sqrt(), e.abs().amax(1), values.amax((1, 2)) - values.amin((1, 2)))
     for found, expected in zip(Compiled(ensemble).errors(x, y), truth, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_networks_that_have_no_compiled_form_go_through_torch():
+    cpu = torch.device("cpu")
+    assert takes(made((3, 20, 1)), cpu)
+    assert not takes(made((3, 1)), cpu)  # no hidden layer
+    assert not takes(made((3, 20, 1)), torch.device("meta"))
+    wide = Ensemble((2, 1025, 1025, 1), [0])
+    assert not takes(wide, cpu)

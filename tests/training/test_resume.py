@@ -111,16 +111,12 @@ def test_a_broken_checkpoint_is_ignored(tmp_path):
     assert outcome(train(path)[0]) == outcome(train()[0])
 
 
-COMMAND = """
-import depthwright.cli
-depthwright.cli.main()
-"""
 OVERRIDES = [
     "target.input_dim=2",
     "accuracy=0.5",
     "logger=none",
     "training=quick",
-    "training.steps=20000",
+    "training.steps=6000",
     "training.chunk_steps=50",
     "training.checkpoint_seconds=0",
     "training.batch_size=16",
@@ -132,30 +128,31 @@ OVERRIDES = [
 
 
 def test_a_killed_run_started_again_writes_the_same_rows(tmp_path):
+    from hydra import compose, initialize_config_dir
+    from rich.console import Console
+
+    from depthwright import cli, config
     from depthwright.results import SECONDS, read
 
-    def start(name):
-        arguments = [sys.executable, "-c", COMMAND, *OVERRIDES, f"output={tmp_path / name}"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+    def run(name):
+        config.register_schemas()
+        with initialize_config_dir(config.conf_folder(), **cli.hydra_keywords()):
+            composed = compose("config", [*OVERRIDES, f"output={tmp_path / name}"])
+        folder = cli.compare(composed, Console(stderr=True))
+        assert not (folder / "training.ckpt").exists()
+        return [{k: v for k, v in vars(row).items() if k not in SECONDS} for row in read(folder)]
 
-    def rows(name):
-        (folder,) = (tmp_path / name).glob("comparison/*/results.json")
-        assert not (folder.parent / "training.ckpt").exists()
-        found = [vars(row) for row in read(folder.parent)]
-        return [{k: v for k, v in row.items() if k not in SECONDS} for row in found]
-
-    whole = start("whole")
-    killed = start("killed")
+    command = [sys.executable, "-c", "import depthwright.cli as c; c.main()", *OVERRIDES]
+    killed = subprocess.Popen(
+        [*command, f"output={tmp_path / 'killed'}"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+    )
     while not list((tmp_path / "killed").glob("comparison/*/training.ckpt")):
         assert killed.poll() is None, killed.stderr.read()
-        time.sleep(0.02)
-    time.sleep(0.3)  # some chunks on
+        time.sleep(0.01)
+    time.sleep(0.1)  # some chunks on
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert list((tmp_path / "killed").glob("comparison/*/training.ckpt"))
-    again = start("killed")
-    for process in (whole, again):
-        _, said = process.communicate()
-        assert process.returncode == 0, said
-    assert rows("killed") == rows("whole")
+    assert run("killed") == run("whole")

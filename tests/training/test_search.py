@@ -128,7 +128,7 @@ def test_tuned_starts_where_the_construction_is(construction):
     assert tuned.network.architecture.widths == network.architecture.widths
     exact = [m for m in tuned.members if m.noise == 0]
     loose = [m for m in tuned.members if m.noise == 0.3]
-    assert len(exact) == len(loose) == 4
+    assert (len(exact), len(loose)) == (2, 4)  # unperturbed, the two seeds are one
     assert len({m.first_rmse for m in exact}) == 1
     assert max(m.first_rmse for m in exact) < min(m.first_rmse for m in loose)
     assert tuned.member.best_rmse <= exact[0].first_rmse

@@ -1,4 +1,4 @@
-"""Training steps of one network, compiled: forward, gradients written out, Adam, in one pass.
+"""One network on a tile of points, compiled: forward, and the gradients written out.
 
 A batch goes through in tiles of points so small that a tile's activations stay in the cache, from
 the inputs to the gradients: nothing of the size of batch × width is ever written to memory.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 
 import numba
-import numpy as np
 
 from depthwright.networks.styles import EPSILON
 from depthwright.training.lanes import (
@@ -32,17 +31,20 @@ from depthwright.training.lanes import (
     where_positive,
     zero,
 )
-from depthwright.training.losses import SHARPNESS
 
-SQUARED, EIGHTH, SMOOTH_MAXIMUM = 0, 1, 2
-"""Losses by number, see `losses`."""
-
+INNER = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+"""For functions that only compiled ones call."""
 
 FAST = {"contract", "nsz"}
 """Not `nnan`: a network that diverges has to show it."""
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0, bend):  # type: ignore[no-untyped-def]
     """C = S + A·B, then ReLU where `bend`: (rows, cols), `rows` a multiple of 4.
 
@@ -112,7 +114,7 @@ def product(a, a0, a_row, a_step, rows, inner, b, b0, cols, s, s0, s_row, c, c0,
             store(c, t + 3 * cols, c30)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _outputs(act, a0, points, cols, w, v0, outputs, out, o0):  # type: ignore[no-untyped-def]
     """The last map: out[p, o] = c_o + Σ_j act[p, j]·V[o, j]; `points` a multiple of 4."""
     n = count(w)
@@ -135,7 +137,7 @@ def _outputs(act, a0, points, cols, w, v0, outputs, out, o0):  # type: ignore[no
             out[e + 3 * outputs] = total(s3) + c
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _outputs_back(act, a0, points, cols, w, v0, outputs, g, g0, grad, delta):  # type: ignore[no-untyped-def]
     """dV += gᵀ·act, dc += Σ g, delta = [act > 0]·(g·V); `points` even."""
     n = count(w)
@@ -163,7 +165,7 @@ def _outputs_back(act, a0, points, cols, w, v0, outputs, g, g0, grad, delta):  #
             store(grad, e, add(even, odd))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _bend_back(act, a0, points, cols, delta):  # type: ignore[no-untyped-def]
     """delta = 0 where ReLU's value is."""
     n = count(act)
@@ -171,7 +173,7 @@ def _bend_back(act, a0, points, cols, delta):  # type: ignore[no-untyped-def]
         store(delta, i, where_positive(load(act, a0 + i), load(delta, i)))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(**INNER)
 def _biases_back(delta, points, cols, grad, b0):  # type: ignore[no-untyped-def]
     """db += Σ delta; `points` a multiple of 4."""
     n = count(delta)
@@ -187,7 +189,7 @@ def _biases_back(delta, points, cols, grad, b0):  # type: ignore[no-untyped-def]
         store(grad, b0 + j, add(add(s0, s1), add(s2, s3)))
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST | {"reassoc"})
+@numba.njit(**INNER, fastmath=FAST | {"reassoc"})
 def _norm(pre, at, points, cols, width, act):  # type: ignore[no-untyped-def]
     """act = σ(LN(pre)), row by row."""
     for p in range(points):
@@ -206,7 +208,7 @@ def _norm(pre, at, points, cols, width, act):  # type: ignore[no-untyped-def]
             to[j] = value if not value <= 0 else pre.dtype.type(0)
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST | {"reassoc"})
+@numba.njit(**INNER, fastmath=FAST | {"reassoc"})
 def _norm_back(pre, at, points, cols, width, delta):  # type: ignore[no-untyped-def]
     """delta through LN at `pre`."""
     for p in range(points):
@@ -231,8 +233,8 @@ def _norm_back(pre, at, points, cols, width, delta):  # type: ignore[no-untyped-
             d[j] = (d[j] - first - (row[j] - mean) * second) * scale
 
 
-@numba.njit(nogil=True, error_model="numpy")
-def _forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, o0):  # type: ignore[no-untyped-def]
+@numba.njit(**INNER)
+def forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, o0):  # type: ignore[no-untyped-def]
     """Activations of `points` points, and their outputs."""
     n = count(w)
     source, s0, s_row = x, x0, x_row
@@ -256,8 +258,8 @@ def _forward(x, x0, x_row, points, tile, w, maps, last, outputs, pre, act, out, 
     _outputs(act, s0, points, s_row, w, last, outputs, out, o0)
 
 
-@numba.njit(nogil=True, error_model="numpy")
-def _backward(  # type: ignore[no-untyped-def]
+@numba.njit(**INNER)
+def backward(  # type: ignore[no-untyped-def]
     x, x0, x_row, points, tile, w, turned, maps, last, outputs, pre, act, g, g0, grad, delta, other
 ):
     """Add the gradients of `points` points to `grad`; `g` holds those of the outputs."""
@@ -290,134 +292,3 @@ def _backward(  # type: ignore[no-untyped-def]
             product(
                 x, x0, 1, x_row, rows, points, delta, 0, cols, grad, weight, cols, grad, weight, 0
             )
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def _turn(w, turned, maps):  # type: ignore[no-untyped-def]
-    """Transposed copies of all matrices but the first."""
-    for k in range(1, len(maps)):
-        weight, turn, rows, cols = maps[k, 0], maps[k, 2], maps[k, 4], maps[k, 5]
-        for i in range(rows):
-            for j in range(cols):
-                turned[turn + j * rows + i] = w[weight + i * cols + j]
-
-
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-def _adam(w, mean, square, grad, rate, correction, beta1, beta2, eps):  # type: ignore[no-untyped-def]
-    """Adam; `rate` is divided by the first moment's correction, `correction` the second's root."""
-    one = w.dtype.type(1)
-    for i in range(len(w)):
-        m = mean[i] + (grad[i] - mean[i]) * (one - beta1)
-        s = square[i] * beta2 + grad[i] * grad[i] * (one - beta2)
-        mean[i], square[i] = m, s
-        w[i] -= rate * m / (math.sqrt(s) / correction + eps)
-        grad[i] = 0
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def _loss_back(out, y, start, points, batch, outputs, loss, g):  # type: ignore[no-untyped-def]
-    """Gradient of the loss by the outputs (see `losses`) at `points` points from `start`.
-
-    The squared loss needs no other point; the others are called on the whole batch.
-    """
-    first, count_ = start * outputs, points * outputs
-    number = g.dtype.type
-    if loss == SQUARED:
-        for i in range(first, first + count_):
-            g[i] = (out[i] - y[i]) * (number(2) / number(batch * outputs))
-        return
-    top = number(0)
-    for i in range(first, first + count_):
-        top = max(top, abs(out[i] - y[i]))
-    sum_ = number(0)
-    for i in range(first, first + count_):
-        t = (out[i] - y[i]) / top
-        if loss == EIGHTH:
-            g[i] = t**7
-            sum_ += g[i] * t
-        else:
-            g[i] = math.copysign(math.exp(number(SHARPNESS) * (abs(t) - number(1))), t)
-            sum_ += abs(g[i])
-    scale = number(1) / sum_
-    if loss == EIGHTH:
-        scale = (sum_ / count_) ** number(1 / 8) / sum_
-    for i in range(first, first + count_):
-        g[i] = g[i] * scale if top > 0 else number(0)
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def _zeros(size, like):  # type: ignore[no-untyped-def]
-    """Zeros that begin with a whole vector: one that straddles two lines costs twice."""
-    n = count(like)
-    whole = np.zeros(size + n, like.dtype)
-    start = (-whole.ctypes.data % (n * like.itemsize)) // like.itemsize
-    return whole[start : start + size]
-
-
-@numba.njit(nogil=True, error_model="numpy", cache=True)
-def steps(  # type: ignore[no-untyped-def]
-    x, y, inputs, outputs, batch, tile, maps, last, turned_size, columns,
-    w, mean, square, rates, corrections, loss, betas_eps, wild,
-):  # fmt: skip
-    """All steps of one network on batches x (steps, padded batch, padded inputs), y alike, flat.
-
-    `w`, `mean`, `square` (size,) are overwritten; `rates`, `corrections` (steps,) are the learning
-    rate divided by the first moment's correction, and the root of the second's.
-    """
-    number = w.dtype.type
-    beta1, beta2, eps = number(betas_eps[0]), number(betas_eps[1]), number(betas_eps[2])
-    rows = batch + -batch % 4
-    widest = 0
-    for k in range(len(maps)):
-        widest = max(widest, maps[k, 5])
-    grad = _zeros(len(w), w)
-    turned = _zeros(turned_size, w)
-    act = _zeros(columns * tile, w)  # padding behind a layer norm stays 0
-    pre = _zeros(columns * tile if wild else 1, w)
-    delta, other = _zeros(widest * tile, w), _zeros(widest * tile, w)
-    out, g = np.zeros(rows * outputs, w.dtype), np.zeros(rows * outputs, w.dtype)
-    for step in range(len(rates)):
-        at = step * rows
-        truth = y[at * outputs : (at + rows) * outputs]
-        _turn(w, turned, maps)
-        whole = loss != SQUARED
-        if whole:
-            for p in range(0, rows, tile):
-                points = min(tile, rows - p)
-                x0 = (at + p) * inputs
-                _forward(
-                    x, x0, inputs, points, tile, w, maps, last, outputs, pre, act, out, p * outputs
-                )
-            _loss_back(out, truth, 0, batch, batch, outputs, loss, g)
-        for p in range(0, rows, tile):
-            points = min(tile, rows - p)
-            x0 = (at + p) * inputs
-            if not whole or tile < rows:
-                _forward(
-                    x, x0, inputs, points, tile, w, maps, last, outputs, pre, act, out, p * outputs
-                )
-            if not whole:
-                _loss_back(out, truth, p, min(points, batch - p), batch, outputs, loss, g)
-            _backward(
-                x, x0, inputs, points, tile, w, turned, maps, last, outputs,
-                pre, act, g, p * outputs, grad, delta, other,
-            )  # fmt: skip
-        _adam(
-            w, mean, square, grad, number(rates[step]), number(corrections[step]),
-            beta1, beta2, eps,
-        )  # fmt: skip
-
-
-@numba.njit(nogil=True, error_model="numpy", cache=True)
-def values(x, inputs, outputs, tile, maps, last, turned_size, columns, w, wild):  # type: ignore[no-untyped-def]
-    """Outputs at x (padded points, padded inputs), flat."""
-    rows = len(x) // inputs
-    act = _zeros(columns * tile, w)
-    pre = _zeros(columns * tile if wild else 1, w)
-    out = np.empty(rows * outputs, w.dtype)
-    for p in range(0, rows, tile):
-        points = min(tile, rows - p)
-        _forward(
-            x, p * inputs, inputs, points, tile, w, maps, last, outputs, pre, act, out, p * outputs
-        )
-    return out

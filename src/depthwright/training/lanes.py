@@ -24,7 +24,7 @@ def lanes(itemsize: int) -> int:
     return BYTES // itemsize
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """A vector of float32 or float64."""
 
     def __init__(self, scalar: types.Float) -> None:
@@ -39,7 +39,7 @@ def _vector(kind: Lanes) -> ir.VectorType:
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
         super().__init__(dmm, fe_type, _vector(fe_type))
 

@@ -1,12 +1,26 @@
 """Matching rules: which shapes a trained rival of a given network may have.
 
-- `architecture`: the same widths, layer by layer. One shape.
+Definitions. Of a network of widths (d, n_1, …, n_{L−1}, d_out): `width` is its largest layer,
+inputs included, outputs not (VYS22's); `depth` is L, the number of affine maps; `parameters` is
+Σ n_k·(n_{k−1} + 1), every entry of every matrix and bias, zeros and structure counted.
+
+- `architecture`: the same widths, layer by layer. One shape. Equal: width, depth, parameters and
+  the operations of a dense evaluation.
 - `parameters`: at most the same number of parameters (every entry of every matrix and bias), as
   near to it as equal hidden widths allow, at depths 2, 3 and 4; the best of these is the rival.
-  A depth at which width 2 is already too large is left out.
+  A depth at which width 2 is already too large is left out. Equal: parameters, within one neuron
+  a layer, so also dense operations; width and depth are not.
 - `width`: the same width, the depth that trains: all hidden layers as wide as the construction
   (whose width is never less than its input dimension), at depths 2, 3, 5, 9, 17 and 33, those
   that have more parameters than the construction left out; the best of these is the rival.
+  Equal: width; the rival has at most as many parameters, and usually far fewer layers.
+
+Never equal: the memory of the weights (a rival's have the 24 bits of float32, a construction's what
+its theorem needs), operations that leave out zeros (constructions are mostly zeros), and the
+network-steps that a rival took and a construction did not. `equality` counts the first two for
+each comparison, `curves.json` holds all three. All rivals of a run see the same batches, and every
+family has the same number of network-steps (see `search`). `tuned`, the construction trained on,
+has the construction's own architecture under any rule.
 
 A match without shapes says why in its note: plain networks deeper than `DEPTH_LIMIT` collapse to
 a constant in training (their neurons die), so a rival of such an architecture would be a straw

@@ -4,6 +4,10 @@ A step of small networks is some dozen kernels of a few microseconds each, and s
 Python takes longer than they do. So on a GPU the whole step (forward, gradients, Adam) is recorded
 once as a CUDA graph and replayed: every replay reads the batch and the step's scales from fixed
 places, which are filled by copies on the device, and nothing waits for the host.
+
+On a CPU the same steps run unrecorded (networks without a hidden layer, or with matrices too large
+for the compiled form), which is how they are tested; recording itself was written without a GPU at
+hand and has not been run on one.
 """
 
 from __future__ import annotations

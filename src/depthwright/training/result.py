@@ -77,7 +77,7 @@ class Rival:
         """Best, median and worst over the members' lowest errors, the diverged ones included;
         and of the winner's settings alone, over its seeds."""
         alike = [m for m in self.members if _settings(m) == _settings(self.member)]
-        found = {}
+        found: dict[str, float] = {}
         for name, members in (("search", self.members), ("seeds", alike)):
             errors = sorted(m.best_rmse for m in members)
             found |= {

@@ -371,7 +371,8 @@ def train_rivals(
     `progress` overrules `trainer.progress`. `starts` names further contenders that start from
     given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
     from there; the file stays until the caller has what it needs and deletes it. The same
-    arguments give the same bits on one CPU, interrupted or not, on any number of threads.
+    arguments give the same bits on one CPU, interrupted or not, and on any number of threads (but
+    where a hidden matrix is so large that torch's products are used, see `compiled`).
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
     contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
