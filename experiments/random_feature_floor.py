@@ -2,8 +2,8 @@
 
     python experiments/random_feature_floor.py [--scale smoke|cpu|gpu] [KEY=VALUE …]
 
-HSSV21 Lemma 34: a first layer drawn without looking at f = 4ε√2·sin(π·Σ_{i ≤ ℓ} x_i) needs C(d, ℓ)/4
-neurons for error ε with probability ½, where O(ℓ) constructed ones do. Left: the cells of
+HSSV21 Lemma 34: a first layer drawn without looking at f = 4ε√2·sin(π·Σ_{i ≤ ℓ} x_i) needs
+C(d, ℓ)/4 neurons for error ε with probability ½, where O(ℓ) constructed ones do. Left: the cells of
 conf/experiment/random_feature_floor.yaml over ℓ in d = 20, all four contenders of one width.
 Right: the mean squared error of random features, over several draws, against their number, and the
 floor of bounds/random_features.py that their mean cannot pass.
@@ -12,6 +12,7 @@ floor of bounds/random_features.py that their mean cannot pass.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from depthwright.bounds import fewest, mean_square_floor, orbit
@@ -73,8 +74,6 @@ def rows(run: Run) -> polars.DataFrame:
         for terms in FLOOR_TERMS[run.scale]
         for neurons in WIDTHS[run.scale]
     ]
-    from dataclasses import replace
-
     drawn = replace(run, overrides=()).cells(cells, measure)
     return polars.concat([*compared, drawn], how="diagonal_relaxed")
 
@@ -138,11 +137,11 @@ def sentence(rows: polars.DataFrame) -> str:
     nearest = float((drawn["mean"] - drawn["floor"]).min())  # type: ignore[arg-type]
     five, own = SineRidge(DIMENSION, 5), SineRidge(DIMENSION, terms)
     return (
-        f"For ℓ = {terms} of {DIMENSION} inputs, {neurons} neurons have relative L2 errors of {told}, "
-        f"while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error of ‖f‖/4 with "
-        f"probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
-        f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of random "
-        f"features is above its floor by at least {nearest:.2g} of ‖f‖²."
+        f"For ℓ = {terms} of {DIMENSION} inputs, {neurons} neurons have relative L2 errors of "
+        f"{told}, while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error "
+        f"of ‖f‖/4 with probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
+        f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of "
+        f"random features is above its floor by at least {nearest:.2g} of ‖f‖²."
     )
 
 
