@@ -163,7 +163,7 @@ def sentence(rows: polars.DataFrame) -> str:
     error = dict(zip(last["contender"].to_list(), last["error_l2_relative"].to_list(), strict=True))
     return (
         f"At accuracy {ACCURACY:g} the neurons for the hat grow: {', '.join(told)}; SES19 Theorem "
-        f"1 allows d^O(ε^-9) for depth 2. The path norm that depth 2 needs grows like d^{mass:.2f}. "
+        f"1 allows d^O(ε^-9) for depth 2. The path norm it needs grows like d^{mass:.2f}. "
         f"With {int(rows['parameters'].max()):,} parameters in d = {last['input_dim'][0]}, trained "  # type: ignore[arg-type]
         f"depth 2 has a relative L2 error of {error['depth 2']:.3f}, depth 3 of "
         f"{error['depth 3']:.3f}."
