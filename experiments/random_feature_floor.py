@@ -36,6 +36,7 @@ WIDTHS = {
     "gpu": (10, 30, 100, 300, 1000, 3000),
 }
 DRAWS = {"smoke": 2, "cpu": 4, "gpu": 12}
+TRAINING = TrainingConfig(validation_points=40_000)
 SPREAD = 2.0
 """Of the biases, in medians of abs(w·x)."""
 QUICK = ("training=quick", "evaluation=quick", "logger=none", "trainer.progress=false")
@@ -49,9 +50,7 @@ def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:
     squares = []
     for seed in range(draws):
         layer = draw(neurons, law, SPREAD, torch.Generator().manual_seed(seed))
-        squares.append(
-            fit_output([layer], target, law, TrainingConfig(), seed).validation_rmse ** 2
-        )
+        squares.append(fit_output([layer], target, law, TRAINING, seed).validation_rmse ** 2)
     return {
         "mean": sum(squares) / draws,
         "best": min(squares),
@@ -141,14 +140,15 @@ def sentence(rows: polars.DataFrame) -> str:
         f"{told}, while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error "
         f"of ‖f‖/4 with probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
         f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of "
-        f"random features is above its floor by at least {nearest:.2g} of ‖f‖²."
+        f"random features less its floor is at least {nearest:.2g} of ‖f‖², the sampling error of "
+        f"one of them about {1 / math.sqrt(2 * TRAINING.validation_points):.1g}."
     )
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
     """Means below the floor by more than their spread; attacked above certified."""
     drawn = rows.drop_nulls("neurons")
-    noise = 4 * 2 / math.sqrt(TrainingConfig().validation_points)
+    noise = 4 * 2 / math.sqrt(TRAINING.validation_points)
     below = [
         f"ℓ = {row['terms']}, {row['neurons']} random neurons: mean {row['mean']:.4g} below "
         f"{row['floor']:.4g}"
