@@ -226,10 +226,11 @@ def chart(rows: polars.DataFrame) -> Chart:
         for row in finals(rows).iter_rows(named=True)
     ]
     what = "validation RMSE, mean and range of seeds"
+    sizes = tuple(float(count) for count in sorted(set(rows["parameters"].to_list())))[1:]
     return Chart(
         (
             Panel("batches of 100 points", what, tuple(lines)),
-            Panel("parameters", f"{what}, at the end", tuple(ends), x_log=True),
+            Panel("parameters", "the same at the end", tuple(ends), x_log=True, ticks=sizes),
         )
     )
 

@@ -15,6 +15,7 @@ error: lower, and a floor all the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig
 from depthwright.errors.measure import measure as measured
 from depthwright.experiment import Experiment, Run
-from depthwright.figures.chart import Chart, Panel, Series, series
+from depthwright.figures.chart import Chart, Kind, Panel, Series, series
 from depthwright.figures.exponent import exponent
 from depthwright.refusal import Refusal
 from depthwright.targets import Sine
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 WAYS = {"frequency": "d = 3, m = k", "dimension": "d = k + 2, m = 1", "both": "d = k + 2, m = k"}
 COLOURS = {"frequency": "#e09f3e", "dimension": "#0b6e99", "both": "#c8553d"}
+PALE = {"frequency": "#f0c98f", "dimension": "#86b9d1", "both": "#e6a99c"}
 SHARE = 0.5
 """Of the height of f: the error allowed."""
 SHARE_L2 = 0.25
@@ -100,7 +102,13 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     """Path norms and neuron norms, neurons, trained errors."""
 
-    def lines(column: str, kind: Any, told: str = "", **more: Any) -> list[Series]:
+    def lines(
+        column: str,
+        kind: Kind,
+        told: str = "",
+        colours: dict[str, str] = COLOURS,
+        interval: tuple[str, str] | None = None,
+    ) -> list[Series]:
         if column not in rows.columns:
             return []
         found = [
@@ -110,8 +118,8 @@ def chart(rows: polars.DataFrame) -> Chart:
                 column,
                 f"{name}{told}",
                 kind,
-                contender=COLOURS[way],
-                **more,
+                contender=colours[way],
+                interval=interval,
             )
             for way, name in WAYS.items()
         ]
@@ -129,7 +137,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         high=both.y,
         band=True,
     )
-    tails = lines("norms_needed", "promised", ": D17, neuron norms, L2")
+    tails = lines("norms_needed", "floor", ": neuron norms, L2 (D17)", PALE)
     panels = [
         Panel("k", "needed, in units of the height of f", (*floors, *tails), True, True),
         Panel("k", "neurons of SparseRidge", tuple(lines("neurons", "size")), True, True),
@@ -143,8 +151,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def _ticked(panel: Panel, ticks: tuple[int, ...]) -> Panel:
-    from dataclasses import replace
-
     largest = max(x for one in panel.series for x in one.x if x is not None)
     return replace(panel, ticks=tuple(float(t) for t in ticks if t <= largest))
 

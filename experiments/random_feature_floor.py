@@ -2,8 +2,8 @@
 
     python experiments/random_feature_floor.py [--scale smoke|cpu|gpu] [KEY=VALUE …]
 
-HSSV21 Lemma 34: a first layer drawn without looking at f = 4ε√2·sin(π·Σ_{i ≤ ℓ} x_i) needs C(d, ℓ)/4
-neurons for error ε with probability ½, where O(ℓ) constructed ones do. Left: the cells of
+HSSV21 Lemma 34: a first layer drawn without looking at f = 4ε√2·sin(π·Σ_{i ≤ ℓ} x_i) needs
+C(d, ℓ)/4 neurons for error ε with probability ½, where O(ℓ) constructed ones do. Left: the cells of
 conf/experiment/random_feature_floor.yaml over ℓ in d = 20, all four contenders of one width.
 Right: the mean squared error of random features, over several draws, against their number, and the
 floor of bounds/random_features.py that their mean cannot pass.
@@ -12,6 +12,7 @@ floor of bounds/random_features.py that their mean cannot pass.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from depthwright.bounds import fewest, mean_square_floor, orbit
@@ -35,6 +36,7 @@ WIDTHS = {
     "gpu": (10, 30, 100, 300, 1000, 3000),
 }
 DRAWS = {"smoke": 2, "cpu": 4, "gpu": 12}
+TRAINING = TrainingConfig(validation_points=40_000)
 SPREAD = 2.0
 """Of the biases, in medians of abs(w·x)."""
 QUICK = ("training=quick", "evaluation=quick", "logger=none", "trainer.progress=false")
@@ -48,9 +50,7 @@ def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:
     squares = []
     for seed in range(draws):
         layer = draw(neurons, law, SPREAD, torch.Generator().manual_seed(seed))
-        squares.append(
-            fit_output([layer], target, law, TrainingConfig(), seed).validation_rmse ** 2
-        )
+        squares.append(fit_output([layer], target, law, TRAINING, seed).validation_rmse ** 2)
     return {
         "mean": sum(squares) / draws,
         "best": min(squares),
@@ -73,8 +73,6 @@ def rows(run: Run) -> polars.DataFrame:
         for terms in FLOOR_TERMS[run.scale]
         for neurons in WIDTHS[run.scale]
     ]
-    from dataclasses import replace
-
     drawn = replace(run, overrides=()).cells(cells, measure)
     return polars.concat([*compared, drawn], how="diagonal_relaxed")
 
@@ -138,18 +136,19 @@ def sentence(rows: polars.DataFrame) -> str:
     nearest = float((drawn["mean"] - drawn["floor"]).min())  # type: ignore[arg-type]
     five, own = SineRidge(DIMENSION, 5), SineRidge(DIMENSION, terms)
     return (
-        f"For ℓ = {terms} of {DIMENSION} inputs, {neurons} neurons have relative L2 errors of {told}, "
-        f"while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error of ‖f‖/4 with "
-        f"probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
-        f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of random "
-        f"features is above its floor by at least {nearest:.2g} of ‖f‖²."
+        f"For ℓ = {terms} of {DIMENSION} inputs, {neurons} neurons have relative L2 errors of "
+        f"{told}, while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error "
+        f"of ‖f‖/4 with probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
+        f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of "
+        f"random features less its floor is at least {nearest:.2g} of ‖f‖², the sampling error of "
+        f"one of them about {1 / math.sqrt(2 * TRAINING.validation_points):.1g}."
     )
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
     """Means below the floor by more than their spread; attacked above certified."""
     drawn = rows.drop_nulls("neurons")
-    noise = 4 * 2 / math.sqrt(TrainingConfig().validation_points)
+    noise = 4 * 2 / math.sqrt(TRAINING.validation_points)
     below = [
         f"ℓ = {row['terms']}, {row['neurons']} random neurons: mean {row['mean']:.4g} below "
         f"{row['floor']:.4g}"

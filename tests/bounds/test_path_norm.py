@@ -9,7 +9,7 @@ from torch import nn
 
 from depthwright import Refusal
 from depthwright.approximation.mass import mean_size, minimum
-from depthwright.bounds import mass_floor, path_norm, report, rotation_average
+from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
 from depthwright.networks.ridge_network import RidgeNetwork
@@ -161,6 +161,21 @@ def test_where_float64_fails_a_coarser_floor_is_taken():
     assert mass_floor(target, 0.01) > mass_floor(target, 0.019) > 0
     assert mass_floor(target, 0.019) == pytest.approx(2 * minimum(target, 0.019).floor, rel=1e-3)
     assert mass_floor(target, 1.0) == 0
+
+
+def test_bounded_weights_need_width():
+    """Neurons of one network, balanced so that both weights are √(a·‖w‖), against the floor."""
+    target = Hat(4)
+    network = built(target, 0.1)
+    module = network.to_torch()
+    each = (module[2].weight[0].abs() * module[0].weight.norm(dim=1)).detach()
+    largest = float(each.max().sqrt())
+    error = report(network, target).error_sup_averaged
+    floor = width_floor(target, error, largest)
+    assert 0 < floor <= network.architecture.widths[1]
+    assert width_floor(target, error, largest / 100) > network.architecture.widths[1]
+    with pytest.raises(Refusal, match="weights=0"):
+        width_floor(target, error, 0.0)
 
 
 def test_other_networks_are_refused():

@@ -9,6 +9,7 @@ from depthwright.bounds.path_norm import (
     path_norm,
     report,
     rotation_average,
+    width_floor,
 )
 from depthwright.bounds.random_features import fewest, mean_square_floor, orbit
 
@@ -26,4 +27,5 @@ __all__ = [
     "path_norm",
     "report",
     "rotation_average",
+    "width_floor",
 ]

@@ -106,6 +106,13 @@ def mass_floor(target: Radial, error: float) -> float:
     return 0.0
 
 
+def width_floor(target: Radial, error: float, weights: float) -> float:
+    """2·M_ε/B²: neurons needed within `error` when all abs(a_i) and ‖w_i‖ are at most `weights`."""
+    if not weights > 0:
+        raise Refusal(f"weights={weights} is not a positive bound on weights")
+    return mass_floor(target, error) / weights**2
+
+
 def path_norm(network: Network | torch.nn.Sequential) -> float:
     """Σ abs(a_i)‖w_i‖ over the hidden neurons of a depth-2 network, rounded down."""
     return _path_norm(neurons_of(as_network(network)))

@@ -1,0 +1,81 @@
+"""What the radial experiments call a broken promise: rows made by hand, right and wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars
+import pytest
+
+from depthwright.figures.exponent import exponent
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where its dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_exponents_are_those_of_power_laws() -> None:
+    x = [2.0, 3.0, 7.0]
+    assert exponent(x, [5 * a**1.5 for a in x]) == pytest.approx(1.5, rel=1e-12)
+    assert exponent([*x, 9.0], [*(a**-2 for a in x), None]) == pytest.approx(-2, rel=1e-12)
+
+
+def test_a_halved_path_norm_breaks_the_figure() -> None:
+    experiment = load("path_norm")
+    found = experiment.measure("cone", 3, "other", width=30)
+    rows = polars.DataFrame([{"name": "cone", "input_dim": 3, **row} for row in found])
+    assert len(rows) == 3
+    assert experiment.broken(rows) == []
+    halved = rows.with_columns(polars.col("path_norm") / 2)
+    assert any(
+        "SparseRidge" in line or "sparse_ridge" in line for line in experiment.broken(halved)
+    )
+
+
+def drawn(**changes: Any) -> polars.DataFrame:
+    """One cell of random features, and one comparison's row."""
+    cell = {"terms": 2, "neurons": 30, "mean": 0.97, "best": 0.96, "worst": 0.98, "floor": 0.9}
+    row = {"terms": 2, "contender": "constructed", "error_sup_attacked": 0.01}
+    known = {"error_sup_certified": 0.02} | {k: v for k, v in changes.items() if k not in cell}
+    parts = [polars.DataFrame([cell | {k: v for k, v in changes.items() if k in cell}])]
+    parts.append(polars.DataFrame([row | known]))
+    return polars.concat(parts, how="diagonal_relaxed")
+
+
+def test_means_below_the_floor_break_the_figure() -> None:
+    experiment = load("random_feature_floor")
+    assert experiment.broken(drawn()) == []
+    assert len(experiment.broken(drawn(mean=0.5, best=0.49, worst=0.51))) == 1
+    assert len(experiment.broken(drawn(error_sup_certified=0.005))) == 1
+
+
+def test_the_indicator_protocol_is_the_reported_one() -> None:
+    """0.1·0.95^k reaches 1e-4 at k = 134.7; sizes as SS17 has them."""
+    protocol = load("ball_indicator").PROTOCOL
+    assert protocol.steps == 135_000
+    assert protocol.input_dim == 100
+    assert protocol.hidden == ((100, 20), (100,), (200,), (400,), (800,))
+
+
+def test_stacked_networks_learn_apart() -> None:
+    """A seed's errors are the same alone and beside others."""
+    experiment = load("ball_indicator")
+    experiment.PROTOCOL = type(experiment.PROTOCOL)(input_dim=4, validation_points=500)
+    alone = experiment.measure((7, 3), 40, 1, 2000)
+    experiment.points.cache_clear()
+    beside = [row for row in experiment.measure((7, 3), 40, 3, 2000) if row["seed"] == 0]
+    experiment.points.cache_clear()
+    assert [r["rmse"] for r in alone] == pytest.approx([r["rmse"] for r in beside], rel=1e-4)
+    assert alone[-1]["rmse"] < alone[0]["rmse"]
