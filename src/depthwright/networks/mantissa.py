@@ -100,7 +100,8 @@ def distance(one: np.ndarray, two: np.ndarray) -> np.ndarray:
             return np.inf
         return float(abs(gmpy2.mpq(a) - gmpy2.mpq(b)))
 
-    return np.vectorize(gap, otypes=[np.float64])(one, two)
+    with np.errstate(invalid="ignore"):
+        return np.vectorize(gap, otypes=[np.float64])(one, two)
 
 
 def operation_bits(network: ExactNetwork, x: np.ndarray) -> int:
