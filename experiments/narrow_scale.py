@@ -200,7 +200,8 @@ def sentence(rows: list[Row]) -> str:
     return (
         f"The twin of width {last.width:,} ({last.depth:,} layers, {last.parameters:,} parameters, "
         f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s "
-        f"(norms {last.norms_seconds:.1f}, choice of bits {last.sizing_seconds:.1f}, layers {last.layers_seconds:.1f}) with "
+        f"(norms {last.norms_seconds:.1f}, choice of bits {last.sizing_seconds:.1f}, "
+        f"layers {last.layers_seconds:.1f}) with "
         f"{last.build_gigabytes:.2f} GB at most, target included "
         f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
         f"{last.save_seconds:.1f} s as {last.megabytes:.0f} MB and loaded, checked entry by entry, "

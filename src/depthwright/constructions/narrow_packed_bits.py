@@ -18,6 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from depthwright.networks.dyadic import Dyadic
+
 MATRIX_LIMIT = 1 << 20
 """Layers with more entries than this are described by their norms only."""
 
@@ -123,6 +125,16 @@ class Input:
     radius: float
     scale: float
     grid_bits: int | None = None
+
+    @property
+    def unit_bits(self) -> int:
+        """U: every x'_j read is a multiple of 2^{−U}, if x_j is a multiple of 2^{e−53}, A ≤ 2^e.
+
+        So are all floats of at least half the radius in size, and all that are drawn uniformly.
+        """
+        if self.grid_bits is not None:
+            return self.grid_bits
+        return 53 - math.frexp(self.radius)[1] - Dyadic.of(self.scale).terms[0][1]
 
     def error(self, c: int) -> float:
         """Half the width of a cell: largest abs(x_j − x̂_j) on good inputs with c bits."""

@@ -66,8 +66,39 @@ class Packer:
             ((total - self.offset) >> self.bits.q[-1]) + float(bias)
             for total, bias in zip(sums, self.target.biases[-1], strict=True)
         ]
-        longest = max(n * (s + 1) for n, s in zip(self.widths[1:-1], self.s, strict=True))
-        return self.builder.output(outputs, "exact", self.target.radius, longest)
+        return self.builder.output(outputs, "exact", self.target.radius, self.value_bits())
+
+    def value_bits(self) -> int:
+        """So many mantissa bits that no product and no sum of a float evaluation is rounded.
+
+        Each is a multiple of some 2^a below some 2^b and needs b − a bits, whatever the order. D_l
+        has n(s + 1) bits; 2r − t1 + t2 has as many after the point as r, and t1 ≤ 2^s + 1. While
+        inputs are read, ramps of slope M over multiples of 2^{−U} meet columns of n(s + 1) bits in
+        D_1 + t1·Ŵ − t2·Ŵ: bits of M and of U more, which D_1 itself does not need; and M again
+        in the next ramp, M(2r − t1 + t2 − ½). Riding, the c bits of x_1 stand above x'_2/2.
+        """
+        counts = zip(self.widths[1:-1], self.s, strict=True)
+        fields = [n * (s + 1) for n, s in counts]
+        unit, c = self.inputs.unit_bits, self.bits.c
+        slope = max(m.top for m in self.slopes)
+        return max(
+            *(field + s + 1 for field, s in zip(fields, self.s, strict=True)),
+            fields[0] + slope + max(0, unit + 2 - c),
+            fields[0] + unit + 3,
+            slope + max(c, max(m.bits for m in self.slopes)) + unit + 3,
+            self.output_bits(),
+        )
+
+    def output_bits(self) -> int:
+        """Bits from the largest sum of the last map to the lowest bit of its own weights."""
+        matrix, bias = self.target.weights[-1], self.target.biases[-1]
+        q = self.bits.q[-1]
+        sums = (np.abs(matrix) @ self.state_max).max()
+        numbers = [Dyadic.of(w) for w in matrix.ravel().tolist() if w]
+        numbers += [Dyadic.of(b) << q for b in bias.tolist() if b]
+        high = max([math.frexp(sums)[1], self.offset.top, *(v.top for v in numbers)])
+        low = min([0, self.offset.top - 1, *(v.terms[0][1] for v in numbers)])
+        return high + 2 - low
 
     # --- the two stages
 

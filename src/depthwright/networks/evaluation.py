@@ -109,7 +109,7 @@ def _exact(network: ExactNetwork, x: np.ndarray, engine: Engine, device: Any) ->
     return out
 
 
-def _inputs(x: np.ndarray) -> list[Slot]:
+def input_slots(x: np.ndarray) -> list[Slot]:
     """Each column as integers times one power of two."""
     big = _big()
     slots: list[Slot] = []
@@ -195,7 +195,7 @@ def _zeros(value: Any) -> int:
 
 def exact_layers(network: ExactNetwork, x: np.ndarray) -> Iterator[list[Slot]]:
     """The values after each layer, σ applied, as integers with a power of two per slot."""
-    slots = _inputs(x)
+    slots = input_slots(x)
     last = len(network.layers) - 1
     for i, layer in enumerate(network.layers):
         slots = _affine(layer, slots, len(x), relu=i < last)
