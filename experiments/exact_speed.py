@@ -101,19 +101,20 @@ def limbs(network: ExactNetwork, x: np.ndarray) -> dict[str, Any]:
     start = time.perf_counter()
     program = limb_engine.program_for(network, -64, limb_engine.reach(network, x))
     seconds = time.perf_counter() - start
-    part = x[:512]
-    limb_engine.run(program, part)
-    speed = len(part) / best(2, lambda: limb_engine.run(program, part))
-    part = x[: max(512, min(len(x), int(4 * speed)))]
-    values = limb_engine.run(program, part)
-    speed = len(part) / best(3 if len(part) < 2 * speed else 1, lambda: limb_engine.run(program, part))
+    threads = numba.get_num_threads()
+    part = x[: threads * limb_engine.tile_size(program, len(x))]
+    for _ in range(4):  # the first run loads the machine code
+        took = best(2, lambda: limb_engine.run(program, part))
+        if len(part) == len(x) or took > SECONDS:
+            break
+        part = x[: min(len(x), int(len(part) * max(2.0, 2 * SECONDS / took)))]
+    speed, values = len(part) / took, limb_engine.run(program, part)
     tile = limb_engine.tile_size(program, len(x))
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     out = np.empty((tile, len(program.outputs)))
     done = limb_kernel.run(
         x[:tile], tables, program.input_grid, program.places, program.arena, tile, out, 1
     )
-    start = time.perf_counter()
     return {"values": values, "speed": speed, "compile": seconds, "points": len(part), "done": done}
 
 

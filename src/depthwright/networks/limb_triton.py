@@ -259,6 +259,14 @@ def read_input(column, place, start, limbs, bits, sign, grid, firsts, lasts, zer
 
 
 @triton.jit
+def moved_up(high, low, power, width: tl.constexpr):  # type: ignore[no-untyped-def]
+    """high:low, shifted up by `width` bits where as many on top are zero."""
+    short = (high >> (64 - width)) == 0
+    high = tl.where(short, (high << width) | (low >> (64 - width)), high)
+    return high, tl.where(short, low << width, low), tl.where(short, power - width, power)
+
+
+@triton.jit
 def round_output(dst, first, last, grid, zero, lanes: tl.constexpr):  # type: ignore[no-untyped-def]
     """Bits of the float64 nearest to the number in limbs [first, last), ties to even."""
     negative = zero
@@ -279,12 +287,12 @@ def round_output(dst, first, last, grid, zero, lanes: tl.constexpr):  # type: ig
         before |= previous
         previous = value
     power = grid + 64 * place
-    for step in tl.static_range(6):
-        width: tl.constexpr = 32 >> step
-        short = (high >> (64 - width)) == 0
-        high = tl.where(short, (high << width) | (low >> (64 - width)), high)
-        low = tl.where(short, low << width, low)
-        power = tl.where(short, power - width, power)
+    high, low, power = moved_up(high, low, power, 32)
+    high, low, power = moved_up(high, low, power, 16)
+    high, low, power = moved_up(high, low, power, 8)
+    high, low, power = moved_up(high, low, power, 4)
+    high, low, power = moved_up(high, low, power, 2)
+    high, low, power = moved_up(high, low, power, 1)
     dropped = tl.maximum(-1074 - power, 11)
     cut = tl.minimum(dropped, 64)
     kept = tl.where(cut < 64, high >> tl.minimum(cut, 63).to(tl.uint64), zero)
@@ -369,6 +377,6 @@ def run(program: LimbProgram, x: np.ndarray, device: Any) -> np.ndarray:
     run_tiles[(count,)](
         points.view(torch.int64), out, len(x), rows, len(rows), terms, constants, inputs,
         len(inputs), outputs, len(outputs), program.input_grid, arenas, program.arena, ranges,
-        program.places, lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1,
+        program.places, lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1, num_stages=1,
     )  # fmt: skip
     return out.view(torch.float64).cpu().numpy()
