@@ -66,9 +66,10 @@ def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarra
 
 def timed(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
     """The same, at as many points as take about SECONDS."""
-    _, speed = reference(network, x[:1], way)
-    if speed > 1 / SECONDS:
-        _, speed = reference(network, x[: max(2, int(speed * SECONDS / 4))], way)
+    values, speed = reference(network, x[:1], way)
+    if speed < 2 / SECONDS:
+        return values, speed
+    _, speed = reference(network, x[: max(2, int(speed * SECONDS / 4))], way)
     return reference(network, x[: max(1, int(speed * SECONDS))], way)
 
 
@@ -157,7 +158,8 @@ def measure(width: int, count: int, console: Console) -> dict[str, Any]:
     console.print(
         f"n = {width}: {len(network.layers):,} layers, values of {network.value_bits:,} bits, "
         f"{found['limbs']['points']:,} points; a tile of points adds {found['limbs']['done'][0]:,} "
-        f"limbs, multiplies {found['limbs']['done'][1]:,}, moves {found['limbs']['done'][2]:,}"
+        f"limbs, multiplies {found['limbs']['done'][1]:,}, moves {found['limbs']['done'][2]:,}; "
+        f"{found['limbs']['speed']:,.4g} points a second, gmpy2 {found['gmpy2']:,.3g}"
     )
     return found
 

@@ -191,6 +191,16 @@ class Compiler:
             exact = Interval(limb_bounds.below(*bias), limb_bounds.above(*bias))
             return Row(kept, constant, None, ZERO, bias, exact, kind=kind)
         first, power = kept[0][1:]
+        if len(kept) == 1:  # most rows only carry a value: nothing to share, nothing to add
+            column = kept[0][0]
+            form = forms.get((column,))
+            if form is None:
+                form = forms[(column,)] = Form(self.slots[column].interval)
+            scale = (first, power)
+            interval = limb_bounds.scaled(scale, form.interval)
+            if constant or abs(first) != 1:
+                interval = limb_bounds.added([interval], bias)
+            return Row(kept, constant, form, scale, bias, interval, kind=kind)
         unit = 0
         for _, integer, _ in kept:
             if unit == 1 or integer.bit_length() > LIMB:
