@@ -105,7 +105,7 @@ def limbs(network: ExactNetwork, x: np.ndarray) -> dict[str, Any]:
     threads = numba.get_num_threads()
     part = x[: threads * limb_engine.tile_size(program, len(x))]
     for _ in range(4):  # the first run loads the machine code
-        took = best(2, lambda: limb_engine.run(program, part))
+        took = best(2, lambda part=part: limb_engine.run(program, part))  # type: ignore[misc]
         if len(part) == len(x) or took > SECONDS:
             break
         part = x[: min(len(x), int(len(part) * max(2.0, 2 * SECONDS / took)))]
@@ -175,7 +175,9 @@ def main() -> None:
     rows = [measure(width, options.points, console) for width in options.widths]
     threads = numba.get_num_threads()
     gpu = "gpu" in rows[0]
-    table = Table(title=f"exact points per second, d = 3, L = 3; limb programs on {threads} threads")
+    table = Table(
+        title=f"exact points per second, d = 3, L = 3; limb programs on {threads} threads"
+    )
     for column in ("n", "limbs", *WAYS, *(f"limbs/{way}" for way in WAYS)):
         table.add_column(column, justify="right")
     for column in ("compile s", "repaid after", "chosen from"):
@@ -205,10 +207,10 @@ def main() -> None:
     below(panel)
     console.print(f"picture  {save(drawing, options.output / 'exact_speed.png').absolute()}")
     ratios = [row["limbs"]["speed"] / row["gmpy2"] for row in rows]
+    early = "never" if all(row["chosen"] >= row["repaid"] for row in rows) else "sometimes"
     console.print(
-        f"the same bits {min(ratios):,.0f} to {max(ratios):,.0f} times faster than gmpy2; the engine "
-        f"compiles {'never' if all(r['chosen'] >= r['repaid'] for r in rows) else 'sometimes'} "
-        "before that is repaid"
+        f"the same bits {min(ratios):,.0f} to {max(ratios):,.0f} times faster than gmpy2; the "
+        f"engine compiles {early} before that is repaid"
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
 from dyadic_networks import awkward_points, random_network
 from depthwright.constructions import NarrowPacked
-from depthwright.networks import limb_engine, limb_program, limb_triton
+from depthwright.networks import limb_compiler, limb_engine, limb_triton
 from depthwright.targets import RandomNetwork
 
 def same(network, x):
@@ -40,7 +40,7 @@ for column, table in ((0, "rows"), (0, "terms")):
     assert used == {0, 1, 2}, used
 # one limb less in every slot must show
 network = random_network(np.random.default_rng(1), 2, 3, 1, powers=30)
-program = limb_program.compiled(network, -64, (1, 0))
+program = limb_compiler.compiled(network, -64, (1, 0))
 x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter
