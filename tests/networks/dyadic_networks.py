@@ -1,7 +1,5 @@
 """Networks that no construction builds, for tests of exact evaluation."""
 
-import numpy as np
-
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
 
 

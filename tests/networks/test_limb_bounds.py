@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from dyadic_networks import random_network
 
 from depthwright.constructions import NarrowBits, NarrowPacked
-from depthwright.networks import evaluation, limb_bounds, limb_engine, limb_program
+from depthwright.networks import evaluation, limb_bounds, limb_compiler, limb_engine
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
 from depthwright.networks.limb_bounds import Interval
 from depthwright.targets import RandomNetwork
@@ -25,15 +25,15 @@ def fraction(number):
 def traced(network, monkeypatch, radius=1):
     """Per layer the rows and the slots of the program for the box [−radius, radius]^d."""
     trace = []
-    append = limb_program.Compiler.append
+    append = limb_compiler.Compiler.append
 
     def recorded(self, rows):
         append(self, rows)
         trace.append((list(rows), list(self.slots)))
 
     with monkeypatch.context() as patch:
-        patch.setattr(limb_program.Compiler, "append", recorded)
-        limb_program.compiled(network, -64, (radius, 0))
+        patch.setattr(limb_compiler.Compiler, "append", recorded)
+        limb_compiler.compiled(network, -64, (radius, 0))
     return trace
 
 
@@ -198,5 +198,5 @@ def test_programs_are_compiled_once(monkeypatch):
     network = tower(40)
     x = torch.rand(5, 2, generator=torch.Generator().manual_seed(0))
     wanted = network.evaluate(x, "exact", engine="limbs")
-    monkeypatch.setattr(limb_engine.limb_program, "compiled", None)
+    monkeypatch.setattr(limb_engine.limb_compiler, "compiled", None)
     assert torch.equal(network.evaluate(x, "exact", engine="limbs"), wanted)

@@ -23,6 +23,7 @@ from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
 from depthwright.refusal import Refusal
 from depthwright.targets import RandomNetwork
 
+
 def same(network, x):
     """Both engines at `x` (batch, d), by their bits: signs of zeros count."""
     x = torch.as_tensor(x, dtype=torch.float64)

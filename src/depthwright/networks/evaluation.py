@@ -206,7 +206,8 @@ def exact_values(network: ExactNetwork, x: np.ndarray) -> list[Slot]:
     """The outputs, not rounded: per output the integers (batch,) and their power of two."""
     slots: list[Slot] = []
     with Patience("exact values, in integers") as bar:
-        for done, slots in enumerate(exact_layers(network, x), 1):
+        for done, values in enumerate(exact_layers(network, x), 1):
+            slots = values
             bar(done / len(network.layers))
     return slots
 

@@ -164,11 +164,12 @@ class ExactNetwork(Network):
     ) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
-        "exact" rounds once, at the end; `engine` "integers" or "limbs" chooses how (the same
-        values), "auto" the faster one; limbs run where `x` is, on the CPU or on a CUDA device. "float64" and "float32" are refused where the network
-        needs more bits than they hold, unless `rounding=True` asks for the wrong values by name
-        (a `PrecisionLoss` warning then says what they are). Overflow is refused. Inputs outside
-        the network's box are refused unless `anywhere=True`.
+        "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are
+        the same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a
+        CUDA device. "float64" and "float32" are refused where the network needs more bits than
+        they hold, unless `rounding=True` asks for the wrong values by name (a `PrecisionLoss`
+        warning then says what they are). Overflow is refused. Inputs outside the network's box
+        are refused unless `anywhere=True`.
         """
         import torch
 

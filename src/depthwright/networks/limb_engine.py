@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from depthwright.networks import limb_program
+from depthwright.networks import limb_compiler
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import ExactNetwork
 from depthwright.networks.limb_bounds import Bound
@@ -59,9 +59,9 @@ def reach(network: ExactNetwork, x: np.ndarray) -> Bound:
 def worth_compiling(network: ExactNetwork, points: int, known: bool) -> bool:
     """Whether compiling and running is faster than integers, for so many points.
 
-    Seconds on one core: integers take 4 µs a row and 0.12 µs a term and point, more for long values;
-    compiling takes about 20 µs a term, loading the executor's machine code a second; running is
-    more than 50 times faster than integers, but by tiles of at least 16 points.
+    Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
+    values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
+    running is more than 50 times faster than integers, but by tiles of at least 16 points.
     """
     terms = sum(len(layer.rows) for layer in network.layers)
     each = 0.12e-6 + 3e-11 * (network.value_bits or 0)
@@ -76,7 +76,7 @@ def program_for(network: ExactNetwork, grid: int, box: Bound) -> LimbProgram:
     kept = _programs.setdefault(network, {})
     if (grid, box) not in kept:
         with Patience("compiling the network") as bar:
-            kept[grid, box] = limb_program.compiled(network, grid, box, bar)
+            kept[grid, box] = limb_compiler.compiled(network, grid, box, bar)
     return kept[grid, box]
 
 

@@ -26,6 +26,7 @@ class Patience:
         return self
 
     def __call__(self, part: float) -> None:
+        """So much is done."""
         if self._bar is None:
             if time.monotonic() - self._start < WAIT or not sys.stderr.isatty():
                 return

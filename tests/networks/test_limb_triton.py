@@ -1,0 +1,86 @@
+"""The GPU's loops under Triton's interpreter, and compiled for a GPU that need not be here."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
+)
+
+SAME = """
+import sys
+import numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+from dyadic_networks import awkward_points, random_network
+from depthwright.constructions import NarrowPacked
+from depthwright.networks import limb_compiler, limb_engine, limb_triton
+from depthwright.targets import RandomNetwork
+
+def same(network, x):
+    wanted = network.evaluate(torch.from_numpy(x), "exact", engine="limbs", anywhere=True).numpy()
+    for grid, rows in limb_engine.groups(x):
+        program = limb_engine.program_for(network, grid, limb_engine.reach(network, x[rows]))
+        got = limb_triton.run(program, x[rows], torch.device("cpu"))
+        assert got.tobytes() == wanted[rows].tobytes(), (grid, got, wanted[rows])
+        yield program
+
+rng = np.random.default_rng(0)
+x = awkward_points(rng, 20, 2).clip(-1e9, 1e9)
+programs = list(same(random_network(rng, 2, 3, 2, powers=30), x))
+x = rng.uniform(-1, 1, (40, 1))
+network = NarrowPacked(RandomNetwork(1, 2, 2, seed=0), 0.5, 0.3).build().network
+programs += same(network, x)
+for column, table in ((0, "rows"), (0, "terms")):
+    used = {int(kind) for program in programs for kind in getattr(program, table)[:, column]}
+    assert used == {0, 1, 2}, used
+# one limb less in every slot must show
+network = random_network(np.random.default_rng(1), 2, 3, 1, powers=30)
+program = limb_compiler.compiled(network, -64, (1, 0))
+x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
+for shorter in (0, 1):
+    program.rows[:, 3] -= shorter
+    wanted = network.evaluate(torch.from_numpy(x), "exact", engine="integers").numpy()
+    differ = limb_triton.run(program, x, torch.device("cpu")) != wanted
+    assert differ.any() == shorter
+print("the same bits")
+"""
+
+COMPILED = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from depthwright.networks import limb_program, limb_triton
+fields = {"lanes": 32, "row_fields": limb_program.ROW_FIELDS,
+          "term_fields": limb_program.TERM_FIELDS, "output_count": 1}
+signature = {
+    name: "constexpr" if name in fields else "*i64" if name in (
+        "x", "out", "rows", "terms", "constants", "inputs", "outputs", "arenas", "ranges"
+    ) else "i32" for name in limb_triton.run_tiles.arg_names
+}
+source = ASTSource(fn=limb_triton.run_tiles, signature=signature, constexprs=fields)
+code = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1})
+assert "mul.hi.u64" in code.asm["ptx"]
+print("compiled")
+"""
+
+
+def python(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    return done.stdout.strip() or done.stderr[-2000:]
+
+
+def test_the_same_bits_under_the_interpreter():
+    assert python(SAME, TRITON_INTERPRET="1") == "the same bits"
+
+
+def test_the_kernel_compiles_for_a_gpu(tmp_path):
+    assert python(COMPILED, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0") == "compiled"
