@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from depthwright import targets
 from depthwright.constructions import Built, Ridge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, measure
+from depthwright.networks import load
 from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.refusal import Refusal
 
 QUICK = EvaluationConfig(points=20_000, attack_starts=128, attack_steps=100)
 
 
-@pytest.mark.parametrize(("input_dim", "widest"), [(5, 1000), (10, 4300), (20, 50_000)])
+@pytest.mark.parametrize(("input_dim", "widest"), [(2, 20), (5, 450), (10, 4000), (20, 50_000)])
 def test_widths_for_the_cone_at_a_tenth(input_dim: int, widest: int) -> None:
     assert Ridge(targets.Cone(input_dim=input_dim)).architecture().width <= widest
 
@@ -27,7 +30,7 @@ def test_claim_is_the_sum_of_its_terms_and_meets_the_accuracy() -> None:
     claim = Ridge(targets.Cone(input_dim=5)).build().claim
     assert set(claim.terms) == {"polynomial", "cubature", "piecewise_linear", "rounding"}
     assert claim.terms["cubature"] == 0
-    assert abs(claim.terms["polynomial"] - 0.0676) < 5e-5
+    assert 0.03 < claim.terms["polynomial"] < 0.1
     assert claim.bound >= math.fsum(claim.terms.values())
     assert claim.bound <= 0.1
 
@@ -129,7 +132,7 @@ def test_monomials_need_no_polynomial_term() -> None:
 
 
 def test_width_grows_polynomially_in_the_inverse_accuracy_for_fixed_dimension() -> None:
-    accuracies = np.array([0.2, 0.1, 0.05, 0.025, 0.0125])
+    accuracies = np.array([0.2, 0.1, 0.05, 0.025])
     widths = [Ridge(targets.Cone(input_dim=2), float(a)).architecture().width for a in accuracies]
     slope = np.polyfit(np.log(1 / accuracies), np.log(widths), 1)[0]
     assert 1 < slope < 3
@@ -141,3 +144,51 @@ def test_same_arguments_same_bits(generator: torch.Generator) -> None:
     assert isinstance(first, Built)
     assert torch.equal(first.network.evaluate(x), second.network.evaluate(x))
     assert first.claim == second.claim
+
+
+def test_claims_in_float32_hold_for_float32() -> None:
+    """Claim and network name the arithmetic; the rounding term binds it, and float64 has less."""
+    target = targets.Cone(input_dim=5)
+    single = Ridge(target, 0.1, arithmetic="float32").build()
+    double = Ridge(target, 0.1).build()
+    assert single.claim.arithmetic == single.network.arithmetic == "float32"
+    assert double.claim.terms["rounding"] < 1e-8 * single.claim.terms["rounding"]
+    assert single.claim.bound <= 0.1
+    x = UniformRadius(5).sample(20_000, torch.Generator().manual_seed(0))
+    values = single.network.evaluate(x)
+    assert values.dtype == torch.float32
+    exact = single.network.evaluate(x, "float64")
+    gap = float((values.double() - exact).abs().max())
+    assert 1e-8 < gap <= single.claim.terms["rounding"]
+    assert float((values.double() - target(x)).abs().max()) <= single.claim.bound
+    # Control: half precision, which the term does not speak of, breaks it.
+    coarse = exact.half().double()
+    assert float((coarse - exact).abs().max()) > single.claim.terms["rounding"]
+
+
+def test_rounding_is_planned_for() -> None:
+    """Where float32 costs more than a millionth, the plan is made again with less."""
+    construction = Ridge(targets.Cone(input_dim=10), 0.1, arithmetic="float32")
+    built = construction.build()
+    assert built.claim.terms["rounding"] > 1e-6 * 0.1
+    assert construction.architecture() == built.network.architecture
+    assert built.claim.bound <= 0.1
+    with pytest.raises(Refusal, match="float32 rounding"):
+        Ridge(targets.Monomial(input_dim=10, power=3), 1e-4, arithmetic="float32").architecture()
+    with pytest.raises(Refusal, match="arithmetic='exact'"):
+        Ridge(targets.Cone(input_dim=3), arithmetic="exact")
+
+
+def test_files_keep_the_arithmetic(tmp_path: Path) -> None:
+    network = Ridge(targets.Cone(input_dim=3), arithmetic="float32").build().network
+    network.save(tmp_path / "net.safetensors")
+    assert load(tmp_path / "net.safetensors").arithmetic == "float32"
+
+
+def test_half_degrees_of_record_are_reached() -> None:
+    """K to 40 in d = 2 and 3, and for every power of SES19 Theorem 3 to 6."""
+    assert Ridge(targets.Cone(input_dim=3), 0.02)._plan.cubature.half_degree > 12
+    for power in range(1, 7):
+        target = targets.Monomial(input_dim=3, power=power)
+        built = Ridge(target, 0.2).build()
+        assert _attacked(built.network, target) <= built.claim.bound <= 0.2  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from depthwright.errors import attack
 from depthwright.networks import load
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
-from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine
+from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
 
 
 def attacked(network: Network, target: Radial, starts: int = 64, steps: int = 60) -> float:
@@ -67,6 +67,7 @@ def test_probable_claims_hold(target, accuracy):
         (Hat(3), 0.08, 400),
         (Sine(2, 1), 0.03, 400),
         (RandomProfile(2), 0.05, 400),
+        (ZigZag(2), 0.3, 20),
     ],
     ids=str,
 )

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from depthwright.approximation.cubature import ridge_constant
-from depthwright.approximation.polynomial import Polynomial
+from depthwright.approximation.polynomial import ENDS, Polynomial
 
 BENDING_POINTS = 256
 REWEIGHTINGS = 4
@@ -67,14 +67,21 @@ class Gentle:
 class BendingProgram:
     """The programs of one profile, degree and dimension; each e starts with the weights before."""
 
-    def __init__(self, profile: Callable[[Any], Any], half_degree: int, dimension: int) -> None:
+    def __init__(
+        self,
+        profile: Callable[[Any], Any],
+        half_degree: int,
+        dimension: int,
+        breaks: np.ndarray = ENDS,
+    ) -> None:
         self.half_degree, self.dimension = half_degree, dimension
         edges = np.linspace(0.0, math.pi / 2, BENDING_POINTS + 1)
         # Crowding to t = 1, where g'' swings at distances of degree⁻².
         t, self.steps = np.sin((edges[1:] + edges[:-1]) / 2), np.diff(np.sin(edges))
         self.second = np.polynomial.chebyshev.chebvander(2 * t * t - 1, half_degree - 1)
-        self.radii, self.columns = _averages(half_degree, dimension)
-        self.phi = np.asarray(profile(self.radii), dtype=np.float64)
+        r = np.union1d(np.cos(np.linspace(0.0, math.pi / 2, 20 * half_degree + 121)), breaks)
+        self.columns = _averages(r, half_degree, dimension)
+        self.phi = np.asarray(profile(r), dtype=np.float64)
         self.weights = np.ones_like(t)
 
     def gentlest(self, error: float) -> Gentle | None:
@@ -131,11 +138,10 @@ def _averaged_chebyshev(half_degree: int, dimension: int) -> np.ndarray:
     return averaged(Polynomial.from_chebyshev(unit), Fraction(0), dimension).chebyshev[::2]
 
 
-def _averages(half_degree: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """Radii, and there q for g = 1 and for g'' = T_0, T_2, …, T_{2K−2}: (radii, K + 1)."""
-    r = np.cos(np.linspace(0.0, math.pi / 2, 20 * half_degree + 121))
-    coefficients = np.eye(half_degree + 1, 1)
-    coefficients = np.pad(coefficients, ((0, 0), (0, half_degree)))
+def _averages(r: np.ndarray, half_degree: int, dimension: int) -> np.ndarray:
+    """(radii, K + 1): q there for g = 1 and for g'' = T_0, T_2, …, T_{2K−2}."""
+    coefficients = np.zeros((half_degree + 1, half_degree + 1))
+    coefficients[0, 0] = 1.0
     for j in range(half_degree):
         coefficients[: j + 2, j + 1] = _averaged_chebyshev(j, dimension)
-    return r, np.polynomial.chebyshev.chebvander(2 * r * r - 1, half_degree) @ coefficients
+    return np.polynomial.chebyshev.chebvander(2 * r * r - 1, half_degree) @ coefficients

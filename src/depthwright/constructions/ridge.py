@@ -86,7 +86,7 @@ REPLANS = 4
 """Times that a plan is made again because rounding costs more than was kept for it."""
 FIRST_SHARES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
 """Parts of what the best polynomial leaves that are given up to bend less, at the first degree."""
-SHARE_STEP = 0.12
+SHARE_STEP = 0.2
 """From the best share of one degree to those tried at the next."""
 
 
@@ -103,8 +103,9 @@ class Plan:
     @property
     def width(self) -> int:
         """Hidden neurons."""
-        kink_at_zero = self.ridge.pieces % 2 == 0
-        return self.cubature.count * (self.ridge.pieces - 1) + 2 * kink_at_zero
+        # A constant has a kink at 0 that does not turn, and no linear part to carry.
+        kink_at_zero = self.ridge.pieces % 2 == 0 and self.ridge.turns[0] != 0
+        return self.cubature.count * (self.ridge.pieces - 1) + 2 * int(kink_at_zero)
 
 
 def _bytes(rule: Cubature | ProductRule) -> int:
@@ -238,7 +239,7 @@ class Ridge(Construction):
         """The best uniform approximation, a gentler one, and shares to try at the next degree."""
         target = self._radial
         closest = self._approximate(half_degree)
-        program = BendingProgram(target.profile, half_degree, target.input_dim)
+        program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
         room = budget - closest.error
         found = []
         for share in shares:

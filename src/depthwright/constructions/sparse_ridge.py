@@ -181,6 +181,12 @@ class SparseRidge(Construction):
         return self.target
 
     @property
+    def _half_range(self) -> float:
+        """What the best constant errs, sampled."""
+        phi = np.asarray(self._radial.profile(np.linspace(0, 1, 1001)))
+        return float(phi.max() - phi.min()) / 2
+
+    @property
     def _covered(self) -> bool:
         return self.width is None and self.failure_probability == 0
 
@@ -233,8 +239,7 @@ class SparseRidge(Construction):
     def _budgeted(self, width: int) -> Iterator[tuple[float, Plan]]:
         """Plans with the error that is expected of them."""
         d = self.target.input_dim
-        phi = np.asarray(self._radial.profile(np.linspace(0, 1, 1001)))
-        for program, hinges in self._programs(float(phi.max() - phi.min()) / 2):
+        for program, hinges in self._programs(self._half_range):
             primal = program.primal
             cost = _neurons(primal.knots)
             deviations = np.sqrt([h.frame_variance(d) for h in hinges])
@@ -253,7 +258,7 @@ class SparseRidge(Construction):
         """Plans whose claim is within the accuracy, with their widths."""
         d = self.target.input_dim
         budget = self.accuracy * (1 - ROUNDING_SHARE)
-        for program, hinges in self._programs(budget):
+        for program, hinges in self._programs(min(budget, self._half_range)):
             if (
                 plan := _cheapest(program, hinges, budget, d, self.failure_probability)
             ) is not None:
@@ -263,7 +268,9 @@ class SparseRidge(Construction):
     def _certain(self) -> Built:
         """More and more directions, until the covering certifies the accuracy."""
         target, d = self._radial, self.target.input_dim
-        program = minimum(target, CERTAIN_SHARE * self.accuracy, _price(d), PROGRAM_GAP)
+        # A profile within that of a constant still gets its knots.
+        error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
+        program = minimum(target, error, _price(d), PROGRAM_GAP)
         count = 2.0 * d
         while count <= MOST_DIRECTIONS:
             rng = np.random.default_rng(self.seed)
