@@ -27,7 +27,7 @@ from rich.table import Table
 from depthwright.cli import guard
 from depthwright.experiment import SCALES, described, holds_experiment
 from depthwright.figures import report
-from depthwright.figures.record import Record, device, read, versions
+from depthwright.figures.record import RECORD, Record, device, read, versions
 from depthwright.figures.report import Entry
 from depthwright.refusal import Refusal
 
@@ -63,6 +63,8 @@ def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
     command = [sys.executable, str(file)]
     command += ["--scale", scale, "--output", str(output)] if scaled else []
     said = f"python experiments/{file.name}" + (f" --scale {scale}" if scaled else "")
+    folder = output / file.stem / scale
+    (folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
     start = time.perf_counter()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
@@ -71,10 +73,8 @@ def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
         out, error, status = _text(late.stdout), f"not finished after {limit:g} s", 1
     seconds = time.perf_counter() - start
     tail = "\n".join(error.strip().splitlines()[-TOLD:]) if status else ""
-    folder = output / file.stem / scale
-    made = Record(
-        file.stem, title, about, scale, said, error=tail or ("it told nothing" if status else "")
-    )
+    error = tail or (f"it ended with status {status}" if status else "")
+    made = Record(file.stem, title, about, scale, said, error=error)
     if not scaled:
         made = replace(
             made,
@@ -86,10 +86,8 @@ def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
         return Entry(made, picture=_picture(out))
     try:
         record = read(folder)
-    except Refusal:
-        return Entry(made)
-    if status and not record.broken:
-        return Entry(made)  # what lies there is of an earlier run
+    except Refusal as nothing:
+        return Entry(replace(made, error=made.error or str(nothing)))
     return Entry(record, folder)
 
 

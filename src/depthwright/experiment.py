@@ -111,7 +111,7 @@ class Run:
             return list(json.loads(done.read_text(encoding="utf-8")))
         try:
             found = measure(**cell)
-        except BaseException:
+        except Exception:
             write_text(path.with_suffix(".error.txt"), traceback.format_exc())
             raise
         part = found if isinstance(found, list) else [found]

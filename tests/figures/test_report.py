@@ -194,10 +194,21 @@ setTimeout(() => {
       width: innerWidth,
     });
     document.body.append(out);
+    if (parent !== window) parent.postMessage(out.textContent, "*");
   }, 600);
 }, 600);
 </script>
 """
+
+
+FRAME = """<!doctype html><body style="margin:0">
+<iframe src="probed.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>
+<script>addEventListener("message", (e) => {
+  const out = document.createElement("pre");
+  out.id = "probe"; out.textContent = e.data; document.body.append(out);
+});</script>
+"""
+"""A window cannot be narrower than 500 pixels or so; a frame in it can."""
 
 
 def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, Any]:
@@ -207,6 +218,8 @@ def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, An
     head, end = text.rsplit("</body>", 1)
     probed = folder / "probed.html"
     probed.write_text(head + REPORT.replace("BREAK_IT", harm) + "</body>" + end, encoding="utf-8")
+    shown = folder / "frame.html"
+    shown.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     done = subprocess.run(
         [
             str(CHROMIUM),
@@ -214,10 +227,10 @@ def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, An
             "--no-sandbox",
             "--disable-gpu",
             f"--user-data-dir={folder / 'profile'}",
-            f"--window-size={width},1000",
+            f"--window-size={max(width, 600)},1000",
             "--virtual-time-budget=8000",
             "--dump-dom",
-            probed.as_uri(),
+            shown.as_uri(),
         ],
         capture_output=True,
         text=True,
@@ -231,8 +244,12 @@ def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, An
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(page: Path, tmp_path: Path) -> None:
-    seen = browse(page, tmp_path, 1600)
+@pytest.mark.parametrize("width", [400, 1600])
+def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(
+    page: Path, tmp_path: Path, width: int
+) -> None:
+    seen = browse(page, tmp_path, width)
+    assert seen["width"] == width
     assert seen["trouble"] == []
     assert seen["loaded"] == []
     assert seen["before"] == [5, 1, 5, 1]  # a band is two traces

@@ -7,7 +7,7 @@ The kind of a series says what its numbers are (a claim is never drawn like a me
 - `promised`   proved upper bound; dashed
 - `floor`      proved lower bound; dash-dotted
 - `size`       exact, from formulas; solid
-- `matched`    the size of a rival, another's by a matching rule; dotted, hollow marks
+- `matched`    a size beside another of its colour (a rival's, a variant's); dotted, hollow marks
 - `points`     one mark per row, nothing between them
 - `target`     the function itself; thick and pale
 """

@@ -1,0 +1,149 @@
+"""The form of experiments: cells that are kept, failures that are told, one page of them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars
+import pytest
+
+from depthwright.experiment import Run, described, holds_experiment, largest, least
+from depthwright.refusal import Refusal
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+
+
+def test_cells_are_computed_once_and_again_when_the_source_changes(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def measure(n: int) -> list[dict[str, object]]:
+        calls.append(n)
+        return [{"power": k, "value": n**k} for k in (1, 2)]
+
+    run = Run("x", "smoke", tmp_path, "one source")
+    first = run.cells([{"n": 2}, {"n": 3}], measure)
+    assert first.rows() == [(2, 1, 2), (2, 2, 4), (3, 1, 3), (3, 2, 9)]
+    assert run.cells([{"n": 3}, {"n": 4}], measure)["n"].to_list() == [3, 3, 4, 4]
+    assert calls == [2, 3, 4]
+    Run("x", "smoke", tmp_path, "another source").cells([{"n": 2}], measure)
+    assert calls == [2, 3, 4, 2]
+
+
+def test_a_failing_cell_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
+    harm = [True]
+
+    def measure(n: int) -> dict[str, float]:
+        if n == 0 and harm[0]:
+            raise ZeroDivisionError("nothing")
+        return {"value": n + 0.5}
+
+    run = Run("x", "smoke", tmp_path)
+    cells = [{"n": 0}, {"n": 1}]
+    with pytest.raises(SystemExit, match="1 of 2 cells failed\nn=0: nothing"):
+        run.cells(cells, measure)
+    (error,) = tmp_path.glob("x/cells/*.error.txt")
+    assert "ZeroDivisionError" in error.read_text()
+    harm[0] = False
+    assert run.cells(cells, measure)["value"].to_list() == [0.5, 1.5]
+    assert not error.exists()
+
+
+def test_an_override_that_nothing_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no key for d=3"):
+        Run("x", "smoke", tmp_path, overrides=("d=3",)).cells([], dict)
+
+
+def test_extremes_leave_gaps_out() -> None:
+    rows = polars.DataFrame({"a": [2.0, None, -1.0]})
+    assert (least(rows, "a"), largest(rows, "a")) == (-1.0, 2.0)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_every_experiment_has_a_title_and_names_its_command(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    title, _ = described(source)
+    assert 10 < len(title) < 120
+    assert f"python experiments/{path.name}" in source
+
+
+GOOD = '''"""Squares of small numbers.
+
+    python experiments/good.py
+
+More of it.
+"""
+
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, series
+
+
+def rows(run: Run):
+    return run.cells(({"n": n} for n in (1, 2, 3)), lambda n: {"square": n * n})
+
+
+def chart(rows):
+    return Chart((Panel("n", "n²", (series(rows, "n", "square", "squares"),)),))
+
+
+EXPERIMENT = Experiment(rows, chart, lambda rows: f"Nine is {rows['square'][2]}.", broken=BROKEN)
+
+if __name__ == "__main__":
+    EXPERIMENT.main(__file__)
+'''
+FINE = "BROKEN = lambda rows: []\n\n\ndef rows"
+HARMED = 'BROKEN = lambda rows: ["two is not three"]\n\n\ndef rows'
+PLAIN = '''"""A script as it comes."""
+
+from matplotlib.figure import Figure
+
+Figure().savefig("drawn.png")
+print("all is well")
+print("picture  drawn.png")
+'''
+
+
+def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    shutil.copy(ROOT / "experiments" / "reproduce.py", folder)
+    (folder / "good.py").write_text(GOOD.replace("def rows", FINE, 1))
+    (folder / "harmed.py").write_text(GOOD.replace("def rows", HARMED, 1))
+    (folder / "wrong.py").write_text(
+        GOOD.replace("def rows", FINE, 1).replace("n * n", "n / (n - 2)")
+    )
+    (folder / "plain.py").write_text(PLAIN)
+    assert holds_experiment((folder / "good.py").read_text())
+    assert not holds_experiment(PLAIN)
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(folder / "reproduce.py"), "--scale", "smoke"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "2 of 4 experiments failed: harmed, wrong" in done.stderr
+    page = (tmp_path / "outputs/report-smoke/report.html").read_text(encoding="utf-8")
+    assert page.count("<section ") == 4
+    assert "Nine is 9." in page
+    assert "A promise was broken: two is not three" in page
+    assert "division by zero" in page
+    assert "all is well" in page
+    assert 'src="data:image/png;base64,' in page
+    assert "python experiments/good.py --scale smoke" in page
+    record = json.loads((tmp_path / "outputs/good/smoke/record.json").read_text())
+    assert record["versions"]["polars"] == polars.__version__
+    assert polars.read_csv(tmp_path / "outputs/report-smoke/good.csv")["square"].to_list() == [
+        1,
+        4,
+        9,
+    ]
