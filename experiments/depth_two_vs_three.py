@@ -113,7 +113,14 @@ def chart(rows: polars.DataFrame) -> Chart:
         for what, told in NAMES.items()
         if len(part := rows.filter(rows["what"] == what).drop_nulls("parameters_built"))
     ]
-    needed = series(rows, "input_dim", "path_norm_needed", "no depth-2 network below this", "floor")
+    needed = series(
+        rows,
+        "input_dim",
+        "path_norm_needed",
+        "no depth-2 network below this",
+        "floor",
+        contender="floor",
+    )
     trained = rows.drop_nulls("error_l2_relative")
     errors = [
         series(

@@ -171,7 +171,7 @@ def sentence(rows: polars.DataFrame) -> str:
     networks = over_floor(rows)
     told = []
     for contender, name in NAMES.items():
-        times = networks.filter(networks["contender"] == contender)["times"]
+        times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
         if len(times):
             told.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
     return (
