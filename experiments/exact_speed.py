@@ -61,7 +61,7 @@ def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarra
         values = evaluation.to_float64(evaluation.exact_values(network, x))
         return values, len(x) / (time.perf_counter() - start)
     finally:
-        evaluation._big = usual  # type: ignore[assignment]
+        evaluation._big = usual
 
 
 def timed(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
