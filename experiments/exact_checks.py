@@ -48,7 +48,7 @@ def scattered(rng: np.random.Generator, width: int, depth: int) -> ExactNetwork:
                     power = int(rng.integers(-100, 100)) if rng.random() < 0.5 else -64 * words
                     terms.append((row, column, -integer if rng.random() < 0.5 else integer, power))
         parts = [tuple(part) for part in zip(*terms, strict=True)] or [()] * 4
-        layers.append(Layer(fan_in, fan_out, *parts))  # type: ignore[arg-type]
+        layers.append(Layer(fan_in, fan_out, *parts))
         fan_in = fan_out
     return ExactNetwork(tuple(layers), radius=1.0)
 

@@ -61,7 +61,7 @@ def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarra
         values = evaluation.to_float64(evaluation.exact_values(network, x))
         return values, len(x) / (time.perf_counter() - start)
     finally:
-        evaluation._big = usual  # type: ignore[assignment]
+        evaluation._big = usual
 
 
 def timed(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 8, 16, 64, 256, 1024])
     parser.add_argument("--output", type=Path, default=Path("outputs/exact_speed"))
     options = parser.parse_args()
-    console = Console(width=120)
+    console = Console(width=150)
     rows = [measure(width, options.points, console) for width in options.widths]
     threads = numba.get_num_threads()
     gpu = "gpu" in rows[0]

@@ -130,20 +130,20 @@ def joint(parts: Sequence[Part], y: Interval) -> Interval:
         )
     low, high = (number[0] << (number[1] - ey) for number in y)
     points = [(low, 1), (high, 1)]
-    for _, a, b, ceiling in terms:
-        for height in (0,) if ceiling is None else (0, ceiling):
-            top, bottom = (height - b, a) if a > 0 else (b - height, -a)
-            if low * bottom < top < high * bottom:
-                points.append((top, bottom))
+    for _, slope, shift, top in terms:
+        for height in (0,) if top is None else (0, top):
+            over, under = (height - shift, slope) if slope > 0 else (shift - height, -slope)
+            if low * under < over < high * under:
+                points.append((over, under))
     lowest = highest = None
-    for top, bottom in points:
+    for over, under in points:
         value = 0
-        for c, a, b, ceiling in terms:
-            z = a * top + b * bottom
+        for factor, slope, shift, top in terms:
+            z = slope * over + shift * under
             if z > 0:
-                value += c * (z if ceiling is None else min(z, ceiling * bottom))
+                value += factor * (z if top is None else min(z, top * under))
         value <<= KEPT
-        floor, ceil = value // bottom, -(-value // bottom)
+        floor, ceil = value // under, -(-value // under)
         lowest = floor if lowest is None else min(lowest, floor)
         highest = ceil if highest is None else max(highest, ceil)
     e = ec + ea + ey - KEPT

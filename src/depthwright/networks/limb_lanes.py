@@ -129,9 +129,9 @@ def clamp(dst, begin, end, words, count, move, zero, lanes: tl.constexpr):  # ty
 
 
 @triton.jit
-def read_input(
+def read_input(  # type: ignore[no-untyped-def]
     column, place, start, limbs, bits, sign, grid, firsts, lasts, zero, lanes: tl.constexpr
-):  # type: ignore[no-untyped-def]
+):
     """The float64 of these bits, where it has this sign, in limbs."""
     biased = (bits >> 52) & 2047
     mantissa = bits & ((1 << 52) - 1)

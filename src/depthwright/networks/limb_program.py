@@ -20,9 +20,9 @@ any point of the tile is not zero, and nothing outside it is touched: bits are s
 bits, and have the long fractions that the interval allows only at points inside a ramp.
 
 *Why no overflow is possible.* A slot is stored in limbs [first, last) ⊆ [0, limbs). The sum of
-fewer than 2^62 terms, each below 2^(64·h), lies in ±2^(64·h + 62), so h + 1 limbs hold it with its sign;
-the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval. Low limbs that are left
-out are zero: no term has bits below the row's `lowest` ≥ grid.
+fewer than 2^62 terms, each below 2^(64·h), lies in ±2^(64·h + 62), so h + 1 limbs hold it with
+its sign; the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval. Low limbs that
+are left out are zero: no term has bits below the row's `lowest` ≥ grid.
 """
 
 from __future__ import annotations

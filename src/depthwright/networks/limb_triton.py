@@ -37,7 +37,7 @@ TILES_PER_MULTIPROCESSOR = 16
 
 
 @triton.jit
-def instruction(
+def instruction(  # type: ignore[no-untyped-def]
     row,
     terms,
     constants,
@@ -47,7 +47,7 @@ def instruction(
     zero,
     lanes: tl.constexpr,
     term_fields: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     """One row of the program on one tile; see limb_kernel.run_rows."""
     kind, place, start, limbs = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
     main, source, move = tl.load(row + 4), tl.load(row + 5), tl.load(row + 6)
@@ -136,11 +136,11 @@ def instruction(
 
 
 @triton.jit
-def run_tiles(
+def run_tiles(  # type: ignore[no-untyped-def]
     x, out, points, rows, row_count, terms, constants, inputs, input_count, outputs, output_count,
     grid, arenas, arena_limbs, ranges, places, lanes: tl.constexpr,
     row_fields: tl.constexpr, term_fields: tl.constexpr,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Every tile that is this program's turn."""
     program = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, lanes)
