@@ -112,7 +112,7 @@ class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
     `radius`: inputs outside [−radius, radius]^d are refused by default (None: all are welcome).
-    `value_bits`: bits that the values between the layers need to be right; a float dtype
+    `value_bits`: mantissa bits with which evaluation goes right (networks.mantissa); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
