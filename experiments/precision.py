@@ -47,6 +47,7 @@ from depthwright.targets import Cone, RandomNetwork
 
 ACCURACY = FAILURE = 1e-2
 BITS = (8, 11, 16, 24, 32, 53, 64, 80, 106, 128, 160, 192, 224, 256, 272, 288, 320, 384, 512)
+TICKS = (8, 11, 24, 53, 106, 192, 320, 512)
 MACHINE = {8: torch.bfloat16, 24: torch.float32, 53: torch.float64}
 FLOOR = 1e-75
 """Where exact values are drawn: an error of 0 has no logarithm."""
@@ -219,7 +220,12 @@ def draw(found: list[tuple[Case, list[Row], int]], path: Path) -> Path:
     drawing, (left, right) = figure(2)
     colours = (COLOURS["constructed"], *OTHERS)
     for (case, rows, _), colour in zip(found, colours, strict=False):
-        style = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.2}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": "o",
+            "markersize": 2.5,
+            "linewidth": 1.2,
+        }
         shown = [row for row in rows if row.rounding] + [row for row in rows if not row.rounding][
             :1
         ]
@@ -232,7 +238,7 @@ def draw(found: list[tuple[Case, list[Row], int]], path: Path) -> Path:
         machine = [r for r in rows if r.machine is not None and 0 < r.machine < math.inf]
         left.plot(
             [r.bits for r in machine],
-            [r.machine for r in machine],
+            [r.machine or 0.0 for r in machine],
             color=colour,
             marker="x",
             markersize=5,
@@ -251,7 +257,7 @@ def draw(found: list[tuple[Case, list[Row], int]], path: Path) -> Path:
             right.axhline(case.built.claim.bound, color=colour, **CLAIM)
     for panel in (left, right):
         panel.set(xscale="log", yscale="log", xlabel="mantissa bits p")
-        panel.set_xticks([8, 11, 24, 53, 106, 192, 320, 512], [8, 11, 24, 53, 106, 192, 320, 512])
+        panel.set_xticks(TICKS, [str(bits) for bits in TICKS])
         panel.minorticks_off()
     left.set(ylabel="worst error against the network's own exact values")
     left.text(8, FLOOR, " equal, bit for bit", fontsize=7, va="bottom")

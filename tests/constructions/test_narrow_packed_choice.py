@@ -65,6 +65,13 @@ def test_the_search_improves_on_equal_bits_everywhere():
     assert looks(6)[1].cost < 0.8 * search.exact(ample).cost
 
 
+def test_points_that_no_bit_may_leave_have_no_finite_moves():
+    """Few bits everywhere: one less is none in each direction, for some entry of every point."""
+    target = RandomNetwork(1, 1, 2, weight_bound=1e-3, seed=0)
+    recipe = NarrowPacked(target, 0.3, grid=1.0)
+    assert recipe.build().claim.bound <= 0.3
+
+
 def test_grid_bits_are_never_exceeded():
     target = RandomNetwork(2, 5, 3, seed=2)
     recipe = NarrowPacked(target, 1e-2, grid=0.25)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from depthwright.networks import Builder, Dyadic, ExactNetwork, Linear
 from depthwright.networks.calculus import apply, compose, keep, side_by_side, together
 from depthwright.networks.dyadic import round_to_float
-from depthwright.networks.exact import from_arrays
+from depthwright.networks.exact import from_arrays, from_module
 from depthwright.refusal import Refusal
 
 integers = st.integers(-(2**200), 2**200)
@@ -168,3 +168,25 @@ def test_networks_are_immutable_and_their_shapes_fit():
         ExactNetwork((network.layers[1], network.layers[0]))
     with pytest.raises(Refusal, match="without layers"):
         ExactNetwork(())
+
+
+def test_modules_are_read_in_the_order_of_evaluation():
+    torch.manual_seed(0)
+    shared, relu = torch.nn.Linear(3, 3).double(), torch.nn.ReLU()
+    last = torch.nn.Linear(3, 1, bias=False).double()
+    module = torch.nn.Sequential(shared, relu, shared, relu, last)
+    network = from_module(module)
+    assert len(network.layers) == 3
+    x = torch.rand(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    # three sums of four terms below 2
+    gap = (network.evaluate(x, "exact") - module(x).detach()).abs().max()
+    assert gap <= 64 * torch.finfo(torch.float64).eps
+
+
+def test_modules_that_are_no_chain_are_refused():
+    linear, relu = torch.nn.Linear(2, 2), torch.nn.ReLU()
+    for parts in ([linear, linear], [relu, linear], [linear, relu], [linear, relu, relu, linear]):
+        with pytest.raises(Refusal, match="in turn"):
+            from_module(torch.nn.Sequential(*parts))
+    with pytest.raises(Refusal, match="Tanh"):
+        from_module(torch.nn.Sequential(linear, torch.nn.Tanh(), linear))

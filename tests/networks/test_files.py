@@ -148,3 +148,35 @@ def test_damaged_bytes_are_named(tmp_path):
         load(tmp_path / "none.jsonl.gz")
     with pytest.raises(Refusal, match="does not end in"):
         sample().save(tmp_path / "n.txt")
+
+
+def chain(layers, power):
+    """x ↦ (x·2^{power·layers}, x): each layer multiplies the first value, keeps the second."""
+    builder = Builder(input_dim=1)
+    (x,) = builder.values
+    pair = builder.relu([x, x])
+    for _ in range(layers):
+        pair = builder.relu([pair[0] << power, pair[1]])
+    return builder.output([pair[0] - pair[1]])
+
+
+def test_a_chain_of_large_powers_that_meet_a_small_value_is_refused(tmp_path):
+    path = tmp_path / "n.jsonl.gz"
+    for power in (2**26, -(2**26)):
+        chain(20, power).save(path)
+        with pytest.raises(Refusal, match=r"line 23: a value there may need 13421\d* bits"):
+            load(path)
+    chain(1000, 2**10).save(path)  # a million bits are no trouble
+    assert load(path).layers[7].powers == (1024, 0)
+
+
+def test_a_chain_of_large_powers_that_meet_none_is_read(tmp_path):
+    builder = Builder(input_dim=1)
+    (x,) = builder.values
+    for _ in range(40):
+        (x,) = builder.relu([x >> 2**26])
+    for _ in range(40):
+        (x,) = builder.relu([x << 2**26])
+    builder.output([x]).save(tmp_path / "n.jsonl.gz")
+    values = load(tmp_path / "n.jsonl.gz").evaluate(torch.tensor([[0.3]], dtype=torch.float64))
+    assert values.item() == 0.3

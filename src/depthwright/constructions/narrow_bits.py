@@ -171,6 +171,11 @@ class NarrowBits(Construction):
         """Lemmas 8 and 9."""
         return encode_together(u, self.budget.c0, self.gap, self.budget.c)
 
+    @property
+    def encoder_bits(self) -> int:
+        """Mantissa bits with which no step of `encode` rounds (see Input.unit_bits)."""
+        return max(self.inputs.unit_bits, self.gap) + 3
+
     def encoder_blocks(self) -> list[Block]:
         """Hidden widths of `encode`."""
         return together_blocks(self.target.input_dim, self.budget.c0)
@@ -212,7 +217,7 @@ class NarrowBits(Construction):
             fields = len(numbers.biases)
             packed = builder.run(truncate(packed, fields, c, c0))
         totals, _ = builder.run(neurons(packed, fields, c, last.weights, last.biases))
-        longest = max(target.widths[:-1]) * c + 2
+        longest = max(max(target.widths[:-1]) * c + 2, self.encoder_bits)
         outputs = [total >> 2 * c0 for total in totals]
         network = builder.output(outputs, "exact", target.radius, longest)
         return Built(network, claim, self.fails if self.grid is None else None)

@@ -68,6 +68,13 @@ class NarrowMinimal(NarrowBits):
         """Lemmas 14 and 15."""
         return encode_in_turn(u, self.slopes, self.budget.c, self.riding)
 
+    @property
+    def encoder_bits(self) -> int:
+        """The slope M twice, in M·(2r − t1 + t2 − ½), over multiples of 2^{−U}."""
+        top, own = max(m.top for m in self.slopes), max(m.bits for m in self.slopes)
+        riding = self.budget.c0 if self.riding else 0
+        return top + max(own, riding) + self.inputs.unit_bits + 3
+
     def encoder_blocks(self) -> list[Block]:
         """Hidden widths of `encode`."""
         return in_turn_blocks(self.target.input_dim, self.budget.c0, self.riding)

@@ -190,7 +190,8 @@ class Search:
         cost = costs[at].sum(axis=1)
         error = here.sizing.error + errors[at].sum(axis=1)
         # A field that grows or shrinks by a bit at a power of two is beyond the model.
-        hidden_gain = np.ptp(costs[:, STEPS - 1 : STEPS + 2][np.isfinite(costs).all(axis=1)])
+        near = costs[:, STEPS - 1 : STEPS + 2]
+        hidden_gain = np.ptp(near[np.isfinite(near)])
         (worth,) = np.nonzero((cost < hidden_gain) & (error <= self.error * (1 + DOUBT[1])))
         doubtful = error[worth] > self.error * (1 + DOUBT[0])
         order = np.lexsort((error[worth], cost[worth], doubtful))

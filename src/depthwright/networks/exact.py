@@ -114,7 +114,7 @@ class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
     `radius`: inputs outside [−radius, radius]^d are refused by default (None: all are welcome).
-    `value_bits`: bits that the values between the layers need to be right; a float dtype
+    `value_bits`: mantissa bits with which evaluation goes right (networks.mantissa); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
@@ -234,9 +234,23 @@ def from_arrays(
 
 
 def from_module(module: torch.nn.Sequential) -> ExactNetwork:
-    """A module of Linear and ReLU as an exact network; its floats are taken as they are."""
-    arrays = {name: t.cpu().double().numpy() for name, t in module.state_dict().items()}
-    return from_arrays(
-        [array for name, array in arrays.items() if name.endswith("weight")],
-        [array for name, array in arrays.items() if name.endswith("bias")],
-    )
+    """A module of Linear and ReLU as an exact network; its floats are taken as they are.
+
+    Layers come in the order of evaluation, a layer used twice twice.
+    """
+    from torch import nn
+
+    from depthwright.networks.torch_network import parts_in_order
+
+    parts = parts_in_order(module)
+    wanted = [nn.ReLU if i % 2 else nn.Linear for i in range(len(parts))]
+    if len(parts) % 2 == 0 or [type(part) for part in parts] != wanted:
+        shown = ", ".join(type(part).__name__ for part in parts[:8]) or "nothing"
+        raise Refusal(f"an exact network is Linear, ReLU, …, Linear in turn; this is {shown}")
+    arrays = []
+    for part in parts[::2]:
+        assert isinstance(part, nn.Linear)
+        weight = part.weight.detach().cpu().double().numpy()
+        bias = None if part.bias is None else part.bias.detach().cpu().double().numpy()
+        arrays.append((weight, [0.0] * len(weight) if bias is None else bias))
+    return from_arrays([weight for weight, _ in arrays], [bias for _, bias in arrays])

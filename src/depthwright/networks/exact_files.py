@@ -33,6 +33,8 @@ PLACE = itemgetter(0, 1)
 """Row and column of a term."""
 POWER_LIMIT = 1 << 26
 """Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
+SPAN_LIMIT = 1 << 30
+"""Networks whose values might need more bits than this, 128 MB each, are refused."""
 SIZE_LIMIT = 10**8
 """Networks of more slots than this, inputs included, are refused before any work."""
 
@@ -95,12 +97,14 @@ def parse(file: Any, name: str) -> ExactNetwork:
     sizes = _check_header(header, name)
     patterns, layers = Patterns(), []
     fan_in = header["input_dim"]
+    spans = [(-1074, 1024)] * fan_in
     for number, fan_out in enumerate(sizes, 2):
         place = f"{name}, line {number}"
         text = file.readline()
         if not text:
             raise Refusal(f"{place}: the file ends after {number - 2} of {len(sizes)} layers")
         layers.append(_layer(_json(text, place), fan_in, fan_out, patterns, place))
+        spans = _spans(layers[-1], spans, place)
         fan_in = fan_out
     if file.readline():
         raise Refusal(f"{name} goes on after its {len(sizes)} layers")
@@ -183,6 +187,36 @@ def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str)
     if layer.nonzeros < len(rows) and not all(value for _, _, value in layer.entries()):
         raise Refusal(f"{place}: entries listed twice cancel; zeros are left out")
     return layer
+
+
+def _spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple[int, int]]:
+    """Per value a, b: it is a multiple of 2^a below 2^b in size, for all finite float64 inputs.
+
+    Powers are limited one by one, but a chain of layers adds them up, and exact evaluation would
+    shift an integer by all of them where a large and a small value meet.
+    """
+    lows: list[int | None] = [None] * layer.fan_out
+    tops, counts = [0] * layer.fan_out, [0] * layer.fan_out
+    for row, column, integer, power in layer.terms:
+        low, top = (0, 0) if column == BIAS else before[column]
+        low, top = low + power, top + power + integer.bit_length()
+        known = lows[row]
+        if known is None:
+            lows[row], tops[row] = low, top
+        else:
+            lows[row], tops[row] = min(known, low), max(tops[row], top)
+        counts[row] += 1
+    spans = [
+        (0, 0) if low is None else (low, top + count.bit_length())
+        for low, top, count in zip(lows, tops, counts, strict=True)
+    ]
+    widest = max(top - low for low, top in spans)
+    if widest > SPAN_LIMIT:
+        raise Refusal(
+            f"{place}: a value there may need {widest} bits, more than {SPAN_LIMIT}; "
+            "its powers of two, those of the layers before included, lie too far apart"
+        )
+    return spans
 
 
 def _integer(text: Any, place: str) -> int:
