@@ -148,7 +148,7 @@ def test_same_arguments_same_bits(generator: torch.Generator) -> None:
 
 def test_claims_in_float32_hold_for_float32() -> None:
     """Claim and network name the arithmetic; the rounding term binds it, and float64 has less."""
-    target = targets.Cone(input_dim=10)
+    target = targets.Cone(input_dim=5)
     single = Ridge(target, 0.1, arithmetic="float32").build()
     double = Ridge(target, 0.1).build()
     assert single.claim.arithmetic == single.network.arithmetic == "float32"
