@@ -2,10 +2,12 @@
 
     python experiments/sparse_sizes.py [--only budgets promises] [--largest 1000] [--seed 0]
 
-Budgets (no promise): Cone and Hat at the widths of record, beside plain random frames, and
-narrower ones. Promises: with probability 0.999, and with certainty. Per line: neurons, the
-error of the rotation average (the program's where nothing was levelled), the claim, the error of a projected ascent from many starts (the worst samples, the
-sphere, the network's own directions, sums of a few of them, its kinks), seconds, peak memory.
+Budgets (no promise): Cone and Hat at the widths of record, beside what plain random frames need,
+and narrower. Promises: with probability 0.999, and with certainty. Per line: neurons, the claim,
+the error of the rotation average (the program's, where nothing was levelled), the error met by
+projected ascent from many starts (the worst samples, the sphere, the network's own directions,
+sums of a few of them, its kinks), seconds to build, peak memory of the process so far. The exit
+status is 1 where a width or an error is above its limit.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_probable_claims_hold(target, accuracy):
         (Hat(3), 0.08, 400),
         (Sine(2, 1), 0.03, 400),
         (RandomProfile(2), 0.05, 400),
-        (ZigZag(2), 0.3, 20),
+        (ZigZag(2), 0.3, 100),
     ],
     ids=str,
 )

@@ -84,7 +84,7 @@ ROUNDING_ALLOWANCE = 1e-6
 """Part of the accuracy that is kept for rounding at first."""
 REPLANS = 4
 """Times that a plan is made again because rounding costs more than was kept for it."""
-FIRST_SHARES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
+FIRST_SHARES: tuple[float, ...] = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
 """Parts of what the best polynomial leaves that are given up to bend less, at the first degree."""
 SHARE_STEP = 0.2
 """From the best share of one degree to those tried at the next."""
