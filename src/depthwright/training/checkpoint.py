@@ -26,9 +26,7 @@ class SaveChunks(pl.Callback):
         self.seconds = seconds
         self.saved = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """A chunk is done."""
         steps_done, steps = pl_module.steps_done, pl_module.steps
         if steps_done == steps or time.monotonic() - self.saved >= self.seconds:

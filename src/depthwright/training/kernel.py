@@ -15,6 +15,7 @@ not on how many threads there are, nor on what other networks are trained. The a
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 
@@ -32,7 +33,7 @@ from depthwright.training.lanes import (
     zero,
 )
 
-INNER = {
+INNER: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
     "no_cpython_wrapper": True,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +21,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
-from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 
@@ -32,6 +29,7 @@ from depthwright.networks.styles import PLAIN, effective
 from depthwright.networks.torch_network import Layers
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
+from depthwright.training.bar import StepsBar
 from depthwright.training.checkpoint import SaveChunks, resumable
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.ensemble import EnsembleAdam
@@ -232,49 +230,6 @@ def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
     """Every shape in every style, those that change nothing as plain."""
     found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
     return tuple(dict.fromkeys(found))
-
-
-class StepsBar(TQDMProgressBar):
-    """Lightning's bar, counting optimiser steps and showing the lowest error so far."""
-
-    def init_train_tqdm(self) -> Tqdm:
-        """On stderr, so that a table on stdout stays clean."""
-        return Tqdm(
-            desc="training rivals",
-            unit="step",
-            disable=self.is_disabled,
-            dynamic_ncols=True,
-            file=sys.stderr,
-            smoothing=0,
-        )
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """The one epoch is the training."""
-        module = trainer.lightning_module
-        assert isinstance(module, RivalTraining)
-        self.train_progress_bar.total = module.steps
-        self.train_progress_bar.update(module.steps_done)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        """A chunk further."""
-        assert isinstance(pl_module, RivalTraining)
-        bar = self.train_progress_bar
-        bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
-        bar.update(pl_module.steps_done - bar.n)
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """The lowest root mean squared validation error of any rival so far."""
-        assert isinstance(pl_module, RivalTraining)
-        errors = [error for history in pl_module.history.values() for _, error in history]
-        return {"best_rmse": f"{min(errors):.4g}"} if errors else {}
-
-    def on_exception(self, *_: Any) -> None:
-        """Leave the terminal usable."""
-        self.train_progress_bar.close()
 
 
 @contextmanager

@@ -202,5 +202,7 @@ def _entries(made_of: str) -> tuple[Any, Any]:
 
 
 steps, values = _entries(
-    hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (_lanes, _kernel))).hexdigest()
+    hashlib.sha256(
+        b"".join(Path(str(m.__file__)).read_bytes() for m in (_lanes, _kernel))
+    ).hexdigest()
 )
