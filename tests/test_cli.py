@@ -254,3 +254,22 @@ def test_all_rivals_diverging_fails_the_run_and_says_so(tmp_path: Path) -> None:
     (run,) = tmp_path.glob("outputs/*/*")
     assert "diverged" in json.loads((run / "error.json").read_text())["error"]
     assert not (run / "results.json").exists()
+
+
+def test_a_launcher_that_is_not_installed_says_what_to_install(tmp_path: Path) -> None:
+    """As without the extra, whose plugin brings the config that is taken away here."""
+    code = (
+        "from hydra.core.config_store import ConfigStore\n"
+        "from hydra.core.plugins import Plugins; Plugins.instance()\n"
+        "ConfigStore.instance().repo['hydra']['launcher'].pop('joblib.yaml', None)\n"
+        "from depthwright.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--multirun", "launcher=joblib", "seed=0,1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'depthwright[joblib]'" in done.stderr

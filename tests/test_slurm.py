@@ -42,7 +42,8 @@ def _cluster() -> str | None:
     for command in (["sinfo", "-h", "-t", "idle,mixed"], ["sacct", "-n"]):
         asked = subprocess.run(command, capture_output=True, text=True, check=False)
         if asked.returncode or (command[0] == "sinfo" and not asked.stdout.strip()):
-            return f"no Slurm cluster answers {' '.join(command)}: {asked.stderr.strip()}"
+            why = (asked.stderr.splitlines() or ["no idle node"])[0]
+            return f"no Slurm cluster answers {' '.join(command)}: {why}"
     return None
 
 

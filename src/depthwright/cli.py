@@ -50,6 +50,9 @@ def _refuse(error: Exception) -> None:
 
 def _sentence(error: Exception) -> str:
     """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
+    for launcher, extra in EXTRAS.items():
+        if f"Could not find 'hydra/launcher/{launcher}'" in str(error):
+            return f"this launcher is not installed; pip install 'depthwright[{extra}]'"
     lines = [line.strip() for line in str(error).splitlines()]
     stop = next((k for k, line in enumerate(lines) if line.startswith("Config search")), len(lines))
     told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]
@@ -58,6 +61,8 @@ def _sentence(error: Exception) -> str:
     return " ".join(told).replace("options in", "options for")
 
 
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+"""Hydra launcher → the extra that brings it."""
 AGAIN = "; run the same command again to go on"
 _NOISE = ("To append to your config", "reference_type=", "object_type=")
 _HELP = """\
