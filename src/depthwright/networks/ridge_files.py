@@ -55,7 +55,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
                 int(metadata["input_dim"]),
                 groups,
                 float.fromhex(metadata["offset"]),
-                arithmetic,  # type: ignore[arg-type] # one of two literals
+                arithmetic, # one of two literals
             )
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         if isinstance(error, Refusal):
