@@ -55,7 +55,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
                 int(metadata["input_dim"]),
                 groups,
                 float.fromhex(metadata["offset"]),
-                arithmetic, # one of two literals
+                arithmetic,
             )
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         if isinstance(error, Refusal):
