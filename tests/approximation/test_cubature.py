@@ -14,6 +14,7 @@ from depthwright.approximation.cubature import (
     Cubature,
     Orbit,
     candidates,
+    fully_symmetric,
     orbit_size,
     ridge_constant,
     sphere_moment,
@@ -29,17 +30,12 @@ def _points(generator: tuple[int, ...], dimension: int) -> Iterator[tuple[int, .
             yield tuple(next(remaining) * a if a else 0 for a in arrangement)
 
 
-def _symmetric(dimension: int, half_degree: int) -> list[Cubature]:
-    """The fully symmetric ones; product rules have a test of their own."""
-    rules = [rule for rule in candidates(dimension, half_degree) if isinstance(rule, Cubature)]
-    assert rules
-    return rules
-
-
 @pytest.mark.parametrize("dimension", [3, 5, 10, 20])
 @pytest.mark.parametrize("half_degree", [1, 2, 3, 4])
 def test_identities_hold_exactly(dimension: int, half_degree: int) -> None:
-    for rule in _symmetric(dimension, half_degree):
+    rules = fully_symmetric(dimension, half_degree)
+    assert rules
+    for rule in rules:
         assert rule.residuals()
         assert all(residual == 0 for residual in rule.residuals())
         assert sum(orbit.total_weight for orbit in rule.orbits) == 1
@@ -48,7 +44,7 @@ def test_identities_hold_exactly(dimension: int, half_degree: int) -> None:
 @pytest.mark.parametrize(("dimension", "half_degree"), [(3, 2), (3, 4), (4, 3), (5, 2)])
 def test_identities_hold_point_by_point(dimension: int, half_degree: int) -> None:
     """All monomials of degree 2K and below, summed over listed points in rationals."""
-    for rule in _symmetric(dimension, half_degree):
+    for rule in fully_symmetric(dimension, half_degree):
         for degree in range(1, half_degree + 1):
             for powers in product(range(degree + 1), repeat=dimension):
                 if sum(powers) != degree:

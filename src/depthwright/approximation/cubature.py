@@ -194,7 +194,7 @@ def candidates(dimension: int, half_degree: int) -> tuple[Cubature | ProductRule
         return (Cubature(2, half_degree, ()),)
     rules: list[Cubature | ProductRule] = [ProductRule(half_degree)] if dimension == 3 else []
     if not rules or half_degree <= LARGEST_SYMMETRIC:
-        rules += _fully_symmetric(dimension, half_degree)
+        rules += fully_symmetric(dimension, half_degree)
     best: list[Cubature | ProductRule] = []
     for rule in sorted(rules, key=lambda r: (r.count, r.weight_sum)):
         if not best or rule.weight_sum < best[-1].weight_sum:
@@ -202,7 +202,8 @@ def candidates(dimension: int, half_degree: int) -> tuple[Cubature | ProductRule
     return tuple(best)
 
 
-def _fully_symmetric(dimension: int, half_degree: int) -> list[Cubature]:
+def fully_symmetric(dimension: int, half_degree: int) -> list[Cubature]:
+    """Rules of orbits, exact in rationals, from several trade-offs of points against weights."""
     parts = _equations(dimension, half_degree)
     generators = _generators(dimension, half_degree)
     moments = [[orbit_moment(g, p, dimension) for g in generators] for p in parts]
