@@ -241,8 +241,8 @@ def sentence(rows: polars.DataFrame) -> str:
         own = "overflows" if math.isinf(torchs) else f"errs by {torchs:.1e}"
         said.append(
             f"{label(str(name))} ({last['layers']:,} layers): within the promised "
-            f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round by "
-            f"{double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
+            f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round "
+            f"by {double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
             f"{last['equal_from']} bits on ({proof}); at {last['mantissa_bits']} bits "
             f"{last['error_target']:.1e} off the target."
         )
