@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ACCURACY = FAILURE = 1e-2
 INPUT_DIM, DEPTH = 16, 3
 WIDTHS = {
-    "smoke": (32, 64, 128),
+    "smoke": (32, 64),
     "cpu": (64, 128, 256, 512, 1024, 2048, 4096),
     "gpu": (64, 128, 256, 512, 1024, 2048, 4096),
 }
