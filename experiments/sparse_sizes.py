@@ -93,7 +93,12 @@ PROMISES = (
 
 
 CASES = {
-    "smoke": (*BUDGETS[:4], Case(Cone(10)), Case(Hat(3), accuracy=0.1, failure_probability=0.0)),
+    "smoke": (
+        Case(Cone(3), width=40),
+        Case(Cone(5), width=120),
+        Case(Cone(5)),
+        Case(Hat(3), failure_probability=0.0),
+    ),
     "cpu": (*BUDGETS, *PROMISES),
     "gpu": (*BUDGETS, *PROMISES),
 }
@@ -223,8 +228,9 @@ def sentence(rows: polars.DataFrame) -> str:
     below = int((rows["error_sup_attacked"] <= rows["limit"]).sum())
     wide = rows.filter(polars.col("promise") == "budget").sort("input_dim").row(-1, named=True)
     ratio = float((rows["error_sup_attacked"] / rows["limit"]).max())  # type: ignore[arg-type]
+    record = f"{kept} of {len(known)} widths of record suffice, and " if len(known) else ""
     told = (
-        f"{kept} of {len(known)} widths of record suffice, and {below} of {len(rows)} attacked "
+        f"{record}{below} of {len(rows)} attacked "
         f"errors are within the accuracy and the claim; the largest is {ratio:.1%} of its limit. "
         f"In dimension {wide['input_dim']:,}, {wide['target']} at accuracy {wide['accuracy']:g} "
         f"takes {wide['neurons']:,} neurons (attacked {wide['error_sup_attacked']:.4f}), nothing "
