@@ -95,9 +95,9 @@ PROMISES = (
 CASES = {
     "smoke": (
         Case(Cone(3), width=40),
-        Case(Cone(5), width=120),
-        Case(Cone(5)),
-        Case(Hat(3), failure_probability=0.0),
+        Case(Cone(2), width=20),
+        Case(Cone(3)),
+        Case(Cone(3), failure_probability=0.0),
     ),
     "cpu": (*BUDGETS, *PROMISES),
     "gpu": (*BUDGETS, *PROMISES),
