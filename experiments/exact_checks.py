@@ -1,19 +1,18 @@
 """Limb programs against the integer reference, bit for bit.
 
-    python experiments/exact_checks.py [--points 10000] [--seed 0] [--only packed]
+    python experiments/exact_checks.py [--scale smoke|cpu|gpu]
 
 Twenty random targets under every narrow construction's kind of network, networks that no
 construction builds, and edges: points inside ramps (δ = 0.3), corners, zeros and subnormal floats.
-One line per network: points, points that differ, the longest value. Exit status 1 on any
+One row per network: points, points that differ, seconds of both. A promise is broken by any
 difference.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,12 +25,22 @@ from depthwright.constructions import (
     NarrowMinimal,
     NarrowPacked,
 )
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks import ExactNetwork
 from depthwright.networks.exact import BIAS, Layer
 from depthwright.targets import RandomNetwork
 
+if TYPE_CHECKING:
+    import polars
+
+SEED = 0
 FEW = 20
 """Part of the points, 1/FEW, for networks whose reference takes over a minute on all of them."""
+POINTS = {"smoke": 20, "cpu": 10_000, "gpu": 10_000}
+SKIPPED = {"smoke": ("bits", "bits, δ=0.3", "bits, printed constants", "minimal"), "cpu": ()}
+"""Thousands of layers, too slow for a smoke test."""
+COLOURS = {"limb programs": "#0b6e99", "integers": "#c8553d"}
 
 
 def scattered(rng: np.random.Generator, width: int, depth: int) -> ExactNetwork:
@@ -93,35 +102,81 @@ def points(rng: np.random.Generator, count: int) -> np.ndarray:
     return x
 
 
-def main() -> int:
-    """All of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--points", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
-    rng = np.random.default_rng(options.seed)
-    wrong = total = 0
-    for name, network, part in networks(options.seed):
-        x = torch.from_numpy(points(rng, max(options.points // part, 10)))
-        if not name.startswith(options.only):
+def measure(points_each: int, skipped: list[str]) -> list[dict[str, Any]]:
+    """A row per network; one cell, as one stream of random numbers runs through all of them."""
+    rng = np.random.default_rng(SEED)
+    found = []
+    for name, network, part in networks(SEED):
+        if name in skipped:
             continue
+        x = torch.from_numpy(points(rng, max(points_each // part, 10)))
         start = time.perf_counter()
         limbs = network.evaluate(x, "exact", engine="limbs", anywhere=True)
         middle = time.perf_counter()
         integers = network.evaluate(x, "exact", engine="integers", anywhere=True)
         end = time.perf_counter()
         differ = (limbs.view(torch.int64) != integers.view(torch.int64)).any(dim=1)
-        wrong += int(differ.sum())
-        total += len(x)
-        print(
-            f"{name:28} {len(x):6} points, {len(limbs.unique()):6} values, "
-            f"{int(differ.sum())} differ, {middle - start:6.2f} s against {end - middle:6.1f} s",
-            flush=True,
+        found.append(
+            {
+                "network": name,
+                "points": len(x),
+                "values": len(limbs.unique()),
+                "differ": int(differ.sum()),
+                "limb_seconds": middle - start,
+                "integer_seconds": end - middle,
+            }
         )
-    print(f"{total} points, {wrong} differ: {'SOME DIFFER' if wrong else 'the same bits'}")
-    return int(wrong > 0 or total == 0)
+    return found
 
+
+def rows(run: Run) -> polars.DataFrame:
+    """A row per network."""
+    skipped = list(SKIPPED.get(run.scale, ()))
+    return run.cells([{"points_each": POINTS[run.scale], "skipped": skipped}], measure).drop(
+        "skipped"
+    )
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Points that differ, and how long both take, network by network."""
+    where = tuple(float(k + 1) for k in range(len(rows)))
+    notes = tuple(rows["network"])
+    differ = tuple(map(float, rows["differ"]))
+    wrong = Series("limb programs against integers", where, differ, "points", notes=notes)
+    seconds = tuple(
+        Series(name, where, tuple(rows[column]), "points", COLOURS[name], notes=notes)
+        for name, column in (("limb programs", "limb_seconds"), ("integers", "integer_seconds"))
+    )
+    x = "network (in the order of the table)"
+    return Chart(
+        (
+            Panel(x, "points that differ in any bit", (wrong,), lines=(("promised", 0.0),)),
+            Panel(x, "seconds, compiling included", seconds, y_log=True),
+        )
+    )
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How many points, how many differ."""
+    ratio = rows["integer_seconds"].sum() / rows["limb_seconds"].sum()
+    return (
+        f"Limb programs and integers should give the same bits everywhere: of "
+        f"{rows['points'].sum():,} points in {len(rows)} networks {rows['differ'].sum():,} differ. "
+        f"Together they take {rows['limb_seconds'].sum():.1f} s, compiling included, against "
+        f"{rows['integer_seconds'].sum():.1f} s: {ratio:.1f} times less."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Other bits."""
+    return [
+        f"{row['network']}: {row['differ']} of {row['points']} points differ"
+        for row in rows.iter_rows(named=True)
+        if row["differ"]
+    ]
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    EXPERIMENT.main(__file__)

@@ -1,40 +1,46 @@
 """Exact points per second: limb programs, gmpy2, python-flint and Python's integers, one run.
 
-    python experiments/exact_speed.py [--points 100000] [--widths 4 8 16 64 256 1024]
+    python experiments/exact_speed.py [--scale smoke|cpu|gpu]
 
 Packed narrow networks of targets with d = 3 and L = 3, accuracy 1e-2, δ = 1e-2. Every way is timed
-at as many of the same points as it does in about a second, the limb programs (whose compiling is
-timed apart) on all threads, the others on one core: they have no threads. Values are compared bit
-for bit. *Repaid after* is the number of points at which compiling and running has taken as long
-as gmpy2; *chosen from*, at which the engine decides for it. On a CUDA device the GPU's points per
-second stand beside them, and the additions of 64-bit words that its kernel did as a share of
-what the chip's 32-bit integer units could do.
+at as many of the same points as it does in about a second (less at the smallest scale), the limb
+programs, whose compiling is timed apart, on all threads, the others on one core: they have no
+threads. Values are compared bit for bit. *Repaid after* is the number of points at which compiling
+and running has taken as long as gmpy2; *chosen from*, at which the engine decides for it. On a CUDA
+device the GPU's points per second stand beside them, and the additions of 64-bit words that its
+kernel did as a share of what the chip's 32-bit integer units could do. python-flint is left out
+where it is not installed.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from depthwright.constructions import NarrowPacked
 from depthwright.distributions import UniformCube
-from depthwright.figures.style import COLOURS, OTHERS, below, figure, save
+from depthwright.experiment import Experiment, Run, largest, least
+from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks import ExactNetwork, evaluation, limb_engine, limb_kernel
 from depthwright.targets import RandomNetwork
 
+if TYPE_CHECKING:
+    import polars
+
 ACCURACY = FAILURE = 1e-2
-SECONDS = 1.0
+WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (4, 8, 16, 64, 256, 1024)}
+POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
+SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 1.0}
 """Each of the slower ways gets about so long a width."""
-WAYS = ("gmpy2", "python-flint", "Python")
+WAYS = {"gmpy2": "gmpy2", "python-flint": "flint", "Python": "builtins"}
+"""Integers, and the module that has them."""
+COLOURS = {"gmpy2": "#c8553d", "python-flint": "#e09f3e", "Python": "#6b705c", "GPU": "#4c956c"}
 GPU_INTEGER_LANES = 64
 """32-bit integer additions a cycle and multiprocessor, on compute capabilities 7.0 to 9.0."""
 
@@ -64,13 +70,16 @@ def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarra
         evaluation._big = usual
 
 
-def timed(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
-    """The same, at as many points as take about SECONDS."""
+def timed(
+    network: ExactNetwork, x: np.ndarray, way: str, seconds: float
+) -> tuple[np.ndarray, float]:
+    """The same, at as many points as take about so many seconds."""
+    reference(network, x[:1], way)  # the layers are brought into its integers once
     values, speed = reference(network, x[:1], way)
-    if speed < 2 / SECONDS:
+    if speed < 2 / seconds:
         return values, speed
-    _, speed = reference(network, x[: max(2, int(speed * SECONDS / 4))], way)
-    return reference(network, x[: max(1, int(speed * SECONDS))], way)
+    _, speed = reference(network, x[: max(2, int(speed * seconds / 4))], way)
+    return reference(network, x[: max(1, int(speed * seconds))], way)
 
 
 def best(times: int, run: Callable[[], object]) -> float:
@@ -97,18 +106,18 @@ def chosen_from(network: ExactNetwork) -> int:
     return high
 
 
-def limbs(network: ExactNetwork, x: np.ndarray) -> dict[str, Any]:
+def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any]:
     """Values, points per second, compile seconds and limb operations a point."""
     start = time.perf_counter()
     program = limb_engine.program_for(network, -64, limb_engine.reach(network, x))
-    seconds = time.perf_counter() - start
+    compiling = time.perf_counter() - start
     threads = numba.get_num_threads()
     part = x[: threads * limb_engine.tile_size(program, len(x))]
     for _ in range(4):  # the first run loads the machine code
         took = best(2, lambda part=part: limb_engine.run(program, part))  # type: ignore[misc]
-        if len(part) == len(x) or took > SECONDS:
+        if len(part) == len(x) or took > seconds:
             break
-        part = x[: min(len(x), int(len(part) * max(2.0, 2 * SECONDS / took)))]
+        part = x[: min(len(x), int(len(part) * max(2.0, 2 * seconds / took)))]
     speed, values = len(part) / took, limb_engine.run(program, part)
     tile = limb_engine.tile_size(program, len(x))
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
@@ -116,11 +125,21 @@ def limbs(network: ExactNetwork, x: np.ndarray) -> dict[str, Any]:
     done = limb_kernel.run(
         x[:tile], tables, program.input_grid, program.places, program.arena, tile, out, 1
     )
-    return {"values": values, "speed": speed, "compile": seconds, "points": len(part), "done": done}
+    return {
+        "values": values,
+        "speed": speed,
+        "compile": compiling,
+        "points": len(part),
+        "done": done,
+    }
 
 
-def on_gpu(network: ExactNetwork, x: np.ndarray, done: np.ndarray) -> dict[str, float]:
-    """Points per second, and the share of the chip's integer additions that they are."""
+def on_gpu(
+    network: ExactNetwork, x: np.ndarray, done: np.ndarray, gmpy2: float
+) -> dict[str, float | str | None]:
+    """Points per second, and the share of the chip's integer additions; None without a GPU."""
+    if not torch.cuda.is_available():
+        return dict.fromkeys(("GPU", "gpu_over_gmpy2", "gpu_share", "gpu_name"))
     device = torch.device("cuda")
     points = torch.from_numpy(x).to(device)
     network.evaluate(points[:1024], engine="limbs")
@@ -134,85 +153,125 @@ def on_gpu(network: ExactNetwork, x: np.ndarray, done: np.ndarray) -> dict[str, 
     clock = 1e6 * torch.cuda.clock_rate(device)
     limit = chip.multi_processor_count * GPU_INTEGER_LANES * clock
     additions = speed * float(done[0] * 4 + done[1] * 16 + done[2])  # in 32-bit instructions
-    return {"speed": speed, "operations": additions, "share": additions / limit}
+    return {
+        "GPU": speed,
+        "gpu_over_gmpy2": speed / gmpy2,
+        "gpu_share": additions / limit,
+        "gpu_name": torch.cuda.get_device_name(),
+    }
 
 
-def measure(width: int, count: int, console: Console) -> dict[str, Any]:
+def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
     """One width: every way's points per second."""
     start = time.perf_counter()
-    built = NarrowPacked(RandomNetwork(3, width, 3, seed=0), ACCURACY, FAILURE).build()
+    built = NarrowPacked(RandomNetwork(3, n, 3, seed=0), ACCURACY, FAILURE).build()
+    building = time.perf_counter() - start
     network = built.network
     assert isinstance(network, ExactNetwork)
-    x = UniformCube(3).sample(count, torch.Generator().manual_seed(0)).double().numpy()
-    found: dict[str, Any] = {"n": width, "build": time.perf_counter() - start}
-    found["limbs"] = limbs(network, x)
-    found["chosen"] = chosen_from(network)
-    for way in WAYS:
-        values, found[way] = timed(network, x, way)
-        if not np.array_equal(values, found["limbs"]["values"][: len(values)]):
-            raise SystemExit(f"n = {width}: {way} and the limb programs disagree")
-    if torch.cuda.is_available():
-        found["gpu"] = on_gpu(network, x, found["limbs"]["done"])
-    gain = 1 / found["gmpy2"] - 1 / found["limbs"]["speed"]
-    found["repaid"] = found["limbs"]["compile"] / gain if gain > 0 else float("inf")
-    console.print(
-        f"n = {width}: {len(network.layers):,} layers, values of {network.value_bits:,} bits, "
-        f"{found['limbs']['points']:,} points; a tile of points adds {found['limbs']['done'][0]:,} "
-        f"limbs, multiplies {found['limbs']['done'][1]:,}, moves {found['limbs']['done'][2]:,}; "
-        f"{found['limbs']['speed']:,.4g} points a second, gmpy2 {found['gmpy2']:,.3g}"
-    )
-    return found
+    x = UniformCube(3).sample(points, torch.Generator().manual_seed(0)).double().numpy()
+    limb = limbs(network, x, seconds)
+    speeds: dict[str, float | None] = dict.fromkeys(WAYS)
+    differ = compared = 0
+    for way, module in WAYS.items():
+        if find_spec(module):
+            values, speeds[way] = timed(network, x, way, seconds)
+            gaps = values != limb["values"][: len(values)]
+            differ, compared = differ + int(gaps.any(axis=1).sum()), compared + len(values)
+    speed, gmpy2 = limb["speed"], speeds["gmpy2"]
+    assert gmpy2 is not None
+    gain = 1 / gmpy2 - 1 / speed
+    additions, products, moves = map(int, limb["done"])
+    return {
+        "limbs": speed,
+        **speeds,
+        "limbs_over_gmpy2": speed / gmpy2,
+        "compile_seconds": limb["compile"],
+        "repaid_after": limb["compile"] / gain if gain > 0 else None,
+        "chosen_from": chosen_from(network),
+        "compared": compared,
+        "differ": differ,
+        "threads": numba.get_num_threads(),
+        "limb_points": limb["points"],
+        "layers": len(network.layers),
+        "value_bits": network.value_bits,
+        "limbs_added_a_tile": additions,
+        "limbs_multiplied_a_tile": products,
+        "limbs_moved_a_tile": moves,
+        "build_seconds": building,
+        **on_gpu(network, x, limb["done"], gmpy2),
+    }
 
 
-def main() -> None:
-    """Table, picture, sentence."""
-    parser = argparse.ArgumentParser(description="Exact evaluation, four ways.")
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--widths", type=int, nargs="+", default=[4, 8, 16, 64, 256, 1024])
-    parser.add_argument("--output", type=Path, default=Path("outputs/exact_speed"))
-    options = parser.parse_args()
-    console = Console(width=150)
-    rows = [measure(width, options.points, console) for width in options.widths]
-    threads = numba.get_num_threads()
-    gpu = "gpu" in rows[0]
-    table = Table(
-        title=f"exact points per second, d = 3, L = 3; limb programs on {threads} threads"
-    )
-    for column in ("n", "limbs", *WAYS, *(f"limbs/{way}" for way in WAYS)):
-        table.add_column(column, justify="right")
-    for column in ("compile s", "repaid after", "chosen from"):
-        table.add_column(column, justify="right")
-    for column in ("GPU", "GPU/gmpy2", "share") if gpu else ():
-        table.add_column(column, justify="right")
-    for row in rows:
-        speed = row["limbs"]["speed"]
-        cells = [f"{row['n']:,}", f"{speed:,.4g}", *(f"{row[way]:,.3g}" for way in WAYS)]
-        cells += [f"{speed / row[way]:,.0f}×" for way in WAYS]
-        cells += [f"{row['limbs']['compile']:.2f}", f"{row['repaid']:,.0f}", f"{row['chosen']:,}"]
-        if gpu:
-            cells += [f"{row['gpu']['speed']:,.4g}", f"{row['gpu']['speed'] / row['gmpy2']:,.0f}×"]
-            cells += [f"{row['gpu']['share']:.1%}"]
-        table.add_row(*cells)
-    console.print(table)
-    drawing, (panel,) = figure(1)
-    lines = [(f"limb programs, {threads} threads", [r["limbs"]["speed"] for r in rows])]
-    lines += [(f"{way}, one core", [row[way] for row in rows]) for way in WAYS]
-    if gpu:
-        lines.append((torch.cuda.get_device_name(), [row["gpu"]["speed"] for row in rows]))
-    colours = (COLOURS["constructed"], *OTHERS)
-    for (name, speeds), colour in zip(lines, colours, strict=False):
-        panel.plot(options.widths, speeds, color=colour, marker="o", markersize=3, label=name)
-    panel.set(xscale="log", yscale="log", xlabel="target width n")
-    panel.set(ylabel="exact points per second")
-    below(panel)
-    console.print(f"picture  {save(drawing, options.output / 'exact_speed.png').absolute()}")
-    ratios = [row["limbs"]["speed"] / row["gmpy2"] for row in rows]
-    early = "never" if all(row["chosen"] >= row["repaid"] for row in rows) else "sometimes"
-    console.print(
-        f"the same bits {min(ratios):,.0f} to {max(ratios):,.0f} times faster than gmpy2; the "
-        f"engine compiles {early} before that is repaid"
+def rows(run: Run) -> polars.DataFrame:
+    """A row per width."""
+    more = {"points": POINTS[run.scale], "seconds": SECONDS[run.scale]}
+    return run.cells([{"n": n, **more} for n in WIDTHS[run.scale]], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Points per second, and how many times more than gmpy2's."""
+    threads = f"{rows['threads'][0]} threads"
+    lines = [series(rows, "n", "limbs", f"limb programs, {threads}", contender="constructed")]
+    names = {way: f"{way}, one core" for way in WAYS} | {"GPU": rows["gpu_name"][0] or ""}
+    lines += [
+        series(rows, "n", way, name, contender=COLOURS[way])
+        for way, name in names.items()
+        if rows[way].count()
+    ]
+    ratio = [
+        series(rows, "n", "limbs_over_gmpy2", f"limb programs, {threads}", contender="constructed")
+    ]
+    if rows["GPU"].count():
+        ratio.append(series(rows, "n", "gpu_over_gmpy2", names["GPU"], contender=COLOURS["GPU"]))
+    x, logs = "target width n", {"x_log": True, "y_log": True}
+    ticks = tuple(map(float, rows["n"]))
+    times = "times the points of gmpy2 on one core"
+    equal = (("as fast as gmpy2", 1.0),)
+    return Chart(
+        (
+            Panel(x, "exact points per second", tuple(lines), ticks=ticks, **logs),
+            Panel(x, times, tuple(ratio), ticks=ticks, lines=equal, **logs),
+        )
     )
 
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How many times faster, and when compiling is repaid."""
+    known = rows.drop_nulls("repaid_after")
+    early = known.filter(known["chosen_from"] < known["repaid_after"])
+    said = "never" if early.is_empty() else f"in {len(early)} of {len(rows)} cases"
+    same = rows["compared"].sum() - rows["differ"].sum()
+    told = (
+        f"{same:,} of {rows['compared'].sum():,} values compared are the same bits. Limb programs "
+        f"on {rows['threads'][0]} threads are {least(rows, 'limbs_over_gmpy2'):,.0f} to "
+        f"{largest(rows, 'limbs_over_gmpy2'):,.0f} times as fast as gmpy2 on one core; compiling "
+        f"takes {least(rows, 'compile_seconds'):.2g} to {largest(rows, 'compile_seconds'):.2g} s, "
+        f"and the engine {said} compiles before that is repaid."
+    )
+    if rows["GPU"].count():
+        told += (
+            f" {rows['gpu_name'][0]} is {least(rows, 'gpu_over_gmpy2'):,.0f} to "
+            f"{largest(rows, 'gpu_over_gmpy2'):,.0f} times as fast as gmpy2, at "
+            f"{least(rows, 'gpu_share'):.1%} to {largest(rows, 'gpu_share'):.1%} of its integer "
+            f"additions."
+        )
+    return told
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Other bits."""
+    return [
+        f"n = {row['n']}: {row['differ']} of {row['compared']} values are other bits"
+        for row in rows.iter_rows(named=True)
+        if row["differ"]
+    ]
+
+
+COLUMNS = (
+    *("n", "layers", "value_bits", "limbs", *WAYS, "limbs_over_gmpy2", "compile_seconds"),
+    *("repaid_after", "chosen_from", "compared", "differ", "GPU", "gpu_share"),
+)
+EXPERIMENT = Experiment(rows, chart, sentence, COLUMNS, broken)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main(__file__)

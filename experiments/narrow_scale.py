@@ -1,64 +1,42 @@
 """What it takes to build, save and load the packed narrow twin of a wide network.
 
-    python experiments/narrow_scale.py [--widths 64 256 1024 4096] [--evaluate 2]
+    python experiments/narrow_scale.py [--scale smoke|cpu|gpu]
 
 Targets are He-initialised, d = 16, L = 3, on [−1, 1]^16; accuracy and failure probability 1e-2.
 Each width runs in a process of its own, so that its peak memory is its own. Building begins with
 the target's matrices and ends with the network: norms, choice of bits, layers. What is loaded must
-be what was saved, term by term; with `--evaluate N`, built and loaded network are evaluated exactly
-at N points and the error there is compared with the claim.
+be what was saved, term by term; at the smaller widths of each scale built and loaded network are
+evaluated exactly at some points and the error there is compared with the claim.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, series
+
+if TYPE_CHECKING:
+    import polars
 
 ACCURACY = FAILURE = 1e-2
 INPUT_DIM, DEPTH = 16, 3
-WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+WIDTHS = {
+    "smoke": (32, 64),
+    "cpu": (64, 128, 256, 512, 1024, 2048, 4096),
+    "gpu": (64, 128, 256, 512, 1024, 2048, 4096),
+}
+EVALUATED, POINTS = 128, 2
+"""Networks of targets up to this width are evaluated at so many points."""
 LIMITS = 60.0, 4.0
-"""Seconds and GB that the largest width is meant to stay under."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One width, measured."""
-
-    width: int
-    norms_seconds: float
-    sizing_seconds: float
-    layers_seconds: float
-    build_gigabytes: float
-    """Peak of the process up to the built network, target included."""
-    depth: int
-    parameters: int
-    share: float
-    """Of the target's parameters."""
-    save_seconds: float
-    megabytes: float
-    load_seconds: float
-    peak_gigabytes: float
-    """Peak of the whole process: target, built and loaded network at once."""
-    evaluate_seconds: float | None
-    error: float | None
-    bound: float
-
-    @property
-    def build_seconds(self) -> float:
-        """From the target's matrices to the network."""
-        return self.norms_seconds + self.sizing_seconds + self.layers_seconds
+"""Seconds and GB that building the largest twin is meant to stay under."""
 
 
 def peak_gigabytes() -> float:
@@ -67,7 +45,13 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def measure(width: int, points: int) -> Row:
+def alone(width: int, points: int) -> dict[str, Any]:
+    """`measure` in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(measure, width, points).result()
+
+
+def measure(width: int, points: int) -> dict[str, Any]:
     """Build, save, load; evaluate if there are points."""
     from depthwright.constructions import NarrowPacked
     from depthwright.networks import Architecture
@@ -87,8 +71,6 @@ def measure(width: int, points: int) -> Row:
     layers = lap.seconds()
     gigabytes = peak_gigabytes()
     size = built.network.architecture
-    if size != recipe.architecture():
-        raise SystemExit(f"width {width}: counted {size}, by formula {recipe.architecture()}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "twin.jsonl.gz"
         lap = Lap()
@@ -100,10 +82,7 @@ def measure(width: int, points: int) -> Row:
         loading = lap.seconds()
     peak = peak_gigabytes()
     assert isinstance(again, ExactNetwork)
-    assert isinstance(built.network, ExactNetwork)
-    if not same(built.network, again):
-        raise SystemExit(f"width {width}: the network that was loaded is not the one saved")
-    seconds = error = None
+    seconds = error = values_same = None
     if points:
         import torch
 
@@ -114,17 +93,29 @@ def measure(width: int, points: int) -> Row:
         lap = Lap()
         values = again.evaluate(x)
         seconds = lap.seconds()
-        if not torch.equal(values, built.network.evaluate(x)):
-            raise SystemExit(f"width {width}: what was loaded has other values than what was saved")
+        values_same = torch.equal(values, built.network.evaluate(x))
         gaps = (values - target(x)).abs().amax(dim=1).numpy()[~built.fails(x.numpy())]
         error = float(gaps.max(initial=0.0))
-        if not error <= built.claim.bound:
-            raise SystemExit(f"width {width}: error {error}, claim {built.claim.bound}")
-    own = Architecture.of(target.widths).parameters
-    return Row(
-        width, norms, sizing, layers, gigabytes, size.depth, size.parameters,
-        size.parameters / own, save, megabytes, loading, peak, seconds, error, built.claim.bound,
-    )  # fmt: skip
+    return {
+        "depth": size.depth,
+        "parameters": size.parameters,
+        "share": size.parameters / Architecture.of(target.widths).parameters,
+        "build_seconds": norms + sizing + layers,
+        "norms_seconds": norms,
+        "sizing_seconds": sizing,
+        "layers_seconds": layers,
+        "build_gigabytes": gigabytes,  # target included
+        "save_seconds": save,
+        "file_gigabytes": megabytes / 1e3,
+        "load_seconds": loading,
+        "peak_gigabytes": peak,  # target, built and loaded network at once
+        "evaluate_seconds": seconds,
+        "error": error,
+        "error_promised": built.claim.bound,
+        "formula_right": size == recipe.architecture(),
+        "same_network": same(built.network, again),
+        "same_values": values_same,
+    }
 
 
 class Lap:
@@ -152,86 +143,76 @@ def same(one: object, two: object) -> bool:
     )
 
 
-def main() -> None:
-    """Table, picture, sentence."""
-    parser = argparse.ArgumentParser(description="Building packed narrow networks at scale.")
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
-    parser.add_argument("--evaluate", type=int, default=0, metavar="N", help="at N points")
-    parser.add_argument("--output", type=Path, default=Path("outputs/narrow_scale"))
-    options = parser.parse_args()
-    rows = []
-    for width in track(options.widths, "widths", console=Console(stderr=True)):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            rows.append(alone.submit(measure, width, options.evaluate).result())
-    console = Console()
-    show(rows, console)
-    console.print(f"picture  {draw(rows, options.output / 'narrow_scale.png').absolute()}")
-    console.print(sentence(rows))
+def rows(run: Run) -> polars.DataFrame:
+    """A row per width."""
+    cells = [{"width": n, "points": POINTS if n <= EVALUATED else 0} for n in WIDTHS[run.scale]]
+    return run.cells(cells, alone)
 
 
-def show(rows: list[Row], console: Console) -> None:
-    """The table."""
-    table = Table(title=f"d = {INPUT_DIM}, L = {DEPTH}, accuracy {ACCURACY:g}: build, save, load")
-    for column in (
-        "n", "depth", "build s", "GB", "save s", "MB", "load s", "GB", "eval s", "error",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            f"{row.width:,}", f"{row.depth:,}", f"{row.build_seconds:.1f}",
-            f"{row.build_gigabytes:.2f}", f"{row.save_seconds:.1f}", f"{row.megabytes:.1f}",
-            f"{row.load_seconds:.1f}", f"{row.peak_gigabytes:.2f}",
-            "–" if row.evaluate_seconds is None else f"{row.evaluate_seconds:.0f}",
-            "–" if row.error is None else f"{row.error:.1e}",
-        )  # fmt: skip
-    console.print(table)
-
-
-def sentence(rows: list[Row]) -> str:
-    """What was meant and what was measured."""
-    last = max(rows, key=lambda row: row.width)
-    seen = ""
-    if last.error is not None:
-        seen = (
-            f", its values at the points tried the same as before saving, off the target by "
-            f"{last.error:.1e} at most (promised {last.bound:.1e})"
+def chart(rows: polars.DataFrame) -> Chart:
+    """Seconds and memory against the width."""
+    build, save, load = "#0b6e99", "#4c956c", "#c8553d"
+    seconds = (
+        series(rows, "width", "build_seconds", "build", contender=build),
+        series(rows, "width", "save_seconds", "save", contender=save),
+        series(rows, "width", "load_seconds", "load", contender=load),
+    )
+    gigabytes = (
+        series(rows, "width", "build_gigabytes", "peak while building", contender=build),
+        series(rows, "width", "file_gigabytes", "file", "size", contender=save),
+        series(rows, "width", "peak_gigabytes", "peak with the loaded one", contender=load),
+    )
+    x, ticks = "target width n", tuple(map(float, rows["width"]))
+    return Chart(
+        (
+            Panel(x, "seconds", seconds, x_log=True, y_log=True, ticks=ticks),
+            Panel(x, "GB", gigabytes, x_log=True, y_log=True, ticks=ticks),
         )
-    kept = last.build_seconds < LIMITS[0] and last.build_gigabytes < LIMITS[1]
-    return (
-        f"The twin of width {last.width:,} ({last.depth:,} layers, {last.parameters:,} parameters, "
-        f"{last.share:.3g} of the target's) is built in {last.build_seconds:.1f} s "
-        f"(norms {last.norms_seconds:.1f}, choice of bits {last.sizing_seconds:.1f}, "
-        f"layers {last.layers_seconds:.1f}) with "
-        f"{last.build_gigabytes:.2f} GB at most, target included "
-        f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
-        f"{last.save_seconds:.1f} s as {last.megabytes:.0f} MB and loaded, checked entry by entry, "
-        f"in {last.load_seconds:.1f} s: the same network{seen}."
     )
 
 
-def draw(rows: list[Row], path: Path) -> Path:
-    """Seconds and memory against the width."""
-    from depthwright.figures.style import COLOURS, OTHERS, below, figure, save
+def sentence(rows: polars.DataFrame) -> str:
+    """What was meant and what was measured."""
+    last = rows.sort("width").row(-1, named=True)
+    tried = rows.drop_nulls("error").sort("width")
+    seen = ""
+    if not tried.is_empty():
+        one = tried.row(-1, named=True)
+        seen = (
+            f" At width {one['width']:,} the values at the points tried are "
+            f"{'the same' if one['same_values'] else 'NOT the same'} as before saving, "
+            f"{one['error']:.1e} off the target at most (promised {one['error_promised']:.1e})."
+        )
+    kept = last["build_seconds"] < LIMITS[0] and last["build_gigabytes"] < LIMITS[1]
+    return (
+        f"The twin of width {last['width']:,} ({last['depth']:,} layers, {last['parameters']:,} "
+        f"parameters, {last['share']:.3g} of the target's) is built in "
+        f"{last['build_seconds']:.1f} s (norms {last['norms_seconds']:.1f}, choice of bits "
+        f"{last['sizing_seconds']:.1f}, layers {last['layers_seconds']:.1f}) with "
+        f"{last['build_gigabytes']:.2f} GB at most, target included "
+        f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
+        f"{last['save_seconds']:.1f} s as {1e3 * last['file_gigabytes']:.2g} MB and loaded in "
+        f"{last['load_seconds']:.1f} s, checked entry by entry: "
+        f"{'the same network' if last['same_network'] else 'NOT the same network'}.{seen}"
+    )
 
-    drawing, (left, right) = figure(2)
-    widths = [row.width for row in rows]
-    for name, colour, values in (
-        ("build", COLOURS["constructed"], [row.build_seconds for row in rows]),
-        ("save", OTHERS[1], [row.save_seconds for row in rows]),
-        ("load", OTHERS[3], [row.load_seconds for row in rows]),
-    ):
-        left.plot(widths, values, color=colour, marker="o", markersize=3, label=name)
-    for name, colour, values in (
-        ("peak while building, GB", COLOURS["constructed"], [r.build_gigabytes for r in rows]),
-        ("peak with the loaded one, GB", OTHERS[3], [r.peak_gigabytes for r in rows]),
-        ("file, GB", OTHERS[1], [row.megabytes / 1e3 for row in rows]),
-    ):
-        right.plot(widths, values, color=colour, marker="o", markersize=3, label=name)
-    for panel, label in ((left, "seconds"), (right, "GB")):
-        panel.set(xscale="log", yscale="log", xlabel="target width n", ylabel=label)
-        below(panel)
-    return save(drawing, path)
 
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Another size, another network, other values, a larger error than promised."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        wrong = {
+            "formula and count differ": not row["formula_right"],
+            "what was loaded is not what was saved": not row["same_network"],
+            "what was loaded has other values": row["same_values"] is False,
+            "error above the claim": row["error"] is not None
+            and not row["error"] <= row["error_promised"],
+        }
+        found += [f"width {row['width']}: {what}" for what, is_so in wrong.items() if is_so]
+    return found
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main(__file__)

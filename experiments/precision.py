@@ -1,63 +1,64 @@
 """Where does each theorem's network die? One network, any number of mantissa bits.
 
-    python experiments/precision.py [--points 40] [--only NarrowPacked]
+    python experiments/precision.py [--scale smoke|cpu|gpu]
 
 The same constructed network is evaluated in floating point of p mantissa bits (every input, weight,
 product and sum rounded), p = 8 (bfloat16's), 11, 24 (float32), 53 (float64), 106 (double-double)
 and on until nothing changes, and exactly. Two errors per p: against the exact values of the same
 network, which is rounding alone, and against the target, which levels off at what was promised.
 Points are uniform and outside the bad set. Beside it torch's own bfloat16, float32 and float64,
-whose range is limited, too: values that overflow are counted as infinitely wrong.
+whose range is limited, too: values that overflow are counted as infinitely wrong and not drawn.
+Vertical lines: `value_bits`, from which on the values are proved to be the exact ones.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from depthwright.constructions import (
-    NarrowBits,
-    NarrowExact,
-    NarrowExactSlim,
-    NarrowPacked,
-    Ridge,
-)
+from depthwright.constructions import REGISTRY, Ridge
 from depthwright.constructions.construction import Built
-from depthwright.distributions import UniformCube, UniformRadius
-from depthwright.figures.style import CLAIM, COLOURS, OTHERS, figure, save
-from depthwright.networks.evaluation import dense
-from depthwright.networks.exact import ExactNetwork
-from depthwright.networks.mantissa import (
-    distance,
-    evaluate_rounded,
-    exact_rationals,
-    operation_bits,
-)
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.style import label
 from depthwright.targets import Cone, RandomNetwork
 
+if TYPE_CHECKING:
+    import polars
+    import torch
+
+    from depthwright.networks.exact import ExactNetwork
+
 ACCURACY = FAILURE = 1e-2
-BITS = (8, 11, 16, 24, 32, 53, 64, 80, 106, 128, 160, 192, 224, 256, 272, 288, 320, 384, 512)
-TICKS = (8, 11, 24, 53, 106, 192, 320, 512)
-MACHINE = {8: torch.bfloat16, 24: torch.float32, 53: torch.float64}
+FEW = (8, 11, 24, 53, 106, 192, 320, 512)
+ALL = (8, 11, 16, 24, 32, 53, 64, 80, 106, 128, 160, 192, 224, 256, 272, 288, 320, 384, 512)
+BITS = {"smoke": FEW, "cpu": ALL, "gpu": ALL}
+POINTS = {"smoke": 8, "cpu": 40, "gpu": 40}
+SLOWER = {"narrow_bits": 8}
+"""Theorem 2's 3,648 layers take a tenth of a second a point and a number of bits: fewer points."""
+PLAIN = ("narrow_exact", "narrow_exact_slim")
+"""Equal to their target: they ask for no accuracy."""
+NAMES = {
+    "smoke": ("narrow_packed", *PLAIN, "ridge"),
+    "cpu": ("narrow_packed", "narrow_bits", *PLAIN, "ridge"),
+    "gpu": ("narrow_packed", "narrow_bits", *PLAIN, "ridge"),
+}
+MACHINE = {8: "bfloat16", 24: "float32", 53: "float64"}
 FLOOR = 1e-75
 """Where exact values are drawn: an error of 0 has no logarithm."""
+LOWEST = 1e-20
+"""The same for errors against the target."""
+RIDGE = "#e09f3e"
 
 
 @dataclass(frozen=True)
 class Case:
     """A construction at its points."""
 
-    name: str
     built: Built
     network: ExactNetwork
     x: np.ndarray
@@ -65,47 +66,38 @@ class Case:
     """The target's exact values, (points, outputs), rationals or floats."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network at one number of bits; worst error over the points."""
+def case(construction: str, count: int) -> Case:
+    """The wide target is d = 3, n = 8, L = 3; the cone's ridge is for accuracy 0.1."""
+    import torch
 
-    name: str
-    bits: int
-    rounding: float
-    """Against the exact values of the same network."""
-    target: float
-    machine: float | None
-    """Of torch in the dtype of so many bits, against the exact values."""
+    from depthwright.distributions import UniformCube, UniformRadius
+    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.mantissa import exact_rationals
+    from depthwright.networks.ridge_network import RidgeNetwork
 
-
-def networks(count: int) -> dict[str, Callable[[], Case]]:
-    """The five constructions; the wide target is d = 3, n = 8, L = 3."""
-    wide = RandomNetwork(3, 8, 3, seed=0)
-    cone = Cone(3)
-
-    def narrow(name: str, recipe: Any) -> Case:
-        built = recipe.build()
-        x = UniformCube(3).sample(4 * count, torch.Generator().manual_seed(0)).numpy()
-        x = (x if built.fails is None else x[~built.fails(x)])[:count]
-        return Case(name, built, built.network, x, exact_rationals(wide.as_network(), x))
-
-    def ridge() -> Case:
+    generator = torch.Generator().manual_seed(0)
+    if construction == "ridge":
+        cone = Cone(3)
         built = Ridge(cone, accuracy=0.1).build()
-        x = UniformRadius(3).sample(count, torch.Generator().manual_seed(0))
+        assert isinstance(built.network, RidgeNetwork)
+        x = UniformRadius(3).sample(count, generator)
         truth = cone.truth(x).numpy().reshape(count, 1)
-        return Case("Ridge", built, built.network.to_exact(), x.numpy(), truth)
-
-    return {
-        "NarrowPacked": lambda: narrow("NarrowPacked", NarrowPacked(wide, ACCURACY, FAILURE)),
-        "NarrowBits": lambda: narrow("NarrowBits", NarrowBits(wide, ACCURACY, FAILURE)),
-        "NarrowExact": lambda: narrow("NarrowExact", NarrowExact(wide)),
-        "NarrowExactSlim": lambda: narrow("NarrowExactSlim", NarrowExactSlim(wide)),
-        "Ridge": ridge,
-    }
+        return Case(built, built.network.to_exact(), x.numpy(), truth)
+    wide = RandomNetwork(3, 8, 3, seed=0)
+    make: Callable[..., Any] = REGISTRY[construction]
+    built = (make(wide) if construction in PLAIN else make(wide, ACCURACY, FAILURE)).build()
+    assert isinstance(built.network, ExactNetwork)
+    cube = UniformCube(3).sample(4 * count, generator).numpy()
+    good = (cube if built.fails is None else cube[~built.fails(cube)])[:count]
+    return Case(built, built.network, good, exact_rationals(wide.as_network(), good))
 
 
 def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.ndarray:
     """Values in a machine's own arithmetic; weights are rounded from float64."""
+    import torch
+
+    from depthwright.networks.evaluation import dense
+
     values = torch.from_numpy(x).to(dtype)
     for i, layer in enumerate(network.layers):
         matrix, bias = dense(layer, "float64")
@@ -116,163 +108,161 @@ def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.nda
     return values.double().numpy()
 
 
-def rows_of(case: Case) -> list[Row]:
-    """All numbers of bits."""
-    exact = exact_rationals(case.network, case.x)
-    rows = []
-    for bits in BITS:
-        values = evaluate_rounded(case.network, case.x, bits, anywhere=True)
+def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, Any]]:
+    """One row per number of bits; errors are the worst over the points."""
+    import torch
+
+    from depthwright.networks.mantissa import distance, evaluate_rounded, exact_rationals
+
+    given = case(construction, points)
+    exact = exact_rationals(given.network, given.x)
+    shared = {
+        "layers": len(given.network.layers),
+        "value_bits": given.network.value_bits,
+        "promised": given.built.claim.bound,
+        "equal_from": equal_from(given, exact),
+    }
+    found = []
+    for p in bits:
+        values = evaluate_rounded(given.network, given.x, p, anywhere=True)
         machine = None
-        if bits in MACHINE:
-            own = in_torch(case.network, case.x, MACHINE[bits])
+        if p in MACHINE:
+            own = in_torch(given.network, given.x, getattr(torch, MACHINE[p]))
             machine = float(distance(own, exact).max())
-        rounding = float(distance(values, exact).max())
-        rows.append(
-            Row(case.name, bits, rounding, float(distance(values, case.truth).max()), machine)
-        )
-    return rows
+        row = {
+            "mantissa_bits": p,
+            "error_rounding": float(distance(values, exact).max()),
+            "error_target": float(distance(values, given.truth).max()),
+            "error_torch": machine,
+        }
+        found.append(row | shared)
+    return found
 
 
-def equal_from(case: Case) -> int:
+def equal_from(given: Case, exact: np.ndarray) -> int:
     """Smallest p, found by bisection, with every value equal to the exact one, bit for bit."""
-    exact = exact_rationals(case.network, case.x)
-    low, high = 1, operation_bits(case.network, case.x)
+    from depthwright.networks.mantissa import evaluate_rounded, operation_bits
+
+    low, high = 1, operation_bits(given.network, given.x)
     while high - low > 1:
         middle = (low + high) // 2
-        if (evaluate_rounded(case.network, case.x, middle, anywhere=True) == exact).all():
+        if (evaluate_rounded(given.network, given.x, middle, anywhere=True) == exact).all():
             high = middle
         else:
             low = middle
     return high
 
 
-def useful_from(case: Case, rows: list[Row]) -> int | None:
-    """Smallest p of the sweep from which on the error against the target keeps the promise."""
-    promised = promise(case)
+def rows(run: Run) -> polars.DataFrame:
+    """Every construction, its bits together: they share the network and its exact values."""
+    count, bits = POINTS[run.scale], list(BITS[run.scale])
+    cells = (
+        {"construction": name, "points": max(4, count // SLOWER.get(name, 1)), "bits": bits}
+        for name in NAMES[run.scale]
+    )
+    return run.cells(cells, measure).drop("bits")
+
+
+def useful_from(part: polars.DataFrame) -> int | None:
+    """Smallest p tried from which on the error against the target keeps the promise."""
     kept = None
-    for row in reversed(rows):
-        if row.target > promised:
+    for row in part.sort("mantissa_bits", descending=True).iter_rows(named=True):
+        if row["error_target"] > row["promised"]:
             break
-        kept = row.bits
+        kept = row["mantissa_bits"]
     return kept
 
 
-def promise(case: Case) -> float:
-    """The claim's bound; of an equal network, the accuracy that the others are asked for."""
-    return case.built.claim.bound or ACCURACY
-
-
-def main() -> None:
-    """Sweep, table, picture, sentence."""
-    parser = argparse.ArgumentParser(description="Error against mantissa bits.")
-    parser.add_argument("--points", type=int, default=40)
-    parser.add_argument("--only", nargs="+", help="constructions by name")
-    parser.add_argument("--output", type=Path, default=Path("outputs/precision"))
-    options = parser.parse_args()
-    console = Console()
-    found: list[tuple[Case, list[Row], int]] = []
-    wanted = [n for n in networks(0) if not options.only or n in options.only]
-    for name in track(wanted, "constructions", console=Console(stderr=True)):
-        # Theorem 2's 3,648 layers take a tenth of a second a point and a number of bits.
-        count = max(4, options.points // 8) if name == "NarrowBits" else options.points
-        case = networks(count)[name]()
-        found.append((case, rows_of(case), equal_from(case)))
-    show(found, console)
-    console.print(f"picture  {draw(found, options.output / 'precision.png').absolute()}")
-    for case, rows, equal in found:
-        console.print(sentence(case, rows, equal))
-
-
-def show(found: list[tuple[Case, list[Row], int]], console: Console) -> None:
-    """Worst rounding error by construction and bits; torch's in brackets."""
-    table = Table(title="worst error against the same network's exact values (torch's own)")
-    table.add_column("bits", justify="right")
-    for case, _, _ in found:
-        table.add_column(f"{case.name}, {len(case.x)} points", justify="right")
-    for at, bits in enumerate(BITS):
-        cells = []
-        for _, rows, _ in found:
-            row = rows[at]
-            own = "" if row.machine is None else f" ({row.machine:.1e})"
-            cells.append(f"{row.rounding:.1e}{own}" if row.rounding else "exact")
-        table.add_row(str(bits), *cells)
-    console.print(table)
-
-
-def sentence(case: Case, rows: list[Row], equal: int) -> str:
-    """What the proof says, and what was seen."""
-    kept = useful_from(case, rows)
-    bits = case.network.value_bits
-    double = next(row for row in rows if row.bits == 53)
-    said = f"value_bits says {bits}" if bits else "no bits are asked for"
-    own = "overflows" if math.isinf(double.machine or 0.0) else f"errs by {double.machine:.1e}"
-    return (
-        f"{case.name}, {len(case.network.layers):,} layers: the error against the target is below "
-        f"{promise(case):.2g} from {kept} of the tried numbers of bits on; "
-        f"float64 (53 bits) rounds by {double.rounding:.1e}, torch's own {own}; equal to the exact "
-        f"values bit for bit from {equal} bits on ({said}); worst error against the target with "
-        f"all bits {rows[-1].target:.1e}."
-    )
-
-
-def draw(found: list[tuple[Case, list[Row], int]], path: Path) -> Path:
+def chart(rows: polars.DataFrame) -> Chart:
     """A panel of rounding errors and one of errors against the target."""
-    drawing, (left, right) = figure(2)
-    colours = (COLOURS["constructed"], *OTHERS)
-    for (case, rows, _), colour in zip(found, colours, strict=False):
-        style: dict[str, Any] = {
-            "color": colour,
-            "marker": "o",
-            "markersize": 2.5,
-            "linewidth": 1.2,
-        }
-        shown = [row for row in rows if row.rounding] + [row for row in rows if not row.rounding][
-            :1
-        ]
-        left.plot(
-            [row.bits for row in shown],
-            [max(row.rounding, FLOOR) for row in shown],
-            label=case.name,
-            **style,
-        )
-        machine = [r for r in rows if r.machine is not None and 0 < r.machine < math.inf]
-        left.plot(
-            [r.bits for r in machine],
-            [r.machine or 0.0 for r in machine],
-            color=colour,
-            marker="x",
-            markersize=5,
-            linestyle="none",
-        )
-        right.plot(
-            [row.bits for row in rows],
-            [max(row.target, FLOOR) for row in rows],
-            label=case.name,
-            **style,
-        )
-        if case.network.value_bits:
-            for panel in (left, right):
-                panel.axvline(case.network.value_bits, color=colour, linewidth=0.9, linestyle=":")
-        if case.built.claim.bound > 1e-6:
-            right.axhline(case.built.claim.bound, color=colour, **CLAIM)
-    for panel in (left, right):
-        panel.set(xscale="log", yscale="log", xlabel="mantissa bits p")
-        panel.set_xticks(TICKS, [str(bits) for bits in TICKS])
-        panel.minorticks_off()
-    left.set(ylabel="worst error against the network's own exact values")
-    left.text(8, FLOOR, " equal, bit for bit", fontsize=7, va="bottom")
-    right.set(ylabel="worst error against the target", ylim=(1e-20, 30))
-    drawing.legend(
-        *left.get_legend_handles_labels(),
-        fontsize=7,
-        frameon=False,
-        ncols=5,
-        loc="outside lower center",
-    )
-    left.set_title("rounding alone; ×: torch's bfloat16, float32, float64", fontsize=8)
-    right.set_title("dashed: promised; dotted: value_bits", fontsize=8)
-    return save(drawing, path)
+    import polars
 
+    rounding, torchs, target, proved, promised = [], [], [], [], []
+    for (name,), part in rows.group_by("construction", maintain_order=True):
+        told = label(str(name))
+        own: dict[str, Any] = {"contender": RIDGE if name == "ridge" else str(name)}
+        first = part.row(0, named=True)
+        equal = part.filter(polars.col("error_rounding") == 0)["mantissa_bits"].min()
+        # Once equal, it stays so; one point of it is enough.
+        upto = part if equal is None else part.filter(polars.col("mantissa_bits") <= equal)
+        rounding.append(curve(upto, "error_rounding", told, FLOOR, **own))
+        finite = part.filter(polars.col("error_torch").is_finite())
+        if not finite.is_empty():
+            torchs.append(
+                curve(finite, "error_torch", f"{told}, in torch", FLOOR, kind="matched", **own)
+            )
+        target.append(curve(part, "error_target", told, LOWEST, **own))
+        if bits := first["value_bits"]:
+            line = f"{told}, proved exact from here on"
+            proved.append(Series(line, (bits, bits), (FLOOR, 1.0), "promised", **own))
+        if first["promised"] > 1e-6:
+            ends = (float(part["mantissa_bits"][0]), float(part["mantissa_bits"][-1]))
+            line = f"{told}, promised"
+            promised.append(Series(line, ends, (first["promised"],) * 2, "promised", **own))
+    x, logs = "mantissa bits p", {"x_log": True, "y_log": True}
+    ticks = tuple(map(float, FEW))
+    left = Panel(
+        x,
+        "worst error against the network's exact values",
+        (*rounding, *proved, *torchs),
+        lines=(("equal, bit for bit", FLOOR),),
+        ticks=ticks,
+        title="rounding alone",
+        **logs,
+    )
+    right = Panel(
+        x,
+        f"worst error against the target (at least {LOWEST:g})",
+        (*target, *promised),
+        ticks=ticks,
+        title="what it is for",
+        **logs,
+    )
+    return Chart((left, right))
+
+
+def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **look: Any) -> Series:
+    """A column against the bits, zeros lifted to the lowest that is drawn."""
+    heights = tuple(max(value, lowest) for value in part[column])
+    notes = tuple("equal" if value == 0 else f"{value:.3g}" for value in part[column])
+    return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **look)
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """What the proof says, and what was seen, per construction."""
+    import polars
+
+    said = []
+    for (name,), part in rows.group_by("construction", maintain_order=True):
+        last = part.row(-1, named=True)
+        double = part.filter(polars.col("mantissa_bits") == 53).row(0, named=True)
+        proof = f"proved from {last['value_bits']}" if last["value_bits"] else "nothing is proved"
+        torchs = double["error_torch"]
+        own = "overflows" if math.isinf(torchs) else f"errs by {torchs:.1e}"
+        said.append(
+            f"{label(str(name))} ({last['layers']:,} layers): within the promised "
+            f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round "
+            f"by {double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
+            f"{last['equal_from']} bits on ({proof}); at {last['mantissa_bits']} bits "
+            f"{last['error_target']:.1e} off the target."
+        )
+    return " ".join(part[0].upper() + part[1:] for part in said)
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """A rounding error where none can be; an exact value that is off by more than promised."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        case = f"{row['construction']} with {row['mantissa_bits']} bits"
+        proved = row["value_bits"] and row["mantissa_bits"] >= row["value_bits"]
+        if proved and row["error_rounding"] > 0:
+            found.append(f"{case} rounds by {row['error_rounding']:.2g}, proved exact")
+        if row["error_rounding"] == 0 and row["error_target"] > row["promised"]:
+            found.append(f"{case} is off by {row['error_target']:.2g}, above {row['claimed']:.2g}")
+    return found
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main(__file__)

@@ -1,23 +1,21 @@
 """Every radial construction against its claim: the attacked sup error is never above it.
 
-    python experiments/radial_checks.py [--dims 2 3 5] [--targets Cone] [--only Ridge] [--seed 0]
+    python experiments/radial_checks.py [--scale smoke|cpu|gpu]
 
 Cone, Hat, RandomProfile, Monomial, ZigZag; d ∈ {2, 3, 5, 10, 20, 50}; accuracies 0.3 to 0.02;
 Ridge, RadialDepthThree, SparseRidge with probability 0.999 and, for d ≤ 4, with certainty. A case
 of 2·10⁵ neurons or more is listed as too wide and not built; nothing else is exempt. The attack
 starts at the worst of many samples, on the sphere, at the network's own directions and at its
-kinks. A line per case; the exit status is 1 where an attacked error is above its claim, where the
-claim is above the accuracy, or where the size is not the one announced.
+kinks. A promise is broken where an attacked error is above its claim, where the claim is above the
+accuracy, or where the size is not the one announced.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,27 +24,51 @@ from depthwright import targets
 from depthwright.constructions import Construction, RadialDepthThree, Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.style import label
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Radial
 
-DIMENSIONS = (2, 3, 5, 10, 20, 50)
-ACCURACIES = (0.3, 0.2, 0.15, 0.1, 0.05, 0.02)
-TARGETS = ("Cone", "Hat", "RandomProfile", "Monomial", "ZigZag")
+if TYPE_CHECKING:
+    import polars
+
+DIMENSIONS = {"smoke": (2, 3), "cpu": (2, 3, 5, 10, 20, 50), "gpu": (2, 3, 5, 10, 20, 50)}
+ACCURACIES = {
+    "smoke": (0.3,),
+    "cpu": (0.3, 0.2, 0.15, 0.1, 0.05, 0.02),
+    "gpu": (0.3, 0.2, 0.15, 0.1, 0.05, 0.02),
+}
+TARGETS = {
+    "smoke": ("Cone",),
+    "cpu": ("Cone", "Hat", "RandomProfile", "Monomial", "ZigZag"),
+    "gpu": ("Cone", "Hat", "RandomProfile", "Monomial", "ZigZag"),
+}
 WIDEST = 200_000
-WORK = 1.5e10
+WORK = {"smoke": 1e8, "cpu": 1.5e10, "gpu": 1.5e10}
 """Multiply-adds an attack may take: fewer starts and steps for wider networks."""
+SEED = 0
+CERTAIN = "sparse_ridge_certain"
+MOST_CERTAIN = 4
+"""A covering of the ball is for d up to this; the construction refuses others."""
+COLOURS = {
+    "ridge": "#0b6e99",
+    "radial_depth_three": "#c8553d",
+    "sparse_ridge": "#e09f3e",
+    CERTAIN: "#4c956c",
+}
 
 RECIPES: dict[str, Callable[[Radial, float], Construction]] = {
-    "Ridge": Ridge,
-    "RadialDepthThree": RadialDepthThree,
-    "SparseRidge": lambda target, accuracy: SparseRidge(target, accuracy, 1e-3),
-    "SparseRidge-certain": lambda target, accuracy: SparseRidge(target, accuracy, 0.0),
+    "ridge": Ridge,
+    "radial_depth_three": RadialDepthThree,
+    "sparse_ridge": lambda target, accuracy: SparseRidge(target, accuracy, 1e-3),
+    CERTAIN: lambda target, accuracy: SparseRidge(target, accuracy, 0.0),
 }
 
 
-def attacked(network: Network, target: Radial, generator: torch.Generator) -> float:
+def attacked(network: Network, target: Radial, generator: torch.Generator, most: float) -> float:
     """The largest error met, starting from samples, the sphere, directions and kinks."""
     d, width = target.input_dim, network.architecture.width
     work = network.architecture.parameters
@@ -54,11 +76,11 @@ def attacked(network: Network, target: Radial, generator: torch.Generator) -> fl
     if isinstance(network, RidgeNetwork):
         directions = sum(len(group.weights) for group in network.groups)
         work = directions * (d + 40)
-    budget = max(16.0, WORK / (4 * work))
+    budget = max(16.0, most / (4 * work))
     starts = int(np.clip(budget / 40, 16, 192))
     steps = int(np.clip(budget / starts, 12, 80))
     # Sampled with less work than the climb.
-    count = int(np.clip(WORK / (8 * work), 200, 20_000))
+    count = int(np.clip(most / (8 * work), 200, 20_000))
     x = UniformRadius(d).sample(count, generator)
     parts = [
         network.evaluate(part).double() - target(part)
@@ -79,52 +101,132 @@ def attacked(network: Network, target: Radial, generator: torch.Generator) -> fl
     return max(float(gap.max()), attack(network, target, points.double(), steps))
 
 
-def check(name: str, target: Radial, accuracy: float, seed: int) -> str:
-    """One line; "holds", "BROKEN", "too wide" or "refused"."""
+def measure(
+    construction: str, target: str, input_dim: int, accuracy: float, work: float
+) -> dict[str, Any]:
+    """One case; its verdict is "holds", "broken", "too wide" or "refused"."""
     start = time.perf_counter()
-    case = f"{name:20} {type(target).__name__:14} d={target.input_dim:<3} accuracy {accuracy:<5}"
-    recipe = RECIPES[name](target, accuracy)
+    radial = getattr(targets, target)(input_dim=input_dim)
+    row: dict[str, Any] = {
+        "verdict": "too wide",
+        "width": None,
+        "error_promised": None,
+        "error_sup_attacked": None,
+        "ratio": None,
+        "formula_right": None,
+        "seconds": None,
+        "refusal": None,
+    }
     try:
+        recipe = RECIPES[construction](radial, accuracy)
         size = recipe.architecture()
+        row["width"] = size.width
         if size.width >= WIDEST:
-            print(f"{case} width {size.width:9,}  too wide", flush=True)
-            return "too wide"
+            return row
         built = recipe.build()
     except Refusal as refusal:
-        print(f"{case} refused: {refusal}", flush=True)
-        return "refused"
-    found = attacked(built.network, target, torch.Generator().manual_seed(seed))
+        return row | {"verdict": "refused", "refusal": str(refusal)}
+    found = attacked(built.network, radial, torch.Generator().manual_seed(SEED), work)
     counted = built.network.architecture == size
     good = found <= built.claim.bound <= accuracy and counted
-    verdict = "holds" if good else "BROKEN"
-    print(
-        f"{case} width {size.width:9,}  claim {built.claim.bound:.6f}  attacked {found:.6f}  "
-        f"{found / built.claim.bound:5.0%}  {time.perf_counter() - start:5.1f} s  {verdict}",
-        flush=True,
+    return row | {
+        "verdict": "holds" if good else "broken",
+        "error_promised": built.claim.bound,
+        "error_sup_attacked": found,
+        "ratio": found / built.claim.bound,
+        "formula_right": counted,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """All cases."""
+    scale = run.scale
+    cases = itertools.product(RECIPES, TARGETS[scale], DIMENSIONS[scale], ACCURACIES[scale])
+    return run.cells(
+        (
+            {
+                "construction": name,
+                "target": target,
+                "input_dim": d,
+                "accuracy": accuracy,
+                "work": WORK[scale],
+            }
+            for name, target, d, accuracy in cases
+            if name != CERTAIN or d <= MOST_CERTAIN
+        ),
+        measure,
     )
-    return verdict
 
 
-def main() -> int:
-    """All cases that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--dims", type=int, nargs="+", default=DIMENSIONS)
-    parser.add_argument("--accuracies", type=float, nargs="+", default=ACCURACIES)
-    parser.add_argument("--targets", nargs="+", default=TARGETS)
-    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=list(RECIPES))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    verdicts: Counter[str] = Counter()
-    for name, kind, d, accuracy in itertools.product(
-        options.only, options.targets, options.dims, options.accuracies
-    ):
-        if name == "SparseRidge-certain" and d > 4:
-            continue  # a covering of the ball is for d ≤ 4; the construction refuses others
-        target = getattr(targets, kind)(input_dim=d)
-        verdicts[check(name, target, accuracy, options.seed)] += 1
-    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())))
-    return 1 if verdicts["BROKEN"] or not verdicts["holds"] else 0
+def chart(rows: polars.DataFrame) -> Chart:
+    """Attacked over promised error, against the dimension and against 1/accuracy."""
+    built = rows.drop_nulls("ratio")
 
+    def points(column: str, inverse: bool) -> tuple[Series, ...]:
+        found = []
+        groups = built.group_by("construction", maintain_order=True)
+        for beside, ((name,), part) in enumerate(groups):
+            at = [1 / value if inverse else value for value in part[column]]
+            where = tuple(value * 1.06 ** (beside - 1.5) for value in at)  # side by side
+            notes = tuple(
+                f"{target}, d = {d}, accuracy {accuracy:g}, width {width:,}"
+                for target, d, accuracy, width in part.select(
+                    "target", "input_dim", "accuracy", "width"
+                ).rows()
+            )
+            ratios = tuple(part["ratio"].to_list())
+            told = label(str(name))
+            found.append(Series(told, where, ratios, "points", COLOURS[str(name)], notes=notes))
+        return tuple(found)
+
+    promised = (("promised", 1.0),)
+    y = "attacked / promised sup error"
+    dims = tuple(map(float, rows["input_dim"].unique().sort()))
+    return Chart(
+        (
+            Panel(
+                "input dimension d",
+                y,
+                points("input_dim", False),
+                x_log=True,
+                lines=promised,
+                ticks=dims,
+            ),
+            Panel("1/ε", y, points("accuracy", True), x_log=True, lines=promised),
+        )
+    )
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How many hold, and how close the attack came."""
+    counts = {verdict: (rows["verdict"] == verdict).sum() for verdict in rows["verdict"].unique()}
+    built = rows.drop_nulls("ratio").sort("ratio")
+    closest = built.row(-1, named=True)
+    told = f"{counts.get('holds', 0)} of {len(built)} claims hold under attack"
+    for verdict in ("too wide", "refused"):
+        if verdict in counts:
+            told += f", {counts[verdict]} cases are {verdict}"
+    return (
+        f"{told}; the closest is {label(closest['construction'])} for {closest['target']} in "
+        f"dimension {closest['input_dim']} at {closest['accuracy']:g}, attacked to "
+        f"{closest['ratio']:.0%} of what is promised; the median case to "
+        f"{float(np.median(built['ratio'].to_numpy())):.0%}."
+    )
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Cases that do not hold."""
+    return [
+        f"{row['construction']} {row['target']} d={row['input_dim']} accuracy {row['accuracy']}: "
+        f"attacked {row['error_sup_attacked']:.6f}, promised {row['error_promised']:.6f}, "
+        f"formula {'right' if row['formula_right'] else 'wrong'}"
+        for row in rows.iter_rows(named=True)
+        if row["verdict"] == "broken"
+    ]
+
+
+EXPERIMENT = Experiment(rows, chart, sentence, broken=broken)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    EXPERIMENT.main(__file__)

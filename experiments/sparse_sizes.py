@@ -1,48 +1,51 @@
 """How few neurons SparseRidge needs at accuracy 0.1, in up to a thousand dimensions.
 
-    python experiments/sparse_sizes.py [--only budgets promises] [--largest 1000] [--seed 0]
+    python experiments/sparse_sizes.py [--scale smoke|cpu|gpu]
 
 Budgets (no promise): Cone and Hat at the widths of record, beside what plain random frames need,
-and narrower. Promises: with probability 0.999, and with certainty. Per line: neurons, the claim,
+and narrower. Promises: with probability 0.999, and with certainty. Per row: neurons, the claim,
 the error of the rotation average (the program's, where nothing was levelled), the error met by
 projected ascent from many starts (the worst samples, the sphere, the network's own directions,
-sums of a few of them, its kinks), seconds to build, peak memory of the process so far. The exit
-status is 1 where a width or an error is above its limit.
+sums of a few of them, its kinks), seconds to build, peak memory of the process so far. A promise is
+broken where a width is above that of record or an error above its limit.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from depthwright import targets
 from depthwright.bounds import rotation_average
 from depthwright.constructions import SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.targets import Cone, Hat, Radial
 
-ATTACK_WORK = 4e11
+if TYPE_CHECKING:
+    import polars
+
+ATTACK_WORK = {"smoke": 2e9, "cpu": 4e11, "gpu": 4e11}
 """Multiply-adds an attack may take."""
 STEPS = 200
 MOST_STARTS = 2048
-COLUMNS = (
-    *("target", "d", "promise", "neurons", "of record", "frames", "accuracy", "claim"),
-    *("averaged", "attacked", "starts", "build s", "peak GB", ""),
-)
+SEED = 0
+PROMISES_BY_NORM = {"none": "budget", "drawn": "99.9 %", "sup": "certain"}
+COLOURS = {"budget": "#e09f3e", "99.9 %": "#0b6e99", "certain": "#4c956c"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One line: what is asked for, and what plain random frames need for the same."""
+    """One row: what is asked for, and what plain random frames need for the same."""
 
     target: Radial
     accuracy: float = 0.1
@@ -52,6 +55,19 @@ class Case:
     """Width that should suffice."""
     frames: int | None = None
     """Of plain random frames, for the same error."""
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "target": type(self.target).__name__,
+            "input_dim": self.target.input_dim,
+            "accuracy": self.accuracy,
+            "budget": self.width,
+            "failure_probability": self.failure_probability,
+            "of_record": self.record,
+            "frames": self.frames,
+        }
 
 
 BUDGETS = (
@@ -76,11 +92,23 @@ PROMISES = (
 )
 
 
-def attacked(network: RidgeNetwork, target: Radial, seed: int) -> tuple[float, int]:
+CASES = {
+    "smoke": (
+        Case(Cone(3), width=40),
+        Case(Cone(2), width=20),
+        Case(Cone(3)),
+        Case(Cone(3), failure_probability=0.0),
+    ),
+    "cpu": (*BUDGETS, *PROMISES),
+    "gpu": (*BUDGETS, *PROMISES),
+}
+
+
+def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> tuple[float, int]:
     """The largest error met, and from how many starts."""
     d, generator = target.input_dim, torch.Generator().manual_seed(seed)
     directions = np.concatenate([group.dense(d) for group in network.groups])
-    count = int(np.clip(ATTACK_WORK / (4 * directions.size * STEPS), 24, MOST_STARTS))
+    count = int(np.clip(work / (4 * directions.size * STEPS), 24, MOST_STARTS))
     x = UniformRadius(d).sample(20 * count, generator)
     gap = torch.cat([(network.evaluate(p) - target(p)).abs()[:, 0] for p in x.split(512)])
     rng = np.random.default_rng(seed)
@@ -113,63 +141,127 @@ def _program(network: RidgeNetwork, target: Radial) -> float:
     return rotation_average(network).sup_distance(target)[0]
 
 
-def run(case: Case, seed: int, table: Table) -> bool:
-    """Builds and attacks; whether claim, width and accuracy are as they should be."""
-    target, start = case.target, time.perf_counter()
-    recipe = SparseRidge(
-        target, case.accuracy, case.failure_probability, width=case.width, seed=seed
-    )
+def peak_gigabytes() -> float:
+    """Of this process so far. Linux counts kilobytes, macOS bytes."""
+    unit = 1e9 if sys.platform == "darwin" else 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def measure(
+    target: str,
+    input_dim: int,
+    accuracy: float,
+    budget: int | None,
+    failure_probability: float,
+    of_record: int | None,
+    frames: int | None,
+    work: float,
+) -> dict[str, Any]:
+    """Builds and attacks."""
+    radial = getattr(targets, target)(input_dim)
+    start = time.perf_counter()
+    recipe = SparseRidge(radial, accuracy, failure_probability, width=budget, seed=SEED)
     built = recipe.build()
     seconds, network, claim = time.perf_counter() - start, built.network, built.claim
     assert isinstance(network, RidgeNetwork)
-    found, starts = attacked(network, target, seed)
-    width = network.architecture.width
-    good = found <= min(case.accuracy, claim.bound) and width <= (case.record or width)
-    kind = {"none": "budget", "drawn": "99.9 %", "sup": "certain"}[claim.norm]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    table.add_row(
-        type(target).__name__,
-        str(target.input_dim),
-        kind,
-        f"{width:,}",
-        f"{case.record:,}" if case.record else "",
-        f"{case.frames:,}" if case.frames else "",
-        f"{case.accuracy:g}",
-        "" if claim.norm == "none" else f"{claim.bound:.4f}",
-        f"{_program(network, target):.4f}",
-        f"{found:.4f}",
-        str(starts),
-        f"{seconds:.1f}",
-        f"{memory:.2f}",
-        "" if good else "MISSED",
+    found, starts = attacked(network, radial, SEED, work)
+    return {
+        "promise": PROMISES_BY_NORM[claim.norm],
+        "neurons": network.architecture.width,
+        "error_promised": None if claim.norm == "none" else claim.bound,
+        "limit": min(accuracy, claim.bound),
+        "error_averaged": _program(network, radial),
+        "error_sup_attacked": found,
+        "starts": starts,
+        "build_seconds": seconds,
+        "peak_gigabytes": peak_gigabytes(),
+    }
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """A row per case, in the order of the file."""
+    work = ATTACK_WORK[run.scale]
+    return run.cells([{**case.cell, "work": work} for case in CASES[run.scale]], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Neurons against the dimension; attacked errors over what they must stay below."""
+
+    sizes, errors = [], []
+    for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
+        named, look = f"{target}, {kind}", COLOURS[str(kind)]
+        x = tuple(map(float, part["input_dim"]))
+        notes = tuple(f"{target}, {kind}, accuracy {a:g}" for a in part["accuracy"])
+        shape: Any = "points" if target == "Cone" else "matched"
+        neurons = tuple(map(float, part["neurons"]))
+        sizes.append(Series(named, x, neurons, shape, look, notes=notes))
+        ratio = tuple((part["error_sup_attacked"] / part["limit"]).to_list())
+        errors.append(Series(named, x, ratio, shape, look, notes=notes))
+    record = rows.drop_nulls("frames")
+    for (target,), part in record.group_by("target", maintain_order=True):
+        name = f"{target}, plain random frames"
+        x, y = tuple(map(float, part["input_dim"])), tuple(map(float, part["frames"]))
+        sizes.append(Series(name, x, y, "floor" if target == "Cone" else "size", "#6b705c"))
+    ticks = tuple(map(float, rows["input_dim"].unique().sort()))
+    x_name, limit = "input dimension d", (("limit", 1.0),)
+    return Chart(
+        (
+            Panel(x_name, "neurons", tuple(sizes), x_log=True, y_log=True, ticks=ticks),
+            Panel(
+                x_name,
+                "attacked sup error / what it must stay below",
+                tuple(errors),
+                x_log=True,
+                lines=limit,
+                ticks=ticks,
+            ),
+        )
     )
-    return good
 
 
-def main() -> int:
-    """All lines; exit status 1 where one misses its width or its accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", nargs="+", default=["budgets", "promises"])
-    parser.add_argument("--targets", nargs="+", default=["Cone", "Hat"])
-    parser.add_argument("--smallest", type=int, default=2, help="least input_dim")
-    parser.add_argument("--largest", type=int, default=1000, help="largest input_dim")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    table = Table(title="SparseRidge: neurons and attacked sup errors")
-    for name in COLUMNS:
-        table.add_column(name, justify="right")
-    cases = [
-        case
-        for name, group in (("budgets", BUDGETS), ("promises", PROMISES))
-        for case in group
-        if name in options.only
-        and options.smallest <= case.target.input_dim <= options.largest
-        and type(case.target).__name__ in options.targets
-    ]
-    good = [run(case, options.seed, table) for case in cases]
-    Console(width=150).print(table)
-    return 0 if all(good) and good else 1
+def sentence(rows: polars.DataFrame) -> str:
+    """Widths of record that were kept, and how close the attack came."""
+    import polars
 
+    known = rows.drop_nulls("of_record")
+    kept = int((known["neurons"] <= known["of_record"]).sum())
+    below = int((rows["error_sup_attacked"] <= rows["limit"]).sum())
+    wide = rows.filter(polars.col("promise") == "budget").sort("input_dim").row(-1, named=True)
+    ratio = float((rows["error_sup_attacked"] / rows["limit"]).max())  # type: ignore[arg-type]
+    record = f"{kept} of {len(known)} widths of record suffice, and " if len(known) else ""
+    told = (
+        f"{record}{below} of {len(rows)} attacked "
+        f"errors are within the accuracy and the claim; the largest is {ratio:.1%} of its limit. "
+        f"In dimension {wide['input_dim']:,}, {wide['target']} at accuracy {wide['accuracy']:g} "
+        f"takes {wide['neurons']:,} neurons (attacked {wide['error_sup_attacked']:.4f}), nothing "
+        f"promised."
+    )
+    for row in rows.filter(polars.col("promise") != "budget").iter_rows(named=True):
+        told += (
+            f" {row['target']} in dimension {row['input_dim']} at {row['accuracy']:g}, "
+            f"{row['promise']}: {row['neurons']:,}."
+        )
+    return told
+
+
+def broken(rows: polars.DataFrame) -> list[str]:
+    """Wider than the record, or further off than allowed."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        case = f"{row['target']} d={row['input_dim']} {row['promise']}"
+        if row["neurons"] > (row["of_record"] or row["neurons"]):
+            found.append(f"{case}: {row['neurons']:,} neurons, of record {row['of_record']:,}")
+        if not row["error_sup_attacked"] <= row["limit"]:
+            found.append(f"{case}: {row['error_sup_attacked']:.4f}, above {row['limit']:.4f}")
+    return found
+
+
+COLUMNS = (
+    *("target", "input_dim", "promise", "neurons", "of_record", "frames", "accuracy"),
+    *("error_promised", "error_averaged", "error_sup_attacked", "starts", "build_seconds"),
+    "peak_gigabytes",
+)
+EXPERIMENT = Experiment(rows, chart, sentence, COLUMNS, broken)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    EXPERIMENT.main(__file__)

@@ -1,6 +1,6 @@
 """What a sweep costs beside its cells: seconds per cell that computes next to nothing.
 
-    python experiments/sweep_speed.py [CELLS] [JOBS]
+    python experiments/sweep_speed.py [--scale smoke|cpu|gpu]
 
 Three sweeps of the same cells by the command line, each in a fresh folder: joblib without W&B,
 joblib with W&B offline, and one after the other with W&B offline. Start-up (imports in the
@@ -15,12 +15,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from depthwright import results
+from depthwright.experiment import Experiment, Run
+from depthwright.figures.chart import Chart, Panel, Series
 
+if TYPE_CHECKING:
+    import polars
+
+CELLS = {"smoke": 2, "cpu": 50, "gpu": 50}
+JOBS = 2
 NOTHING = (
     "matching=[]",  # nothing is trained
     "target.input_dim=2",
@@ -49,28 +54,56 @@ def seconds_per_cell(cells: int, jobs: int, overrides: tuple[str, ...]) -> float
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
         if done.returncode:
-            raise SystemExit(done.stderr[-2000:])
+            raise RuntimeError(done.stderr[-2000:])
         found = sum(1 for _ in Path(folder).glob(f"outputs/*/*/{results.RESULTS}"))
         assert found == cells, f"{found} of {cells} cells"
     return seconds / cells
 
 
-def main(cells: int, jobs: int) -> dict[str, float]:
-    """Print the table, return seconds per cell of each variant."""
-    table = Table(title=f"{cells} cells that compute next to nothing, {jobs} workers")
-    table.add_column("sweep")
-    table.add_column("seconds per cell", justify="right")
-    found = {}
-    for name, overrides in VARIANTS.items():
-        found[name] = seconds_per_cell(cells, jobs, overrides)
-        table.add_row(name, f"{found[name]:.3f}")
-    Console().print(table)
-    plain, tracked, single = found.values()
-    print(f"W&B offline multiplies the cost of a cell by {tracked / plain:.2f}")
-    print(f"{jobs} workers divide it by {single / tracked:.2f}")
-    return found
+def measure(cells: int, jobs: int) -> list[dict[str, Any]]:
+    """A row per variant."""
+    return [
+        {"sweep": name, "seconds_per_cell": seconds_per_cell(cells, jobs, overrides)}
+        for name, overrides in VARIANTS.items()
+    ]
 
+
+def rows(run: Run) -> polars.DataFrame:
+    """All variants in one cell: ratios of timings of the same minutes."""
+    return run.cells([{"cells": CELLS[run.scale], "jobs": JOBS}], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Seconds per cell of each variant."""
+    drawn = tuple(
+        Series(f"{k}: {name}", (float(k),), (seconds,), "points", colour)
+        for k, (name, seconds, colour) in enumerate(
+            zip(
+                rows["sweep"],
+                rows["seconds_per_cell"],
+                ("#0b6e99", "#c8553d", "#e09f3e"),
+                strict=True,
+            ),
+            1,
+        )
+    )
+    zero = (("nothing", 0.0),)
+    return Chart((Panel("sweep", "seconds per cell", drawn, lines=zero, ticks=(1.0, 2.0, 3.0)),))
+
+
+def sentence(rows: polars.DataFrame) -> str:
+    """What W&B costs and what workers save."""
+    plain, tracked, single = rows["seconds_per_cell"]
+    cells, jobs = rows["cells"][0], rows["jobs"][0]
+    return (
+        f"A sweep of {cells} cells that compute next to nothing takes {plain:.2f} s a cell with "
+        f"{jobs} workers and no W&B. W&B offline multiplies that by {tracked / plain:.2f}; "
+        f"{jobs} workers divide the time of one after the other ({single:.2f} s) by "
+        f"{single / tracked:.2f}."
+    )
+
+
+EXPERIMENT = Experiment(rows, chart, sentence)
 
 if __name__ == "__main__":
-    arguments = [int(argument) for argument in sys.argv[1:]]
-    main(*(arguments or [50]), *([] if len(arguments) > 1 else [2]))
+    EXPERIMENT.main(__file__)
