@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from depthwright import targets
-from depthwright.constructions import Built, Ridge
+from depthwright.approximation import bending, polynomial
+from depthwright.approximation.polynomial import EvenApproximation, Polynomial
+from depthwright.constructions import Built, Ridge, ridge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, measure
 from depthwright.networks import load
@@ -102,6 +105,55 @@ def test_a_missing_orbit_is_caught(target: targets.Target, accuracy: float) -> N
     assert isinstance(built.network, RidgeNetwork)
     network = RidgeNetwork(target.input_dim, built.network.groups[1:], built.network.offset)
     assert _attacked(network, target) > built.claim.bound
+
+
+@pytest.mark.parametrize(("target", "accuracy"), CASES, ids=str)
+@pytest.mark.parametrize("coefficient", [0, 2])
+def test_a_spoilt_polynomial_is_caught(
+    target: targets.Target, accuracy: float, coefficient: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the polynomial: the claim is of the best, the ridge of a changed one.
+
+    All later steps serve the changed polynomial faithfully, so that no other term can notice.
+    """
+    faithful = bending.ridge_function
+
+    def spoilt(polynomial: Polynomial, dimension: int) -> Polynomial:
+        changed = list(polynomial.coefficients)
+        changed[coefficient] += Fraction(accuracy) * (1 if changed[coefficient] > 0 else -1)
+        return faithful(Polynomial(tuple(changed)), dimension)
+
+    monkeypatch.setattr(ridge, "ridge_function", spoilt)
+    built = Ridge(target, accuracy).build()
+    assert isinstance(built.network, RidgeNetwork)
+    assert built.claim.bound <= accuracy
+    assert _attacked(built.network, target) > built.claim.bound
+
+
+def test_a_spoilt_polynomial_has_a_larger_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the certificate sees the change, the term says so and the claim holds again."""
+    target, honest = targets.Cone(input_dim=5), Ridge(targets.Cone(input_dim=5), 0.1).build()
+
+    def worse(self: Ridge, half_degree: int) -> EvenApproximation:
+        best = polynomial.best_even_polynomial(
+            target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
+        )
+        shifted = list(best.polynomial.coefficients)
+        shifted[0] += Fraction(1, 50)
+        return polynomial.certified(
+            Polynomial(tuple(shifted)),
+            target.profile,
+            target.lipschitz,
+            target.breaks,
+            target.curvature,
+        )
+
+    monkeypatch.setattr(Ridge, "_approximate", worse)
+    monkeypatch.setattr(Ridge, "_approximations", lambda self, k, *_: ([worse(self, k)], (0.5,)))
+    built = Ridge(target, 0.1).build()
+    assert isinstance(built.network, RidgeNetwork)
+    assert built.network.architecture.width > honest.network.architecture.width
+    assert _attacked(built.network, target) <= built.claim.bound <= 0.1
 
 
 def test_polynomial_term_is_real() -> None:

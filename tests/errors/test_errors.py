@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from depthwright.approximation.directions import frames
+from depthwright.approximation.mass import mean_size
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, attack, l2_error, measure
+from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone
@@ -80,6 +83,24 @@ def test_a_spike_that_samples_miss_is_found_from_the_networks_own_kinks() -> Non
     assert found.sup_sampled <= 1
     assert found.sup_attacked is not None
     assert found.sup_attacked > 3.9
+
+
+def test_an_excess_over_one_frame_is_found_from_signed_sums() -> None:
+    """Three frames in R^100, one x sees all of one of them: about (√(π/2) − 1)/3 above.
+
+    Ten steps from samples and single directions do not lead there.
+    """
+    d, m = 100, 3
+    w = frames(m * d, d, np.random.default_rng(0))
+    every = np.broadcast_to(np.arange(d), w.shape)
+    weights = np.full(m * d, 1 / (m * d * mean_size(d)))
+    group = RidgeGroup(every, w, weights, np.zeros(1), np.ones(1))
+    network, target = RidgeNetwork(d, [group], 0.0), Cone(input_dim=d)
+    config = EvaluationConfig(points=500, attack_starts=32, attack_steps=10)
+    found = measure(network, target, UniformRadius(d), config, 0.1)
+    excess = (math.sqrt(math.pi / 2) - 1) / m
+    assert found.sup_attacked is not None
+    assert found.sup_sampled < excess < found.sup_attacked
 
 
 def test_points_depend_on_the_evaluation_seed_alone() -> None:

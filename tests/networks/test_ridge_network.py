@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from depthwright.approximation.directions import frames
 from depthwright.distributions import UniformBall
 from depthwright.networks import load
 from depthwright.networks.ridge_kernel import LARGEST_TABLE, table
@@ -113,13 +114,43 @@ def test_gradient_is_that_of_the_plain_module(generator: torch.Generator) -> Non
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
 
 
-def test_landmarks_lie_on_kinks() -> None:
+@pytest.mark.parametrize("count", [1, 2, 50, 51])
+def test_landmarks_lie_on_kinks_and_on_the_sphere(count: int) -> None:
     network = CASES[0]
-    points = network.landmarks(50, torch.Generator().manual_seed(0))
-    assert points.shape == (50, 6)
+    points = network.landmarks(count, torch.Generator().manual_seed(0))
+    assert points.shape == (count, 6)
+    kinks, sums = points[: -(-count // 2)], points[-(-count // 2) :]
     first = network.to_torch()[0]
     with torch.no_grad():
-        assert first(points).abs().min(dim=1).values.max() < 1e-14
+        assert first(kinks).abs().min(dim=1).values.max() < 1e-14
+    assert all(abs(norm - 1) < 1e-14 for norm in sums.norm(dim=1).tolist())
+
+
+def test_landmarks_see_all_of_a_frame() -> None:
+    """Σ_i abs(w_i·x) over one orthonormal frame is √d, its maximum; the last frame is cut."""
+    d, n = 40, 100
+    w = frames(n, d, np.random.default_rng(0))
+    group = RidgeGroup(
+        np.broadcast_to(np.arange(d), w.shape), w, np.ones(n), np.zeros(1), np.ones(1)
+    )
+    sums = RidgeNetwork(d, [group], 0.0).landmarks(80, torch.Generator().manual_seed(0))[40:]
+    seen = np.add.reduceat(np.abs(sums.numpy() @ w.T), np.arange(0, n, d), axis=1)
+    # Uniform points see √(2/π) ≈ 0.8 of what these see; the cut frame has 20 directions.
+    share = seen / np.sqrt([d, d, n % d])
+    assert np.abs(share.max(axis=1) - 1).max() < 1e-13
+    assert set(share.argmax(axis=1)) == {0, 1, 2}
+
+
+def test_two_directions_that_cancel_leave_the_origin() -> None:
+    pair = RidgeGroup(
+        np.tile([0, 1], (2, 1)),
+        np.array([[0.6, 0.8], [0.6, 0.8]]),
+        np.ones(2),
+        np.array([0.5]),
+        np.ones(1),
+    )
+    points = RidgeNetwork(2, [pair], 0.0).landmarks(40, torch.Generator().manual_seed(0))
+    assert set(points[20:].norm(dim=1).round(decimals=12).tolist()) == {0.0, 1.0}
 
 
 def test_lookup_table_holds_one_kink_a_cell_and_gives_up_on_close_ones() -> None:

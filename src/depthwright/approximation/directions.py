@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 SPREADING_STEPS = 120
-SPREADING_LIMIT = 4e8
+SPREADING_LIMIT = 4e9
 """Largest n²·d that is spread: a step is two products of that many multiply-adds."""
 
 

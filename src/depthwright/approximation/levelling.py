@@ -87,14 +87,23 @@ def level(
 
 
 def _starts(hinges: list[Hinges], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Half random directions, half the network's own; half on the sphere, half inside."""
+    """Random directions, the network's own, signed sums of a frame; half of each inside the ball.
+
+    A signed sum of an orthonormal frame sees all of that frame: Σ_i abs(w_i·x) is √d there, its
+    maximum. Every second start is one; the others are random and own in turn.
+    """
     d = hinges[0].directions.shape[1]
     x = rng.standard_normal((count, d))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    for place in range(0, count, 2):
+    for place in range(count):
         own = hinges[rng.integers(len(hinges))].directions
-        x[place] = own[rng.integers(len(own))]
-    return x * np.where(np.arange(count) % 4 < 2, 1.0, rng.random(count))[:, None]
+        if place % 2:
+            first = d * rng.integers(-(-len(own) // d))
+            frame = own[first : first + d]
+            x[place] = rng.choice([-1.0, 1.0], len(frame)) @ frame
+        elif place % 4 == 0:
+            x[place] = own[rng.integers(len(own))]
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+    return x * np.where(np.arange(count) % 8 < 4, 1.0, rng.random(count))[:, None]
 
 
 def _climb(

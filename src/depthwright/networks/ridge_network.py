@@ -13,7 +13,7 @@ plain evaluation in floating point lie from the real-number value of the stored 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -285,16 +285,39 @@ class RidgeNetwork(Network):
         save_ridge(self, path)
 
     def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Points kink·w_i, where a hyperplane of kinks comes nearest to the origin."""
+        """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
+
+        Sums are ±w_i ± … of neighbours in a group's list, of norm 1. Where directions come as
+        orthonormal frames these are the points that see all of one frame at once: Σ_i abs(w_i·x)
+        is √d there, its maximum, and in high dimension neither samples nor single directions lead
+        there.
+        """
         import torch
 
-        points = []
+        def pick(limit: int, size: int) -> np.ndarray:
+            return torch.randint(limit, (size,), generator=generator).numpy()
+
+        summed = count // 2
+        points = [self._signed_sum(pick) for _ in range(summed)]
+        share = -(-(count - summed) // len(self.groups))
+        kinks = []
         for group in self.groups:
-            share = -(-count // len(self.groups))
-            size = (share,)
-            i = torch.randint(len(group.weights), size, generator=generator).numpy()
-            k = torch.randint(len(group.kinks), size, generator=generator).numpy()
+            i, k = pick(len(group.weights), share), pick(len(group.kinks), share)
             block = np.zeros((share, self.input_dim))
             np.put_along_axis(block, group.indices[i], group.values[i], axis=1)
-            points.append(block * group.kinks[k][:, None])
-        return torch.from_numpy(np.concatenate(points)[:count])
+            kinks.append(block * group.kinks[k][:, None])
+        rows = np.concatenate(kinks)[: count - summed]
+        return torch.from_numpy(np.concatenate([rows, *(p[None] for p in points)]))
+
+    def _signed_sum(self, pick: Callable[[int, int], np.ndarray]) -> np.ndarray:
+        """(input_dim,) Σ ±w_i over up to input_dim neighbours in one group, of norm 1."""
+        group = self.groups[int(pick(len(self.groups), 1)[0])]
+        frames = -(-len(group.weights) // self.input_dim)
+        start = self.input_dim * int(pick(frames, 1)[0])
+        indices = group.indices[start : start + self.input_dim]
+        signs = 2.0 * pick(2, len(indices)) - 1
+        total = np.zeros(self.input_dim)
+        np.add.at(total, indices, group.values[start : start + self.input_dim] * signs[:, None])
+        norm = float(np.linalg.norm(total))
+        # Directions that are no frame may cancel; the origin is as good a start as any then.
+        return total / norm if norm > 0 else total
