@@ -193,7 +193,14 @@ def chart(rows: polars.DataFrame) -> Chart:
                 lines=promised,
                 ticks=dims,
             ),
-            Panel("1/ε", y, points("accuracy", True), x_log=True, lines=promised),
+            Panel(
+                "1/ε",
+                y,
+                points("accuracy", True),
+                x_log=True,
+                lines=promised,
+                ticks=tuple(1 / value for value in rows["accuracy"].unique().sort()),
+            ),
         )
     )
 

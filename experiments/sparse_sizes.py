@@ -34,7 +34,7 @@ from depthwright.targets import Cone, Hat, Radial
 if TYPE_CHECKING:
     import polars
 
-ATTACK_WORK = {"smoke": 2e9, "cpu": 4e11, "gpu": 4e11}
+ATTACK_WORK = {"smoke": 2e7, "cpu": 4e11, "gpu": 4e11}
 """Multiply-adds an attack may take."""
 STEPS = 200
 MOST_STARTS = 2048
