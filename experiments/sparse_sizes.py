@@ -97,7 +97,7 @@ CASES = {
         Case(Cone(3), width=40),
         Case(Cone(2), width=20),
         Case(Cone(3)),
-        Case(Cone(3), failure_probability=0.0),
+        Case(Cone(3), accuracy=0.3, failure_probability=0.0),
     ),
     "cpu": (*BUDGETS, *PROMISES),
     "gpu": (*BUDGETS, *PROMISES),

@@ -35,7 +35,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch.utils.data import DataLoader
 
 from depthwright.distributions import UniformRadius
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, largest
 from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.targets import Cone
 from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, train_rivals
@@ -415,7 +415,7 @@ def sentence(rows: polars.DataFrame) -> str:
             f"{members} networks 10 → {width} → 1 on batches of {batch}: {', '.join(others)}; this "
             f"trainer does {one['share_of_limit']:.1%} of what the processor can "
             f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
-            f"{part['largest_difference'].max():.1e}, over seeds by {one['error_deviation']:.1e}"
+            f"{largest(part, 'largest_difference'):.1e}, over seeds by {one['error_deviation']:.1e}"
         )
     return (
         f"How many times faster this trainer is, on {rows['threads'][0]} threads, than — "
