@@ -223,7 +223,8 @@ def chart(rows: polars.DataFrame) -> Chart:
     ]
     if rows["GPU"].count():
         ratio.append(series(rows, "n", "gpu_over_gmpy2", names["GPU"], contender=COLOURS["GPU"]))
-    x, logs = "target width n", {"x_log": True, "y_log": True}
+    x = "target width n"
+    logs: dict[str, Any] = {"x_log": True, "y_log": True}
     ticks = tuple(map(float, rows["n"]))
     times = "times the points of gmpy2 on one core"
     equal = (("as fast as gmpy2", 1.0),)
@@ -237,12 +238,15 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 def sentence(rows: polars.DataFrame) -> str:
     """How many times faster, and when compiling is repaid."""
-    known = rows.drop_nulls("repaid_after")
-    early = known.filter(known["chosen_from"] < known["repaid_after"])
-    said = "never" if early.is_empty() else f"in {len(early)} of {len(rows)} cases"
-    same = rows["compared"].sum() - rows["differ"].sum()
+    early = [
+        row["n"]
+        for row in rows.iter_rows(named=True)
+        if row["repaid_after"] and row["chosen_from"] < row["repaid_after"]
+    ]
+    said = f"in {len(early)} of {len(rows)} cases" if early else "never"
+    compared, differ = int(rows["compared"].sum()), int(rows["differ"].sum())
     told = (
-        f"{same:,} of {rows['compared'].sum():,} values compared are the same bits. Limb programs "
+        f"{compared - differ:,} of {compared:,} values compared are the same bits. Limb programs "
         f"on {rows['threads'][0]} threads are {least(rows, 'limbs_over_gmpy2'):,.0f} to "
         f"{largest(rows, 'limbs_over_gmpy2'):,.0f} times as fast as gmpy2 on one core; compiling "
         f"takes {least(rows, 'compile_seconds'):.2g} to {largest(rows, 'compile_seconds'):.2g} s, "

@@ -1,6 +1,6 @@
 """Deep narrow networks, constructed and trained: error against depth, and who collapses.
 
-    python experiments/narrow_trained_vs_constructed.py [--depths 8 16 … 2000] [--steps 600]
+    python experiments/narrow_trained_vs_constructed.py [--scale smoke|cpu|gpu]
 
 Targets are random depth-2 networks of width depth − 1 on [−1, 1]², whose exact twin
 (`NarrowExact`: equal everywhere, width 7) has that depth. Its rivals have the same depth, in
@@ -8,36 +8,36 @@ four styles (plain, residual, normalised, normalised_residual), at width d + 2 =
 that the twin's number of parameters allows; one more has those parameters in one wide hidden layer.
 Errors are root mean squares over the target's standard deviation: 1 is what the best constant
 reaches. "Collapsed": the best snapshot does no better than 0.98; "dead": a constant at the end.
-One file per depth; a depth that is there is not trained again. Default depths take about four
-minutes on two cores, 2000 as long again.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from depthwright.constructions import NarrowExact
-from depthwright.distributions import UniformCube
-from depthwright.figures.style import figure, save
+from depthwright.experiment import Experiment, Run, largest
+from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.networks.styles import STYLES
-from depthwright.results import write_json
 from depthwright.targets import RandomNetwork
-from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
 from depthwright.training.matching import hidden_width
 
+if TYPE_CHECKING:
+    import polars
+
 INPUT_DIM = 2
-DEPTHS = (8, 16, 32, 64, 128, 256, 512, 1000)
+DEPTHS = {
+    "smoke": (8, 32),
+    "cpu": (8, 16, 32, 64, 128, 256, 512, 1000),
+    "gpu": (8, 16, 32, 64, 128, 256, 512, 1000, 2000),
+}
+STEPS = {"smoke": 60, "cpu": 600, "gpu": 600}
+SEEDS = {"smoke": 2, "cpu": 4, "gpu": 4}
 POINTS = 4096
 COLLAPSED = 0.98
-LOWEST = 5e-3
-"""Where the pictured errors begin: the twin's lie ten orders of magnitude below."""
+TWIN = 1e-9
+"""Rounding of float64 through a thousand layers stays far below."""
 COLOURS = dict(zip(STYLES, ("#c8553d", "#e09f3e", "#6d1a36", "#4c956c"), strict=True))
 
 
@@ -50,56 +50,6 @@ def shapes(depth: int) -> dict[str, tuple[int, ...]]:
         "parameters": (INPUT_DIM, *[equal] * (depth - 1), 1),
         "shallow": (INPUT_DIM, hidden_width(INPUT_DIM, 1, 2, budget), 1),
     }
-
-
-def train(depth: int, steps: int, folder: Path) -> dict[str, Any]:
-    """Everything about one depth, from its file if that is there."""
-    path = folder / f"depth-{depth}-steps-{steps}.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    target, law = RandomNetwork(INPUT_DIM, depth - 1, 2), UniformCube(INPUT_DIM)
-    built = NarrowExact(target).build()
-    x = law.sample(POINTS, torch.Generator().manual_seed(1), torch.float64)
-    truth = target(x)
-    deviation = float(truth.std())
-    gap = built.network.evaluate(x, "float64") - truth
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / f"{path.stem}.ckpt"
-    by_name = shapes(depth)
-    result = train_rivals(
-        {name: [shape] for name, shape in by_name.items()},
-        target,
-        law,
-        TrainingConfig(
-            steps=steps,
-            batch_size=128,
-            learning_rates=[1e-3, 1e-2],
-            seeds=4,
-            styles=list(STYLES),
-            validation_points=POINTS,
-        ),
-        TrainerConfig(accelerator="cpu"),
-        checkpoint=checkpoint,
-    )
-    size = built.network.architecture
-    found = {
-        "depth": size.depth,
-        "constructed": {
-            "width": size.width,
-            "parameters": size.parameters,
-            "error": float(gap.square().mean().sqrt()) / deviation,
-        },
-        "trained": [
-            {"contender": name, **_summary(style, members, deviation)}
-            for name, rival in result.rivals.items()
-            for style in STYLES
-            if (members := [m for m in rival.members if m.style == style])
-        ],
-    }
-    write_json(path, found)
-    checkpoint.unlink(missing_ok=True)
-    return found
 
 
 def _summary(style: str, members: Sequence[Any], deviation: float) -> dict[str, Any]:
@@ -117,106 +67,133 @@ def _summary(style: str, members: Sequence[Any], deviation: float) -> dict[str, 
     }
 
 
-def picture(found: Sequence[dict[str, Any]], path: Path) -> Path:
+def measure(target_depth: int, steps: int, seeds: int) -> list[dict[str, Any]]:
+    """Twin and rivals of one depth: a row per contender and style."""
+    import torch
+
+    from depthwright.distributions import UniformCube
+    from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
+
+    target, law = RandomNetwork(INPUT_DIM, target_depth - 1, 2), UniformCube(INPUT_DIM)
+    built = NarrowExact(target).build()
+    x = law.sample(POINTS, torch.Generator().manual_seed(1), torch.float64)
+    truth = target(x)
+    deviation = float(truth.std())
+    gap = built.network.evaluate(x, "float64") - truth
+    size = built.network.architecture
+    error = float(gap.square().mean().sqrt()) / deviation
+    result = train_rivals(
+        {name: [shape] for name, shape in shapes(target_depth).items()},
+        target,
+        law,
+        TrainingConfig(
+            steps=steps,
+            batch_size=128,
+            learning_rates=[1e-3, 1e-2],
+            seeds=seeds,
+            styles=list(STYLES),
+            validation_points=POINTS,
+        ),
+        TrainerConfig(accelerator="cpu"),
+        progress=False,
+    )
+    twin = {"contender": "constructed", "style": "", "width": size.width, "members": 1}
+    twin |= dict.fromkeys(("best", "median", "worst"), error)
+    twin |= dict.fromkeys(("collapsed", "dead", "diverged"), 0.0)
+    trained = [
+        {"contender": name, **_summary(style, members, deviation)}
+        for name, rival in result.rivals.items()
+        for style in STYLES
+        if (members := [m for m in rival.members if m.style == style])
+    ]
+    return [{"depth": size.depth, **row} for row in (twin, *trained)]
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """Every depth."""
+    more = {"steps": STEPS[run.scale], "seeds": SEEDS[run.scale]}
+    return run.cells([{"target_depth": depth, **more} for depth in DEPTHS[run.scale]], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
     """Error against depth at equal width and at equal parameters; share of the collapsed."""
-    drawing, panels = figure(3)
-    own: dict[str, Any]
-    for panel, contender, title in (
-        (panels[0], "width", f"width d + 2 = {INPUT_DIM + 2}"),
-        (panels[1], "parameters", "as many parameters as the twin"),
+    panels = []
+    # A line ten orders of magnitude below would press all others together.
+    twin = f"twin: ≤ {largest(_rows(rows, 'constructed', ''), 'best'):.0e}"
+    for contender, title in (
+        ("width", f"width d + 2 = {INPUT_DIM + 2}"),
+        ("parameters", "as many parameters as the twin"),
     ):
+        lines: list[Series] = []
         for style in STYLES:
-            rows = _rows(found, contender, style)
-            own = {"color": COLOURS[style]}
-            panel.plot(*_points(rows, "best"), "o-", label=f"{_words(style)}, best", **own)
-            panel.plot(*_points(rows, "median"), ":", label="  median", **own)
-        wide = _rows(found, "shallow", "plain")
-        panel.plot(*_points(wide, "best"), "s--", color="#7a5195", label="depth 2, best")
-        twin = max(one["constructed"]["error"] for one in found)
-        panel.text(
-            0.02,
-            0.02,
-            f"↓ constructed twin (width 7): at most {twin:.1e} at every depth",
-            transform=panel.transAxes,
-            color="#0b6e99",
-            fontsize=8,
+            part, colour = _rows(rows, contender, style), COLOURS[style]
+            lines.append(series(part, "depth", "best", f"{_words(style)}, best", contender=colour))
+            told = f"{_words(style)}, median"
+            lines.append(series(part, "depth", "median", told, "matched", contender=colour))
+        wide = _rows(rows, "shallow", "plain")
+        lines.append(series(wide, "depth", "best", "depth 2, plain, best", contender="#7a5195"))
+        constant = (("the best constant", 1.0),)
+        y = "error / target's deviation"
+        panels.append(
+            Panel("depth", y, tuple(lines), True, True, lines=constant, title=f"{title}; {twin}")
         )
-        panel.axhline(1, color="#222222", linewidth=0.8)
-        panel.set(xscale="log", yscale="log", xlabel="depth", ylabel="error / target's deviation")
-        panel.set_ylim(bottom=LOWEST)
-        panel.set_title(title, loc="left", fontsize=10)
+    shares = []
     for style in STYLES:
-        rows = _rows(found, "width", style)
-        own = {"color": COLOURS[style]}
-        panels[2].plot(*_points(rows, "collapsed"), "o-", label=f"{_words(style)}", **own)
-        panels[2].plot(*_points(rows, "dead"), "x:", label="  of them dead at the end", **own)
-    panels[2].set(xscale="log", xlabel="depth", ylabel="share of networks", ylim=(-0.03, 1.03))
-    panels[2].set_title(f"No better than {COLLAPSED} (width d + 2)", loc="left", fontsize=10)
-    for panel in panels:
-        panel.legend(
-            fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2
-        )
-    return save(drawing, path)
+        part, colour = _rows(rows, "width", style), COLOURS[style]
+        told = f"{_words(style)}, collapsed"
+        shares.append(series(part, "depth", "collapsed", told, contender=colour))
+        told = f"{_words(style)}, dead at the end"
+        shares.append(series(part, "depth", "dead", told, "matched", contender=colour))
+    title = f"No better than {COLLAPSED} (width d + 2)"
+    panels.append(Panel("depth", "share of networks", tuple(shares), x_log=True, title=title))
+    return Chart(tuple(panels))
 
 
 def _words(style: str) -> str:
     return style.replace("_", ", ")
 
 
-def _rows(found: Sequence[dict[str, Any]], contender: str, style: str) -> list[dict[str, Any]]:
-    return [
-        {"depth": one["depth"], **row}
-        for one in found
-        for row in one["trained"]
-        if (row["contender"], row["style"]) == (contender, style)
-    ]
+def _rows(rows: polars.DataFrame, contender: str, style: str) -> polars.DataFrame:
+    import polars
+
+    named = (polars.col("contender") == contender) & (polars.col("style") == style)
+    return rows.filter(named).sort("depth")
 
 
-def _points(rows: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    return [row["depth"] for row in rows], [row[key] for row in rows]
-
-
-def sentence(found: Sequence[dict[str, Any]]) -> str:
+def sentence(rows: polars.DataFrame) -> str:
     """What the theory says, what was measured."""
-    twin = max(one["constructed"]["error"] for one in found)
     said = []
     for style in STYLES:
-        rows = _rows(found, "width", style)
-        last = rows[-1]
-        learnt = max((row["depth"] for row in rows if row["collapsed"] < 1), default=0)
-        gone = next((row["depth"] for row in rows if row["depth"] > learnt), None)
+        part = list(_rows(rows, "width", style).iter_rows(named=True))
+        last = part[-1]
+        learnt = max((row["depth"] for row in part if row["collapsed"] < 1), default=0)
+        gone = next((row["depth"] for row in part if row["depth"] > learnt), None)
         where = f"all collapse from depth {gone} on" if gone else "some learn at every depth"
         said.append(
             f"{_words(style)}: {where}, best {last['best']:.2g} and {last['collapsed']:.0%} "
             f"collapsed at depth {last['depth']}"
         )
+    twin = largest(_rows(rows, "constructed", ""), "best")
     return (
         f"The twin equals its target at every depth (largest relative error {twin:.1e}, float64). "
         f"Trained at the same depth and width {INPUT_DIM + 2}: {'; '.join(said)}."
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> Path:
-    """Train what is missing, draw, say."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--output", default="outputs")
-    options = parser.parse_args(arguments)
-    folder = Path(options.output) / "narrow_trained_vs_constructed"
-    found = [train(depth, options.steps, folder) for depth in options.depths]
-    path = picture(found, folder / "narrow_trained_vs_constructed.png")
-    for one in found:
-        for row in one["trained"]:
-            print(
-                f"depth {one['depth']:5} {row['contender']:10} {row['style']:20} "
-                f"width {row['width']:5} best {row['best']:.3g} median {row['median']:.3g} "
-                f"collapsed {row['collapsed']:.0%} dead {row['dead']:.0%}"
-            )
-    print(sentence(found))
-    print(f"picture  {path.absolute()}")
-    return path
+def broken(rows: polars.DataFrame) -> list[str]:
+    """A twin that is not its target, rounding aside."""
+    return [
+        f"depth {row['depth']}: the twin is {row['best']:.2g} off, relative to the deviation"
+        for row in _rows(rows, "constructed", "").iter_rows(named=True)
+        if not row["best"] <= TWIN
+    ]
 
+
+COLUMNS = (
+    *("depth", "contender", "style", "width", "members", "best", "median", "worst"),
+    *("collapsed", "dead", "diverged"),
+)
+EXPERIMENT = Experiment(rows, chart, sentence, COLUMNS, broken)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main(__file__)

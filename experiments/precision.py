@@ -199,7 +199,8 @@ def chart(rows: polars.DataFrame) -> Chart:
             ends = (float(part["mantissa_bits"][0]), float(part["mantissa_bits"][-1]))
             line = f"{told}, promised"
             promised.append(Series(line, ends, (first["promised"],) * 2, "promised", **own))
-    x, logs = "mantissa bits p", {"x_log": True, "y_log": True}
+    x = "mantissa bits p"
+    logs: dict[str, Any] = {"x_log": True, "y_log": True}
     ticks = tuple(map(float, FEW))
     left = Panel(
         x,

@@ -35,7 +35,7 @@ from depthwright.targets import Radial
 if TYPE_CHECKING:
     import polars
 
-DIMENSIONS = {"smoke": (2, 3), "cpu": (2, 3, 5, 10, 20, 50), "gpu": (2, 3, 5, 10, 20, 50)}
+DIMENSIONS = {"smoke": (3,), "cpu": (2, 3, 5, 10, 20, 50), "gpu": (2, 3, 5, 10, 20, 50)}
 ACCURACIES = {
     "smoke": (0.3,),
     "cpu": (0.3, 0.2, 0.15, 0.1, 0.05, 0.02),
@@ -193,7 +193,14 @@ def chart(rows: polars.DataFrame) -> Chart:
                 lines=promised,
                 ticks=dims,
             ),
-            Panel("1/ε", y, points("accuracy", True), x_log=True, lines=promised),
+            Panel(
+                "1/ε",
+                y,
+                points("accuracy", True),
+                x_log=True,
+                lines=promised,
+                ticks=tuple(1 / value for value in rows["accuracy"].unique().sort()),
+            ),
         )
     )
 

@@ -5,15 +5,14 @@
 Each experiment of this folder is run as its own command, one after the other: what is finished is
 read, what is missing is computed. The page, outputs/report-SCALE/report.html, needs no network and
 has beside it PNG, SVG, CSV and Parquet of every figure. An experiment that fails is shown with its
-error, the others go on, and the exit status is 1. A script without an `EXPERIMENT` runs at the one
-scale it has; its picture and what it printed are shown.
+error, the others go on, and the exit status is 1. Files without an `EXPERIMENT` are commands
+(`sync`, `dashboard`, this one) and are not run.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import time
@@ -27,13 +26,11 @@ from rich.table import Table
 from depthwright.cli import guard
 from depthwright.experiment import SCALES, described, holds_experiment
 from depthwright.figures import report
-from depthwright.figures.record import RECORD, Record, device, read, versions
+from depthwright.figures.record import RECORD, Record, read
 from depthwright.figures.report import Entry
 from depthwright.refusal import Refusal
 
 FOLDER = Path(__file__).parent
-OTHERS = {"reproduce", "sync"}
-"""Commands of this folder that are no experiments."""
 LIMITS = {"smoke": 120.0, "cpu": 1800.0, "gpu": 3600.0}
 """Seconds after which one experiment is given up."""
 TOLD = 40
@@ -43,7 +40,7 @@ TOLD = 40
 def found() -> dict[str, Path]:
     """Every experiment of this folder, by name."""
     files = sorted(FOLDER.glob("*.py"))
-    return {file.stem: file for file in files if file.stem not in OTHERS}
+    return {f.stem: f for f in files if holds_experiment(f.read_text(encoding="utf-8"))}
 
 
 def chosen(names: list[str]) -> list[Path]:
@@ -57,33 +54,19 @@ def chosen(names: list[str]) -> list[Path]:
 
 def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
     """Run one experiment; whatever happens, there is something to show."""
-    source = file.read_text(encoding="utf-8")
-    title, about = described(source)
-    scaled = holds_experiment(source)
-    command = [sys.executable, str(file)]
-    command += ["--scale", scale, "--output", str(output)] if scaled else []
-    said = f"python experiments/{file.name}" + (f" --scale {scale}" if scaled else "")
+    title, about = described(file.read_text(encoding="utf-8"))
+    command = [sys.executable, str(file), "--scale", scale, "--output", str(output)]
+    said = f"python experiments/{file.name} --scale {scale}"
     folder = output / file.stem / scale
     (folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
-    start = time.perf_counter()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-        out, error, status = done.stdout, done.stderr, done.returncode
-    except subprocess.TimeoutExpired as late:
-        out, error, status = _text(late.stdout), f"not finished after {limit:g} s", 1
-    seconds = time.perf_counter() - start
+        error, status = done.stderr, done.returncode
+    except subprocess.TimeoutExpired:
+        error, status = f"not finished after {limit:g} s", 1
     tail = "\n".join(error.strip().splitlines()[-TOLD:]) if status else ""
     error = tail or (f"it ended with status {status}" if status else "")
     made = Record(file.stem, title, about, scale, said, error=error)
-    if not scaled:
-        made = replace(
-            made,
-            sentence=out.strip(),
-            seconds=seconds,
-            device=device(),
-            versions=versions(),
-        )
-        return Entry(made, picture=_picture(out))
     try:
         record = read(folder)
     except Refusal as nothing:
@@ -91,24 +74,11 @@ def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
     return Entry(record, folder)
 
 
-def _text(output: bytes | str | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
-
-
-def _picture(out: str) -> Path | None:
-    """The last picture that a script says it has drawn."""
-    named = [Path(m) for m in re.findall(r"(\S+\.(?:png|svg))", out)]
-    there = [path for path in named if path.exists()]
-    return there[-1] if there else None
-
-
 def overview() -> Table:
     """Name and title of each."""
     table = Table(box=None, show_header=False)
     for name, file in found().items():
-        source = file.read_text(encoding="utf-8")
-        scales = "" if holds_experiment(source) else " (one scale)"
-        table.add_row(name, described(source)[0] + scales)
+        table.add_row(name, described(file.read_text(encoding="utf-8"))[0])
     return table
 
 

@@ -34,7 +34,7 @@ from depthwright.targets import Cone, Hat, Radial
 if TYPE_CHECKING:
     import polars
 
-ATTACK_WORK = {"smoke": 2e9, "cpu": 4e11, "gpu": 4e11}
+ATTACK_WORK = {"smoke": 2e7, "cpu": 4e11, "gpu": 4e11}
 """Multiply-adds an attack may take."""
 STEPS = 200
 MOST_STARTS = 2048
@@ -97,7 +97,7 @@ CASES = {
         Case(Cone(3), width=40),
         Case(Cone(2), width=20),
         Case(Cone(3)),
-        Case(Cone(3), failure_probability=0.0),
+        Case(Cone(3), accuracy=0.3, failure_probability=0.0),
     ),
     "cpu": (*BUDGETS, *PROMISES),
     "gpu": (*BUDGETS, *PROMISES),

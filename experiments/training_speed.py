@@ -1,12 +1,13 @@
 """How fast rivals are trained: this trainer beside four others, same networks, same batches.
 
-    python experiments/training_speed.py [--repeats 5] [--sizes 0 1 2]
+    python experiments/training_speed.py [--scale smoke|cpu|gpu]
 
-Needs the extra `peers` (JAX). Depth-2 networks on 10 inputs, the cone as target, Adam under a
-cosine, float32; every trainer gets the same initial weights and the same batches, drawn beforehand
-(this trainer draws them itself, and its time includes that, its validations and its checkpointing).
-Steps a second are network-steps: members × optimiser steps. The median of several repeats, in
-turns, compilation left out; each trainer's number of steps is chosen to take about a second.
+Depth-2 networks on 10 inputs, the cone as target, Adam under a cosine, float32; every trainer gets
+the same initial weights and the same batches, drawn beforehand (this trainer draws them itself, and
+its time includes that, its validations and its checkpointing). Steps a second are network-steps:
+members × optimiser steps. The median of several repeats, in turns, compilation left out; each
+trainer's number of steps is chosen to take about a second (less at the smallest scale). JAX, the
+extra `peers`, is left out where it is not installed.
 
 The arithmetic limit is what independent fused multiply-adds in registers reach on all threads, in
 the same run; a step of width n on a batch of B counts 4·B·n·d + 6·B·n operations (two products by
@@ -15,38 +16,50 @@ the first matrix, three by the last, one multiply and one add each).
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader
 
 from depthwright.distributions import UniformRadius
+from depthwright.experiment import Experiment, Run, largest
+from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.targets import Cone
 from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, train_rivals
 from depthwright.training.family import schedule
 from depthwright.training.lanes import add, count, load, multiply_add, total
 from depthwright.training.rivals import _quiet, stream
 
+if TYPE_CHECKING:
+    import polars
+
 INPUT_DIM = 10
 RATE = 3e-3
 SEED = 0
-SECONDS = 1.0
+SECONDS = {"smoke": 0.05, "cpu": 1.0, "gpu": 1.0}
 """What a repeat should take."""
+REPEATS = {"smoke": 1, "cpu": 5, "gpu": 5}
+OURS = "this trainer"
+COLOURS = {
+    OURS: "#0b6e99",
+    "JAX": "#c8553d",
+    "torch.func": "#e09f3e",
+    "bare loop": "#6b705c",
+    "one Lightning run each": "#7a5195",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,8 @@ class Size:
         return self.batch * self.width * (4 * INPUT_DIM + 6)
 
 
-SIZES = (Size(32, 64, 256), Size(16, 256, 1024), Size(8, 1024, 1024))
+LARGE = (Size(32, 64, 256), Size(16, 256, 1024), Size(8, 1024, 1024))
+SIZES = {"smoke": LARGE[:1], "cpu": LARGE, "gpu": LARGE}
 ALONE = 2
 """Networks that the trainers of single networks are timed on."""
 POOL = 50
@@ -292,30 +306,38 @@ def arithmetic_limit(threads: int) -> float:
     return best
 
 
-def length(trainer: Trainer, work: Work) -> int:
-    """Steps that take about `SECONDS`; JAX has compiled for that number afterwards."""
+def length(trainer: Trainer, work: Work, wanted: float) -> int:
+    """Steps that take about so many seconds; JAX has compiled for that number afterwards."""
     steps = POOL
     while True:
         trainer(work, steps)
         start = time.perf_counter()
         trainer(work, steps)
         seconds = time.perf_counter() - start
-        if seconds > SECONDS / 2:
+        if seconds > wanted / 2:
             return steps
-        steps *= min(8, math.ceil(SECONDS / seconds))
+        steps *= min(8, math.ceil(wanted / seconds))
 
 
-def compare(size: Size, repeats: int, trainers: dict[str, Trainer], limit: float) -> Table:
-    """One size, as a table."""
+def measure(
+    members: int, width: int, batch: int, repeats: int, wanted: float
+) -> list[dict[str, Any]]:
+    """One size: a row per trainer."""
+    size = Size(members, width, batch)
     config = TrainingConfig(
         steps=POOL, batch_size=size.batch, learning_rates=[RATE], seeds=size.members, warmup=0.0
     )
     work = Work(size, config)
+    trainers: dict[str, Trainer] = {OURS: ours}
+    if find_spec("jax"):
+        trainers["JAX"] = jaxed()
+    trainers |= {"torch.func": vmapped, "bare loop": bare, "one Lightning run each": lightning}
+    limit = arithmetic_limit(torch.get_num_threads())
     alone = {"one Lightning run each": ALONE, "bare loop": ALONE}
     # The same networks on the same batches: the errors should agree far within their spread.
     errors = {name: trainer(work, POOL)() for name, trainer in trainers.items()}
-    true = errors["this trainer"]
-    lengths = {name: length(trainer, work) for name, trainer in trainers.items()}
+    true = errors[OURS]
+    lengths = {name: length(trainer, work, wanted) for name, trainer in trainers.items()}
     speeds: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(repeats):
         for name, trainer in trainers.items():
@@ -323,45 +345,85 @@ def compare(size: Size, repeats: int, trainers: dict[str, Trainer], limit: float
             trainer(work, lengths[name])
             done = alone.get(name, size.members) * lengths[name]
             speeds[name].append(done / (time.perf_counter() - start))
-    table = Table(
-        title=f"{size.members} networks 10 → {size.width} → 1, batch {size.batch}, "
-        f"{torch.get_num_threads()} threads, limit {limit / 1e9:.0f} Gflop/s, "
-        f"errors after {POOL} steps {true.mean():.4f} ± {true.std():.4f} over seeds"
-    )
-    for column in (
-        "trainer", "network-steps/s", "this trainer is faster by", "share of the limit",
-        "largest difference of errors",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
     median = {name: statistics.median(found) for name, found in speeds.items()}
-    for name, speed in median.items():
-        table.add_row(
-            name,
-            f"{speed:,.0f}",
-            f"{median['this trainer'] / speed:.2f}×",
-            f"{speed * size.operations / limit:.1%}",
-            f"{np.abs(errors[name] - true[: len(errors[name])]).max():.1e}",
+    return [
+        {
+            "trainer": name,
+            "network_steps_per_second": speed,
+            "low": min(speeds[name]),
+            "high": max(speeds[name]),
+            "slower_than_ours": median[OURS] / speed,
+            "share_of_limit": speed * size.operations / limit,
+            "largest_difference": float(np.abs(errors[name] - true[: len(errors[name])]).max()),
+            "error_mean": float(true.mean()),
+            "error_deviation": float(true.std()),
+            "limit_gigaflops": limit / 1e9,
+            "threads": torch.get_num_threads(),
+        }
+        for name, speed in median.items()
+    ]
+
+
+def rows(run: Run) -> polars.DataFrame:
+    """A cell per size."""
+    more = {"repeats": REPEATS[run.scale], "wanted": SECONDS[run.scale]}
+    return run.cells([{**vars(size), **more} for size in SIZES[run.scale]], measure)
+
+
+def chart(rows: polars.DataFrame) -> Chart:
+    """Network-steps a second, and shares of the arithmetic limit."""
+    speeds, shares = [], []
+    for (name,), part in rows.group_by("trainer", maintain_order=True):
+        told, colour = str(name), COLOURS[str(name)]
+        speeds.append(
+            series(
+                part,
+                "width",
+                "network_steps_per_second",
+                told,
+                contender=colour,
+                interval=("low", "high"),
+            )
         )
-    return table
+        shares.append(series(part, "width", "share_of_limit", told, contender=colour))
+    x, ticks = "width of the trained networks", tuple(map(float, rows["width"].unique().sort()))
+    return Chart(
+        (
+            _panel(x, "network-steps a second", tuple(speeds), ticks),
+            _panel(x, "share of the arithmetic limit", tuple(shares), ticks),
+        )
+    )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """A table per size."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--sizes", type=int, nargs="*", default=range(len(SIZES)))
-    options = parser.parse_args(arguments)
-    trainers: dict[str, Trainer] = {
-        "this trainer": ours,
-        "JAX": jaxed(),
-        "torch.func": vmapped,
-        "bare loop": bare,
-        "one Lightning run each": lightning,
-    }
-    limit = arithmetic_limit(torch.get_num_threads())
-    for k in options.sizes:
-        Console(width=140).print(compare(SIZES[k], options.repeats, trainers, limit))
+def _panel(x: str, y: str, drawn: tuple[Series, ...], ticks: tuple[float, ...]) -> Panel:
+    return Panel(x, y, drawn, x_log=True, y_log=True, ticks=ticks)
 
+
+def sentence(rows: polars.DataFrame) -> str:
+    """How many times faster than each, size by size."""
+    said = []
+    for (members, width, batch), part in rows.group_by(
+        "members", "width", "batch", maintain_order=True
+    ):
+        others = [
+            f"{row['trainer']} {row['slower_than_ours']:.2f}"
+            for row in part.iter_rows(named=True)
+            if row["trainer"] != OURS
+        ]
+        one = part.row(0, named=True)
+        said.append(
+            f"{members} networks 10 → {width} → 1 on batches of {batch}: {', '.join(others)}; this "
+            f"trainer does {one['share_of_limit']:.1%} of what the processor can "
+            f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
+            f"{largest(part, 'largest_difference'):.1e}, over seeds by {one['error_deviation']:.1e}"
+        )
+    return (
+        f"How many times faster this trainer is, on {rows['threads'][0]} threads, than — "
+        f"{'. '.join(said)}."
+    )
+
+
+EXPERIMENT = Experiment(rows, chart, sentence)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main(__file__)
