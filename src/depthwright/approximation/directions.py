@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 SPREADING_STEPS = 120
-SPREADING_LIMIT = 4e9
-"""Largest n²·d that is spread: a step is two products of that many multiply-adds."""
+SPREADING_LIMIT = 5e9
+"""Largest n²·d that is spread, about a minute on a core: two products of that size a step."""
 
 
 def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
