@@ -21,7 +21,7 @@ from depthwright.constructions import (
 from depthwright.networks import Builder, Dyadic, evaluation, limb_engine, patience
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
 from depthwright.refusal import Refusal
-from depthwright.targets import RandomNetwork
+from depthwright.targets import Network, RandomNetwork
 
 
 def same(network, x):
@@ -103,6 +103,51 @@ def test_ties_are_rounded_to_even_with_far_bits_below():
     network = builder.output([*outputs, *(-y for y in outputs)])
     values = same(network, [[1.0], [2.0], [-1.0], [3.0]])
     assert values[0].tolist()[:3] == [2.0**53, 2.0**53 + 2, 2.0**53]
+
+
+def powers_of_hidden(shifts, extra=()):
+    """σ(x) ↦ ±2^k σ(x) for each k, and outputs of their own."""
+    terms = [(row, 0, sign, k) for k in shifts for row, sign in ((0, 1), (0, -1))]
+    terms = [(row, *term[1:]) for row, term in enumerate(terms)] + list(extra)
+    parts = zip(*terms, strict=True)
+    relu = Layer(1, 1, (0,), (0,), (1,), (0,))
+    return ExactNetwork((relu, Layer(1, len(terms), *(tuple(part) for part in parts))))
+
+
+def test_outputs_that_end_in_sigma_keep_their_sign():
+    # top bits at 63 mod 64 of every grid: a slot without a sign limb would read as negative
+    x = [[2.0**k] for k in range(-70, 71)] + [[-0.5], [0.0], [1 / 3], [2.0**63 * 1.75]]
+    values = same(powers_of_hidden([0, 1, -1, *range(-130, 131, 9)]), x)
+    assert (values[:, ::2] >= 0).all()
+    assert (values[:, 1::2] <= 0).all()
+    assert values[70 - 1].tolist()[:2] == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("kind", [NarrowExact, NarrowExactSlim])
+def test_narrow_twins_of_a_single_sigma(kind):
+    # σ(|x|) with an output of weight 1, whose bare copy of a neuron was read with a sign
+    state = {
+        "0.weight": torch.tensor([[1.0], [-1.0]]), "0.bias": torch.zeros(2),
+        "2.weight": torch.ones(1, 2), "2.bias": torch.zeros(1),
+        "4.weight": torch.ones(1, 1), "4.bias": torch.zeros(1),
+    }  # fmt: skip
+    target = Network(state)
+    values = same(kind(target).build().network, [[0.5], [-0.5], [2.0**-64], [-1.0], [0.0]])
+    assert values[:, 0].tolist() == [0.5, 0.5, 2.0**-64, 1.0, 0.0]
+
+
+def test_layers_of_zeros_and_zero_rows_at_the_end():
+    none = ((), (), (), ())
+    for x in ([[0.5]], [[-1.0]]):
+        assert same(ExactNetwork((Layer(1, 3, *none), Layer(3, 1, *none))), x).item() == 0
+    both = ((0, 1), (0, 1), (1, 1), (0, 0))
+    values = same(ExactNetwork((Layer(2, 2, *both), Layer(2, 3, *both))), [[0.5, 2.0]])
+    assert values.tolist() == [[0.5, 2.0, 0.0]]
+    rows, columns, integers, powers = both  # the same tuples, as a pattern shares them
+    one, two = Layer(2, 2, *both), Layer(2, 3, rows, columns, integers, powers)
+    assert one.rows is two.rows
+    after = Layer(3, 1, (0, 0, 0), (0, 1, 2), (1, 1, 1), (0, 0, 0))
+    assert same(ExactNetwork((one, two, after)), [[0.5, 2.0]]).item() == 2.5
 
 
 def test_overflow_names_the_row():

@@ -31,7 +31,7 @@ from depthwright.networks.limb_program import (
     LimbProgram,
     Slot,
 )
-from depthwright.networks.limb_rows import Row, Term, negated, pairs, rows_of, split
+from depthwright.networks.limb_rows import Row, Term, negated, pairs, rows_of, split, written_over
 
 
 @dataclass
@@ -204,7 +204,12 @@ class Compiler:
         self.terms.append([PRODUCT, sign, source.place, source.start, move, 0, start, count])
 
     def is_alias(self, row: Row) -> bool:
-        """Whether the row is a non-negative slot times a power of two."""
+        """Whether the row is a non-negative slot times a power of two, between two layers.
+
+        Never an output: that one is read with its sign, which hidden slots are stored without.
+        """
+        if row.kind == SUM:
+            return False
         if len(row.terms) != 1 or row.constant or row.ceiling is not None:
             return False
         integer = row.terms[0][1]
@@ -240,8 +245,8 @@ class Compiler:
     def append(self, rows: Sequence[Row | None]) -> None:
         """The instructions of one layer (None: a row that nobody reads)."""
         new: list[Slot] = [NOTHING] * len(rows)
-        fresh, over, aliased = [], [], set()
-        readers: dict[int, int] = {}
+        fresh: list[tuple[int, Row, int]] = []
+        aliased: set[int] = set()
         for index, row in enumerate(rows):
             if row is None or not (row.terms or row.constant):
                 continue
@@ -252,36 +257,7 @@ class Compiler:
                 aliased.add(new[index].place)
                 continue
             fresh.append((index, row, self.main_of(row)))
-            for place in {self.slots[column].place for column, _, _ in row.terms}:
-                readers[place] = readers.get(place, 0) + 1
-        taken: set[int] = set()
-        for index, row, main in fresh[:]:
-            if main < 0 or row.kind == CLAMP:
-                continue
-            place = self.slots[row.terms[main][0]].place
-            others = sum(self.slots[column].place == place for column, _, _ in row.terms)
-            if place not in aliased and place not in taken and others == 1:
-                taken.add(place)
-                over.append((index, row, main, place))
-        # a row written over a buffer runs after all that read the buffer
-        order: list[tuple[int, Row, int, int]] = []
-        waiting = over
-        while waiting:
-            runs = [
-                candidate
-                for candidate in waiting
-                if not any(
-                    candidate[3] == self.slots[column].place
-                    for other in waiting
-                    if other is not candidate
-                    for column, _, _ in other[1].terms
-                )
-            ]
-            if not runs:
-                waiting = waiting[1:]  # written elsewhere, before the others
-                continue
-            order.append(runs[0])
-            waiting = [candidate for candidate in waiting if candidate is not runs[0]]
+        order = written_over(fresh, self.slots, aliased)
         inside = {candidate[0] for candidate in order}
         for index, row, main in fresh:
             if index not in inside:
@@ -311,7 +287,7 @@ def compiled(
         slots.append(Slot(place, arena.starts[place], limbs, grid, grid, box))
         inputs.append([place, arena.starts[place], limbs])
     compiler = Compiler(slots, arena)
-    patterns: dict[tuple[int, int], list[list[int]]] = {}
+    patterns: dict[tuple[int, int, int], list[list[int]]] = {}
     layers = network.layers
     terms = split(rows_of(layers[0], patterns), dimension)
     for number in range(len(layers)):

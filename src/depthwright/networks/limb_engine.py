@@ -9,6 +9,7 @@ estimate, whose constants are rounded in favour of the integers.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,18 @@ CACHED = 1 << 20
 _programs: WeakKeyDictionary[ExactNetwork, dict[tuple[int, Bound], LimbProgram]]
 _programs = WeakKeyDictionary()
 _loaded: set[str] = set()
+_in_child = False
+"""Whether this process was forked. Its parent may have started numba's threads, which are not here:
+an OpenMP that finds them missing ends the process."""
+
+
+def _forked() -> None:
+    global _in_child
+    _in_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -118,24 +131,25 @@ def evaluate(
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, all threads that numba may use."""
+    """On the CPU, all threads that numba may use; in a forked process only the calling one."""
     import numba
 
     from depthwright.networks import limb_kernel
 
     out = np.empty((len(x), len(program.outputs)))
     tile = tile_size(program, len(x))
-    threads = numba.get_num_threads()
+    threads = 1 if _in_child else numba.get_num_threads()
     chunk = tile * threads
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     done = 0
     with Patience("exact values") as bar:
         while done < len(x):
             part = slice(done, done + chunk)
-            limb_kernel.run(
-                x[part], tables, program.input_grid, program.places, program.arena, tile, out[part],
-                threads,
-            )  # fmt: skip
+            sizes = (program.input_grid, program.places, program.arena, tile)
+            if _in_child:
+                limb_kernel.run_alone(x[part], tables, *sizes, out[part])
+            else:
+                limb_kernel.run(x[part], tables, *sizes, out[part], threads)
             _loaded.add("numba")
             done += chunk
             bar(min(done / len(x), 1.0))

@@ -8,9 +8,12 @@ if s < x), so one addition is a load, an add, a compare and a store for eight po
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
+from depthwright.networks import limb_words as _words
 from depthwright.networks.limb_words import (
     ONE,
     TOP,
@@ -26,9 +29,10 @@ from depthwright.networks.limb_words import (
     subtract_shifted,
     subtract_word,
 )
+from depthwright.networks.stored_code import digest
 
 
-@numba.njit(cache=True)
+@numba.njit
 def settle(arena, start, at, end, sign, carry):  # type: ignore[no-untyped-def]
     """Carry on from limb `at`; the first step takes a whole word, then a bit."""
     while at < end and any_bit(carry):
@@ -46,7 +50,7 @@ def settle(arena, start, at, end, sign, carry):  # type: ignore[no-untyped-def]
         at += 1
 
 
-@numba.njit(cache=True)
+@numba.njit
 def shift_term(arena, start, end, source, first, last, move, shift, sign, carry):  # type: ignore[no-untyped-def]
     """dst ± (source << (64·move + shift)); limbs [first, last) of the source are not zero."""
     carry[:] = ZERO
@@ -63,7 +67,7 @@ def shift_term(arena, start, end, source, first, last, move, shift, sign, carry)
     settle(arena, start, max(stop, 0), end, sign, carry)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def product_term(arena, start, end, source, first, last, move, factors, sign, carry):  # type: ignore[no-untyped-def]
     """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop."""
     count = factors.size
@@ -84,7 +88,7 @@ def product_term(arena, start, end, source, first, last, move, factors, sign, ca
         settle(arena, start, max(stop, 0), end, sign, carry)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def constant_term(arena, start, end, words, move, sign, carry):  # type: ignore[no-untyped-def]
     """dst ± words << 64·move."""
     carry[:] = ZERO
@@ -97,7 +101,7 @@ def constant_term(arena, start, end, words, move, sign, carry):  # type: ignore[
     settle(arena, start, max(stop, 0), end, sign, carry)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state):  # type: ignore[no-untyped-def]
     """min(σ(dst), words << 64·move) in place; returns the range that is not zero.
 
@@ -143,7 +147,7 @@ def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state): 
     return min(m0, begin), end
 
 
-@numba.njit(cache=True)
+@numba.njit
 def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # type: ignore[no-untyped-def]
     """All instructions on one tile; `done` counts limbs added, multiplied and moved."""
     carry = scratch[0]
@@ -238,7 +242,7 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # ty
         firsts[place], lasts[place] = begin, end
 
 
-@numba.njit(cache=True)
+@numba.njit
 def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # type: ignore[no-untyped-def]
     """Tiles first..last, one after the other."""
     rows, terms, constants, inputs, outputs = tables
@@ -262,16 +266,34 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # 
                 )
 
 
-@numba.njit(parallel=True, cache=True)
-def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
-    """Values (points, output_dim) of x (points, input_dim), shared among threads.
+def _entries(made_of: str) -> tuple[Any, Any]:
+    """`run` and `run_alone`; of `made_of`, see stored_code.py."""
 
-    Returns how many limbs, of all the points of a tile, were added, multiplied and moved.
-    """
-    done = np.zeros((threads, 16), dtype=np.int64)  # a cache line a thread
-    tiles = (x.shape[0] + size - 1) // size
-    for thread in numba.prange(threads):
-        first, last = tiles * thread // threads, tiles * (thread + 1) // threads
-        if first < last:
-            run_tiles(first, last, x, tables, grid, places, limbs, size, out, done[thread])
-    return done[:, :3].sum(axis=0)
+    @numba.njit(parallel=True, cache=True)
+    def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
+        """Values (points, output_dim) of x (points, input_dim), shared among threads.
+
+        Returns how many limbs, of all the points of a tile, were added, multiplied and moved.
+        """
+        _ = made_of
+        done = np.zeros((threads, 16), dtype=np.int64)  # a cache line a thread
+        tiles = (x.shape[0] + size - 1) // size
+        for thread in numba.prange(threads):
+            first, last = tiles * thread // threads, tiles * (thread + 1) // threads
+            if first < last:
+                run_tiles(first, last, x, tables, grid, places, limbs, size, out, done[thread])
+        return done[:, :3].sum(axis=0)
+
+    @numba.njit(cache=True)
+    def run_alone(x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
+        """The same in the calling thread, no other one started."""
+        _ = made_of
+        done = np.zeros(16, dtype=np.int64)
+        tiles = (x.shape[0] + size - 1) // size
+        run_tiles(0, tiles, x, tables, grid, places, limbs, size, out, done)
+        return done[:3]
+
+    return run, run_alone
+
+
+run, run_alone = _entries(digest(_words))

@@ -9,6 +9,9 @@ the slot's place in the arena are fixed here, once for all points of the box. A 
 computed modulo 2^(64·limbs) in two's complement, so partial sums may wrap; the row's interval
 (limb_bounds.py) says that the result itself fits, and it alone sizes the slot. Negative values
 live only between the sum and σ, in the outputs, and in the inputs, which are split: x = x₊ − x₋.
+Hidden slots are stored without a sign, limbs of zeros on top stripped; *an output slot keeps its
+sign limb*: it is always a row of its own (never a hidden slot under another name), sized with the
+bit for the sign, and nothing is stripped from its top, neither here nor at run time.
 
 *What makes it fast.* (1) The longest term of a row is its *main* term: the row's grid is chosen so
 that this term needs no shift inside a limb, only a move of whole limbs; where nobody else reads
@@ -84,7 +87,8 @@ class LimbProgram:
     """(2·input_dim, 3) int64: slot, first limb, limbs of x₊ and x₋ of every coordinate."""
     input_grid: int
     outputs: np.ndarray
-    """(output_dim, 3) int64: slot (−1: always 0), first limb, grid."""
+    """(output_dim, 3) int64: slot (−1: always 0), first limb, grid. In two's complement: the last
+    limb of the run-time range holds the sign."""
     places: int
     arena: int
     """Limbs that a tile of points needs."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from depthwright.networks import limb_bounds
 from depthwright.networks.exact import BIAS, Layer
 from depthwright.networks.limb_bounds import Bound, Form, Interval
-from depthwright.networks.limb_program import RELU
+from depthwright.networks.limb_program import CLAMP, RELU, Slot
 
 Term = tuple[int, int, int]
 """Column, integer, power."""
@@ -30,9 +32,11 @@ class Row:
     kind: int = RELU
 
 
-def rows_of(layer: Layer, patterns: dict[tuple[int, int], list[list[int]]]) -> list[list[Term]]:
+def rows_of(
+    layer: Layer, patterns: dict[tuple[int, int, int], list[list[int]]]
+) -> list[list[Term]]:
     """The terms of every row; which terms those are is looked up once per pattern."""
-    key = (id(layer.rows), id(layer.columns))
+    key = (id(layer.rows), id(layer.columns), layer.fan_out)  # rows at the end may have no term
     if key not in patterns:
         found: list[list[int]] = [[] for _ in range(layer.fan_out)]
         for term, row in enumerate(layer.rows):
@@ -67,6 +71,48 @@ def pairs(rows: Sequence[Row], readers: Sequence[Sequence[Term]]) -> Iterator[tu
                 if limb_bounds.total([rows[i].bias, negated(rows[j].bias)])[0] > 0:
                     free -= {i, j}
                     yield i, j
+
+
+def written_over(
+    fresh: Sequence[tuple[int, Row, int]], slots: Sequence[Slot], kept: set[int]
+) -> list[tuple[int, Row, int, int]]:
+    """(number, row, main term, place) of the rows that are written over their main term's buffer,
+    in the order in which they run: after all that read the buffer, else in the order given.
+
+    `fresh` are (number, row, main term), `kept` the buffers that must stay. Of rows that wait for
+    each other in a circle the first is left out: it is written elsewhere, before all of these.
+    Linear in the terms.
+    """
+    over: list[tuple[int, Row, int, int]] = []
+    writer: dict[int, int] = {}
+    for index, row, main in fresh:
+        if main < 0 or row.kind == CLAMP:
+            continue
+        place = slots[row.terms[main][0]].place
+        if place in kept or place in writer:
+            continue
+        if sum(slots[column].place == place for column, _, _ in row.terms) == 1:
+            writer[place] = len(over)
+            over.append((index, row, main, place))
+    reads = [{slots[column].place for column, _, _ in row.terms} for _, row, _, _ in over]
+    readers = Counter(place for places in reads for place in places)
+    # a candidate reads its own buffer: it is free when nobody else does
+    free = [number for number, candidate in enumerate(over) if readers[candidate[3]] == 1]
+    waiting = [True] * len(over)
+    order, first = [], 0
+    for _ in over:
+        while not waiting[first]:
+            first += 1
+        chosen = first
+        if free:
+            chosen = heapq.heappop(free)
+            order.append(over[chosen])
+        waiting[chosen] = False
+        for place in reads[chosen]:
+            readers[place] -= 1
+            if readers[place] == 1 and place in writer and waiting[writer[place]]:
+                heapq.heappush(free, writer[place])
+    return order
 
 
 def negated(number: Bound) -> Bound:

@@ -2,7 +2,8 @@
 
 Carries are numbers 0 or 1 per point, found by comparison (s = a + x carries exactly if s < x), so
 an addition is two loads, an add, a compare and a store for as many points as a vector holds. A
-product of words is made of four products of their halves, which vectors have.
+product of words is made of four products of their halves, which vectors have. None of these is
+stored: limb_kernel.py stores its entries, and those contain them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ONE, LOW, HALF, TOP = U(1), U(0xFFFFFFFF), U(32), U(63)
 ZERO = U(0)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def add_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-def]
     """to += (high:low) << shift, the upper word of it, and the carry."""
     back = TOP - shift
@@ -29,7 +30,7 @@ def add_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-def]
         carry[p] = U(a < x) | U(b < a)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def subtract_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-def]
     """to −= (high:low) << shift, the upper word of it, and the borrow."""
     back = TOP - shift
@@ -42,7 +43,7 @@ def subtract_shifted(to, high, low, shift, carry):  # type: ignore[no-untyped-de
         carry[p] = U(a < x) | U(b < c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def add_word(to, x, carry):  # type: ignore[no-untyped-def]
     """to += x, one word for all points, and the carry."""
     for p in range(to.size):
@@ -52,7 +53,7 @@ def add_word(to, x, carry):  # type: ignore[no-untyped-def]
         carry[p] = U(a < x) | U(b < a)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def subtract_word(to, x, carry):  # type: ignore[no-untyped-def]
     """to −= x, one word for all points, and the borrow."""
     for p in range(to.size):
@@ -63,7 +64,7 @@ def subtract_word(to, x, carry):  # type: ignore[no-untyped-def]
         carry[p] = U(a < x) | U(b < c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def add_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
     """to += source·factor, and the carry, which is a whole word here."""
     f0, f1 = factor & LOW, factor >> HALF
@@ -79,7 +80,7 @@ def add_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
         carry[p] = high + U(a < low) + U(b < a)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def subtract_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
     """to −= source·factor, and the borrow, which is a whole word here."""
     f0, f1 = factor & LOW, factor >> HALF
@@ -95,7 +96,7 @@ def subtract_product(to, source, factor, carry):  # type: ignore[no-untyped-def]
         carry[p] = high + U(a < low) + U(b < a)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def any_bit(row):  # type: ignore[no-untyped-def]
     """The union of the bits of all points."""
     seen = ZERO
@@ -104,7 +105,7 @@ def any_bit(row):  # type: ignore[no-untyped-def]
     return seen
 
 
-@numba.njit(cache=True)
+@numba.njit
 def read_points(x, inputs, grid, arena, firsts, lasts):  # type: ignore[no-untyped-def]
     """The tile's inputs (points, input_dim) as limbs of x₊ and x₋."""
     for slot in range(inputs.shape[0]):
@@ -132,7 +133,7 @@ def read_points(x, inputs, grid, arena, firsts, lasts):  # type: ignore[no-untyp
         firsts[place], lasts[place] = (begin, end) if end else (0, 0)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def rounded(arena, start, first, last, grid, p):  # type: ignore[no-untyped-def]
     """The integer in two's complement in limbs [first, last), times 2^grid, ties to even."""
     if last <= first:

@@ -6,14 +6,13 @@ kept on disk between processes, for as long as neither this file nor the ones it
 
 from __future__ import annotations
 
-import hashlib
 import math
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 
+from depthwright.networks.stored_code import digest
 from depthwright.training import kernel as _kernel
 from depthwright.training import lanes as _lanes
 from depthwright.training.kernel import FAST, INNER, backward, forward
@@ -87,11 +86,7 @@ def zeros(size, like):  # type: ignore[no-untyped-def]
 
 
 def _entries(made_of: str) -> tuple[Any, Any]:
-    """`steps` and `values`.
-
-    Numba recompiles a stored function when its own file or a variable that it closes over has
-    changed, but not when a function that it calls has: hence `made_of`, a digest of their sources.
-    """
+    """`steps` and `values`; of `made_of`, see networks/stored_code.py."""
 
     @numba.njit(nogil=True, error_model="numpy", cache=True)
     def steps(  # type: ignore[no-untyped-def]
@@ -201,8 +196,4 @@ def _entries(made_of: str) -> tuple[Any, Any]:
     return steps, values
 
 
-steps, values = _entries(
-    hashlib.sha256(
-        b"".join(Path(str(m.__file__)).read_bytes() for m in (_lanes, _kernel))
-    ).hexdigest()
-)
+steps, values = _entries(digest(_lanes, _kernel))
