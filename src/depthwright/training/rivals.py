@@ -8,6 +8,7 @@ validation points are separate streams of the run's one seed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import signal
@@ -28,6 +29,7 @@ from depthwright.distributions.distribution import Distribution
 from depthwright.networks.styles import PLAIN, effective
 from depthwright.networks.torch_network import Layers
 from depthwright.refusal import Refusal
+from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.target import Target
 from depthwright.training.bar import StepsBar
 from depthwright.training.checkpoint import SaveChunks, resumable
@@ -101,15 +103,14 @@ class RivalTraining(pl.LightningModule):
             families.append(Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion))
         self.index = {kind: k for k, kind in enumerate(kinds)}
         self.families = nn.ModuleList(families)
+        self.identity = (
+            f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
+            f"weights {_digest(target, starts or {})}"
+        )
+        """Of this training: a checkpoint of another is none of ours."""
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self._points_state: torch.Tensor | None = None
-
-    @property
-    def identity(self) -> str:
-        """Of this training: a checkpoint of another is none of ours."""
-        law = f"{self.target!r} on {self.distribution!r} seed {self.seed}"
-        return f"{law} {self.config!r} {list(self.index)!r}"
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
         """The family of a shape and style."""
@@ -230,6 +231,18 @@ def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
     """Every shape in every style, those that change nothing as plain."""
     found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
     return tuple(dict.fromkeys(found))
+
+
+def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
+    """Of the weights that no `repr` shows: values and dtypes, of a network target and the starts."""
+    found = hashlib.sha256()
+    arrays = [*target.weights, *target.biases] if isinstance(target, ReLUNetwork) else []
+    for layers in starts.values():
+        arrays += [part.detach().cpu().numpy() for layer in layers for part in layer]
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
 
 
 @contextmanager
