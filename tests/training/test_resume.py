@@ -116,7 +116,9 @@ def test_weights_that_no_text_shows_make_another_training():
     law, config = UniformCube(3), TrainingConfig(tuned_noises=[0.1])
 
     def identity(last=0.5, start=0.5, dtype=torch.float64):
-        target = Network(torch.nn.Sequential(linear(3, 4, 0.5), torch.nn.ReLU(), linear(4, 1, last)))
+        target = Network(
+            torch.nn.Sequential(linear(3, 4, 0.5), torch.nn.ReLU(), linear(4, 1, last))
+        )
         layers = [(m.weight.to(dtype), m.bias.to(dtype)) for m in (linear(3, 1, start),)]
         return RivalTraining({}, target, law, config, starts={"tuned": layers}).identity
 
