@@ -14,8 +14,10 @@ from typing import Any
 import numba
 import numpy as np
 
+from depthwright.networks import styles as _styles
 from depthwright.training import kernel as _kernel
 from depthwright.training import lanes as _lanes
+from depthwright.training import losses as _losses
 from depthwright.training.kernel import FAST, INNER, backward, forward
 from depthwright.training.lanes import count
 from depthwright.training.losses import SHARPNESS
@@ -90,7 +92,8 @@ def _entries(made_of: str) -> tuple[Any, Any]:
     """`steps` and `values`.
 
     Numba recompiles a stored function when its own file or a variable that it closes over has
-    changed, but not when a function that it calls has: hence `made_of`, a digest of their sources.
+    changed, but not when a function that it calls has, nor a constant of that one's: hence
+    `made_of`, a digest of all their sources.
     """
 
     @numba.njit(nogil=True, error_model="numpy", cache=True)
@@ -201,8 +204,9 @@ def _entries(made_of: str) -> tuple[Any, Any]:
     return steps, values
 
 
+SOURCES = (_lanes, _kernel, _losses, _styles)
+"""Where the compiled code has its functions and constants from, beside this file."""
+
 steps, values = _entries(
-    hashlib.sha256(
-        b"".join(Path(str(m.__file__)).read_bytes() for m in (_lanes, _kernel))
-    ).hexdigest()
+    hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in SOURCES)).hexdigest()
 )
