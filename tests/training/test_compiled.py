@@ -1,12 +1,16 @@
 """The compiled step against plain torch: every style, loss and shape; padding; independence."""
 
+import ast
+import importlib
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from depthwright.networks.styles import BOTH, NORMALISED, PLAIN, RESIDUAL
+from depthwright.training import steps
 from depthwright.training.compiled import Compiled, takes
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2, L8, LOSSES, SMOOTH_MAXIMUM, loss_of
@@ -185,3 +189,22 @@ def test_networks_that_have_no_compiled_form_go_through_torch():
     assert not takes(made((3, 20, 1)), torch.device("meta"))
     wide = Ensemble((2, 1025, 1025, 1), [0])
     assert not takes(wide, cpu)
+
+
+def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
+    made_of, left = {steps}, [steps]
+    while left:
+        tree = ast.parse(Path(left.pop().__file__).read_text())
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("depthwright."):
+                whole = importlib.import_module(node.module)
+                parts = [getattr(whole, name.name) for name in node.names]
+                for found in (p if isinstance(p, type(ast)) else whole for p in parts):
+                    if found not in made_of:
+                        made_of.add(found)
+                        left.append(found)
+    names = {module.__name__.removeprefix("depthwright.") for module in made_of - {steps}}
+    constants = {"networks.styles", "training.kernel", "training.lanes", "training.losses"}
+    assert constants <= names
+    # a refusal is raised by Python alone
+    assert made_of == {steps, *steps.SOURCES, importlib.import_module("depthwright.refusal")}

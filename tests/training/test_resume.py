@@ -9,9 +9,9 @@ import time
 import pytest
 import torch
 
-from depthwright.distributions import UniformRadius
-from depthwright.targets import Cone
-from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
+from depthwright.distributions import UniformCube, UniformRadius
+from depthwright.targets import Cone, Network
+from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, train_rivals
 
 TARGET, LAW = Cone(3), UniformRadius(3)
 SHAPES = {"same": [(3, 12, 1)], "best": [(3, 12, 1), (3, 5, 5, 1)]}
@@ -102,6 +102,29 @@ def test_the_checkpoint_of_another_training_is_ignored(tmp_path, change):
     other, seen = train(path, **change)
     assert seen[0][0] == 0
     assert outcome(other) == outcome(train(**change)[0])
+
+
+def linear(inputs, outputs, value):
+    module = torch.nn.Linear(inputs, outputs, dtype=torch.float64)
+    with torch.no_grad():
+        for part in module.parameters():
+            part.fill_(value)
+    return module
+
+
+def test_weights_that_no_text_shows_make_another_training():
+    law, config = UniformCube(3), TrainingConfig(tuned_noises=[0.1])
+
+    def identity(last=0.5, start=0.5, dtype=torch.float64):
+        target = Network(
+            torch.nn.Sequential(linear(3, 4, 0.5), torch.nn.ReLU(), linear(4, 1, last))
+        )
+        layers = [(m.weight.to(dtype), m.bias.to(dtype)) for m in (linear(3, 1, start),)]
+        return RivalTraining({}, target, law, config, starts={"tuned": layers}).identity
+
+    assert identity() == identity()
+    assert len({identity(), identity(last=0.25), identity(start=0.25)}) == 3
+    assert identity(dtype=torch.float32) != identity()
 
 
 @pytest.mark.filterwarnings("ignore:the plain rival.*diverged")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from depthwright import Refusal
-from depthwright.distributions import UniformRadius
+from depthwright.distributions import UniformCube, UniformRadius
 from depthwright.networks.styled_network import StyledNetwork
 from depthwright.networks.torch_network import LayerNetwork
-from depthwright.targets import Cone
+from depthwright.targets import Cone, RandomNetwork
 from depthwright.training import (
     TrainerConfig,
     TrainingConfig,
@@ -112,6 +112,22 @@ def test_two_runs_give_the_same_bits_and_another_seed_others():
     assert same(once, again)
     assert [r.history for r in once.rivals.values()] == [r.history for r in again.rivals.values()]
     assert not same(once, other)
+
+
+def test_given_weights_of_float64_are_held_against_truth_of_float64():
+    target = RandomNetwork(3, 8, 3, seed=0)
+    exact = [
+        (torch.tensor(w), torch.tensor(b))
+        for w, b in zip(target.weights, target.biases, strict=True)
+    ]
+    settings = config(tuned_noises=[0.0], learning_rates=[1e-9])
+    law, on = UniformCube(3), TrainerConfig(**ON, progress=False)
+    found = train_rivals({"same": [WIDE]}, target, law, settings, on, starts={"tuned": exact})
+    # the target itself: a few roundings of float64, not of float32 (about 1e-7)
+    assert found.rivals["tuned"].member.first_rmse <= 1e-14
+    assert found.rivals["tuned"].member.best_sup <= 1e-13
+    alone = train_rivals({"same": [WIDE]}, target, law, settings, on)
+    assert found.rivals["same"].members == alone.rivals["same"].members
 
 
 def test_ambient_randomness_is_left_alone():

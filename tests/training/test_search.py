@@ -38,13 +38,36 @@ def test_rungs_and_their_cost():
     assert rungs(config(halving=3, rungs=2, chunk_steps=7), 50) == [7, 21]
 
 
-@pytest.mark.parametrize("members", [1, 4, 36])
-@pytest.mark.parametrize("budget", [1, 1000, 48_000])
-def test_a_budget_is_used_and_not_exceeded(members, budget):
-    search = config(halving=3, rungs=2, budget=budget)
-    steps = planned_steps(search, members)
-    assert network_steps(search, members, steps + 1) > budget
-    assert network_steps(search, members, steps) <= budget or steps == 1
+@pytest.mark.parametrize(
+    ("search", "members", "budget"),
+    [
+        ({"halving": 3, "rungs": 3, "chunk_steps": 100}, 27, 3950),  # 301 cost less than 300
+        ({"halving": 3, "rungs": 3, "chunk_steps": 100}, 27, 27),
+        ({"halving": 3, "rungs": 2, "chunk_steps": 10}, 36, 48_000),
+        ({"halving": 3, "rungs": 2, "chunk_steps": 7}, 4, 1000),
+        ({"halving": 2, "rungs": 5, "chunk_steps": 1}, 1, 1000),
+        ({"halving": 2, "rungs": 4, "chunk_steps": 3}, 5, 777),
+        ({}, 4, 1002),
+    ],
+)
+def test_a_budget_buys_the_most_steps_that_it_can(search, members, budget):
+    search = config(budget=budget, **search)
+    # all of them: no training is longer than its network-steps
+    fits = [k for k in range(1, budget + 1) if network_steps(search, members, k) <= budget]
+    assert planned_steps(search, members) == max(fits)
+
+
+def test_the_budget_of_more_steps_may_be_smaller():
+    search = config(halving=3, rungs=3, chunk_steps=100, budget=3950)
+    assert rungs(search, 300) == [100]
+    assert rungs(search, 301) == [100, 200]
+    assert (network_steps(search, 27, 300), network_steps(search, 27, 301)) == (4500, 3903)
+    assert planned_steps(search, 27) == 316
+
+
+def test_a_budget_below_one_step_is_refused():
+    with pytest.raises(Refusal, match="budget=26 is below the 27 network-steps"):
+        planned_steps(config(budget=26), 27)
 
 
 def test_the_best_go_on_and_ties_go_to_the_earlier():

@@ -63,7 +63,8 @@ class TrainingConfig:
     rungs: int = 3
     """How many rungs: after steps/h^rungs, …, steps/h steps."""
     budget: int = 0
-    """Network-steps for each family, rungs counted; sets `steps`. 0: as `steps` says."""
+    """Network-steps for each family, rungs counted; sets `steps` to the most that it allows (for
+    `tuned` as well, whose members may be more or fewer). 0: as `steps` says."""
     warmup: float = 0.05
     """Share of the steps."""
     validation_points: int = 4096

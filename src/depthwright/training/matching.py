@@ -19,8 +19,9 @@ Never equal: the memory of the weights (a rival's have the 24 bits of float32, a
 its theorem needs), operations that leave out zeros (constructions are mostly zeros), and the
 network-steps that a rival took and a construction did not. `equality` counts the first two for
 each comparison, `curves.json` holds all three. All rivals of a run see the same batches, and every
-family has the same number of network-steps (see `search`). `tuned`, the construction trained on,
-has the construction's own architecture under any rule.
+family of a shape has as many members and, where none diverges, takes as many network-steps (see
+`search`). `tuned`, the construction trained on, has the construction's own architecture under any
+rule; it is trained for as many steps as the others, by members of its own number.
 
 A match without shapes says why in its note: plain networks deeper than `DEPTH_LIMIT` collapse to
 a constant in training (their neurons die), so a rival of such an architecture would be a straw

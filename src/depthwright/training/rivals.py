@@ -8,6 +8,7 @@ validation points are separate streams of the run's one seed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import signal
@@ -28,6 +29,7 @@ from depthwright.distributions.distribution import Distribution
 from depthwright.networks.styles import PLAIN, effective
 from depthwright.networks.torch_network import Layers
 from depthwright.refusal import Refusal
+from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.target import Target
 from depthwright.training.bar import StepsBar
 from depthwright.training.checkpoint import SaveChunks, resumable
@@ -101,15 +103,14 @@ class RivalTraining(pl.LightningModule):
             families.append(Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion))
         self.index = {kind: k for k, kind in enumerate(kinds)}
         self.families = nn.ModuleList(families)
+        self.identity = (
+            f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
+            f"weights {_digest(target, starts or {})}"
+        )
+        """Of this training: a checkpoint of another is none of ours."""
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self._points_state: torch.Tensor | None = None
-
-    @property
-    def identity(self) -> str:
-        """Of this training: a checkpoint of another is none of ours."""
-        law = f"{self.target!r} on {self.distribution!r} seed {self.seed}"
-        return f"{law} {self.config!r} {list(self.index)!r}"
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
         """The family of a shape and style."""
@@ -157,10 +158,22 @@ class RivalTraining(pl.LightningModule):
         generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
         points = self.distribution.sample(self.config.validation_points, generator, self.number)
         self.validation_x = points.to(self.device)
-        self.validation_y = self.target(self.validation_x)
+        self.validation_y = self._truth(self.validation_x)
         self.generator = torch.Generator(self.device).manual_seed(stream(self.seed, "points"))
         if self._points_state is not None:
             self.generator.set_state(self._points_state.cpu())
+
+    def _truth(self, x: torch.Tensor) -> dict[torch.dtype, torch.Tensor]:
+        """Values at `x`, by the dtype of the families that are held against them.
+
+        The points are those that such a family sees, the values in the wider of its dtype and
+        theirs: a family of float64 is not held against float32's rounding of the target, and what
+        one of float32 is held against does not depend on its company.
+        """
+        return {
+            number: self.target(x.to(number).to(torch.promote_types(number, self.number)))
+            for number in {self.family(*kind).number for kind in self.index}
+        }
 
     def on_train_start(self) -> None:
         """Where everybody starts from."""
@@ -173,13 +186,14 @@ class RivalTraining(pl.LightningModule):
         count = min(config.chunk_steps, self.steps - first)
         with torch.no_grad():
             x = self.distribution.sample(count * config.batch_size, self.generator, self.number)
-            y = self.target(x)
+            truth = self._truth(x)
         x = x.view(count, config.batch_size, -1)
-        y = y.view(count, config.batch_size, -1)
+        batches = {number: y.view(count, config.batch_size, -1) for number, y in truth.items()}
         factors = [schedule(k, self.steps, config.warmup) for k in range(first, first + count)]
         for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
-            if self.family(*kind).alive:
-                self.family(*kind).train_on(x, y, optimiser, factors)
+            family = self.family(*kind)
+            if family.alive:
+                family.train_on(x, batches[family.number], optimiser, factors)
         self.steps_done += count
         self._validate()
         if self.steps_done in self.rungs:
@@ -188,10 +202,10 @@ class RivalTraining(pl.LightningModule):
 
     def _validate(self) -> None:
         for kind, optimiser in zip(self.index, self._optimisers(), strict=True):
-            if self.family(*kind).alive:
-                self.family(*kind).validate(
-                    self.validation_x, self.validation_y, self.steps_done, optimiser
-                )
+            family = self.family(*kind)
+            if family.alive:
+                truth = self.validation_y[family.number]
+                family.validate(self.validation_x, truth, self.steps_done, optimiser)
         if not any(self.family(*kind).alive for kind in self.index):
             rates = ", ".join(f"{rate:g}" for rate in self.config.learning_rates)
             raise TrainingDiverged(
@@ -230,6 +244,18 @@ def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
     """Every shape in every style, those that change nothing as plain."""
     found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
     return tuple(dict.fromkeys(found))
+
+
+def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
+    """Of weights that no `repr` shows, values and dtypes: of a network target and the starts."""
+    found = hashlib.sha256()
+    arrays = [*target.weights, *target.biases] if isinstance(target, ReLUNetwork) else []
+    for layers in starts.values():
+        arrays += [part.detach().cpu().numpy() for layer in layers for part in layer]
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
 
 
 @contextmanager

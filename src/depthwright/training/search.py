@@ -2,7 +2,7 @@
 
 All members start; after steps/h^r, …, steps/h² and steps/h steps (h = `halving`, r = `rungs`,
 rounded up to whole chunks) the best one in h, rounded up, go on, by the lowest validation error
-so far. With M members this takes about M·steps·(1 + r·(h − 1))/h^r network-steps, where all to the
+so far. With M members this takes about M·steps·(1 + r·(h − 1)/h)/h^r network-steps, where all to the
 end would take M·steps. The schedule of the learning rate is that of the full length for everyone,
 so a rung compares networks before their rates have fallen: a member that needs small steps late is
 judged early, which is the price of the method.
@@ -12,8 +12,10 @@ judged early, which is the price of the method.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
+from depthwright.refusal import Refusal
 from depthwright.training.config import TrainingConfig
 
 
@@ -22,9 +24,8 @@ def rungs(config: TrainingConfig, steps: int) -> list[int]:
     if not config.halving:
         return []
     chunk = config.chunk_steps
-    found = {
-        math.ceil(steps / config.halving**k / chunk) * chunk for k in range(config.rungs, 0, -1)
-    }
+    ends = [config.halving**k * chunk for k in range(config.rungs, 0, -1)]
+    found = {-(-steps // end) * chunk for end in ends}
     return sorted(step for step in found if step < steps)
 
 
@@ -33,28 +34,47 @@ def kept(members: int, halving: int) -> int:
     return max(1, math.ceil(members / halving))
 
 
-def network_steps(config: TrainingConfig, members: int, steps: int) -> int:
-    """What a family of `members` takes in all, none diverging."""
+def _spent(members: int, halving: int, ends: Sequence[int]) -> int:
+    """Network-steps, where members are dropped at all `ends` but the last."""
     total = before = 0
-    for rung in [*rungs(config, steps), steps]:
-        total += members * (rung - before)
-        before = rung
-        members = kept(members, config.halving) if config.halving else members
+    for end in ends:
+        total += members * (end - before)
+        before = end
+        members = kept(members, halving) if halving else members
     return total
 
 
+def network_steps(config: TrainingConfig, members: int, steps: int) -> int:
+    """What a family of `members` takes in all, none diverging."""
+    return _spent(members, config.halving, [*rungs(config, steps), steps])
+
+
 def planned_steps(config: TrainingConfig, members: int) -> int:
-    """The steps of those trained to the end: `steps`, or the most that `budget` allows."""
-    if not config.budget:
+    """The steps of those trained to the end: `steps`, or the most that `budget` allows.
+
+    More steps may cost less: where one more keeps two rungs apart that fell together before. But
+    rungs are the same for all steps of a chunk, where the cost rises; so chunks are tried from the
+    last that may do, which is where the budget would end with rungs that nobody rounds.
+    """
+    budget, chunk = config.budget, config.chunk_steps
+    if not budget:
         return config.steps
-    low, high = 1, config.budget
-    while low < high:
-        middle = (low + high + 1) // 2
-        if network_steps(config, members, middle) <= config.budget:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    if budget < members:
+        raise Refusal(
+            f"budget={budget} is below the {members} network-steps that one step of a family's "
+            f"{members} members takes; give at least that, or fewer settings to search"
+        )
+    powers = [config.halving**k for k in range(config.rungs + 1)] if config.halving else [1]
+    top = budget * powers[-1] // _spent(members, config.halving, powers)
+    for first in range((top - 1) // chunk * chunk + 1, 0, -chunk):
+        fits = bisect_right(
+            range(first, first + chunk),
+            budget,
+            key=lambda steps: network_steps(config, members, steps),
+        )
+        if fits:
+            return first + fits - 1
+    raise AssertionError("one step takes as many network-steps as there are members")
 
 
 def losers(errors: Sequence[float], alive: Sequence[int], halving: int) -> list[int]:

@@ -12,9 +12,11 @@ from typing import Any
 import numba
 import numpy as np
 
+from depthwright.networks import styles as _styles
 from depthwright.networks.stored_code import digest
 from depthwright.training import kernel as _kernel
 from depthwright.training import lanes as _lanes
+from depthwright.training import losses as _losses
 from depthwright.training.kernel import FAST, INNER, backward, forward
 from depthwright.training.lanes import count
 from depthwright.training.losses import SHARPNESS
@@ -196,4 +198,7 @@ def _entries(made_of: str) -> tuple[Any, Any]:
     return steps, values
 
 
-steps, values = _entries(digest(_lanes, _kernel))
+SOURCES = (_lanes, _kernel, _losses, _styles)
+"""Where the compiled code has its functions and constants from, beside this file."""
+
+steps, values = _entries(digest(*SOURCES))
