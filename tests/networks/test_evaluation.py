@@ -177,8 +177,8 @@ def test_inputs_that_float64_does_not_hold_are_refused(engine):
 def test_longer_floats_and_unsigned_integers_too():
     network = from_arrays([[[1.0]]], [[0.0]])
     with pytest.raises(Refusal, match="dtype uint64, holds a number"):
-        evaluate(network, np.array([[2**64 - 1]], dtype=np.uint64), "exact")
+        evaluation.evaluate(network, np.array([[2**64 - 1]], dtype=np.uint64), "exact")
     if np.finfo(np.longdouble).nmant > 52:
         third = np.longdouble(1) / 3
         with pytest.raises(Refusal, match="holds a number that float64 does not"):
-            evaluate(network, np.array([[third]]), "exact")
+            evaluation.evaluate(network, np.array([[third]]), "exact")

@@ -191,7 +191,7 @@ def check_order(rows, slots, wanted):
     numbers = [number for number, *_ in order]
     assert len(order) == wanted
     done = set()
-    for number, row, main, place in order:
+    for _, row, main, place in order:
         assert place == slots[row.terms[main][0]].place
         assert not done & {slots[column].place for column, _, _ in row.terms}
         done.add(place)
