@@ -3,7 +3,8 @@
     python experiments/exact_checks.py [--scale smoke|cpu|gpu]
 
 Twenty random targets under every narrow construction's kind of network, networks that no
-construction builds, and edges: points inside ramps (δ = 0.3), corners, zeros and subnormal floats.
+construction builds (that end in σ, layers of zeros, a box of one point, powers at the ends of
+limbs, wide layers), and edges: points inside ramps (δ = 0.3), corners, zeros, subnormal floats.
 One row per network: points, points that differ, seconds of both. A promise is broken by any
 difference.
 """
@@ -28,7 +29,7 @@ from depthwright.constructions import (
 from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks import ExactNetwork
-from depthwright.networks.exact import BIAS, Layer
+from depthwright.networks.exact import BIAS, Layer, from_arrays
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ FEW = 20
 POINTS = {"smoke": 20, "cpu": 10_000, "gpu": 10_000}
 SKIPPED = {"smoke": ("bits", "bits, δ=0.3", "bits, printed constants", "minimal"), "cpu": ()}
 """Thousands of layers, too slow for a smoke test."""
+WIDE = 300
+"""Neurons of the wide layers, whose rows wait for each other's buffers."""
 COLOURS = {"limb programs": "#0b6e99", "integers": "#c8553d"}
 
 
@@ -60,6 +63,30 @@ def scattered(rng: np.random.Generator, width: int, depth: int) -> ExactNetwork:
         layers.append(Layer(fan_in, fan_out, *parts))
         fan_in = fan_out
     return ExactNetwork(tuple(layers), radius=1.0)
+
+
+def edges(rng: np.random.Generator) -> Iterator[tuple[str, ExactNetwork]]:
+    """Networks that end in σ, layers of zeros, powers that touch limbs' ends, a wide layer."""
+    relu = Layer(3, 3, (0, 0, 1, 2), (0, 1, 1, 2), (1, -1, 1, -1), (0, 0, 0, 0))
+    chosen = Layer(3, 2, (0, 1), (0, 1), (1, -1), (0, 0))
+    yield "ends in σ", ExactNetwork((relu, chosen), radius=1.0)
+    terms = [(row, row % 3, 1 - row % 2 * 2, 64 * (row // 6) - 128 + row % 2) for row in range(30)]
+    aligned = Layer(3, 30, *(tuple(part) for part in zip(*terms, strict=True)))
+    yield "aligned powers", ExactNetwork((relu, aligned), radius=1.0)
+    nothing = ((), (), (), ())
+    zeros = (relu, Layer(3, 5, *nothing), Layer(5, 2, (1,), (BIAS,), (3,), (-1,)))
+    yield "a layer of zeros", ExactNetwork(zeros, radius=1.0)
+    later = Layer(
+        3, 5, *(getattr(relu, part) for part in ("rows", "columns", "integers", "powers"))
+    )
+    shared = (relu, later, Layer(5, 1, (0, 0), (0, 2), (1, 5), (0, -3)))
+    yield "rows of zeros at the end", ExactNetwork(shared, radius=1.0)
+    yield "a box of one point", ExactNetwork((relu, chosen), radius=0.0)
+    eye = np.eye(WIDE)
+    ring = eye + 2.0**7 * np.roll(eye, 1, 1)
+    weights = [rng.standard_normal((WIDE, 3)), ring, ring.T, rng.standard_normal((1, WIDE))]
+    biases = [rng.standard_normal(len(matrix)) for matrix in weights]
+    yield f"{WIDE} neurons wide", from_arrays(weights, biases, "exact", 1.0)
 
 
 def networks(seed: int) -> Iterator[tuple[str, ExactNetwork, int]]:
@@ -90,6 +117,8 @@ def networks(seed: int) -> Iterator[tuple[str, ExactNetwork, int]]:
     yield "target", RandomNetwork(3, 16, 4, seed=seed).as_network(), 1
     for k in range(6):
         yield f"scattered {k}", scattered(rng, 6, 2 + k), 1
+    for name, network in edges(rng):
+        yield name, network, FEW if name.endswith("wide") else 1
 
 
 def points(rng: np.random.Generator, count: int) -> np.ndarray:

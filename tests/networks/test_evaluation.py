@@ -160,3 +160,25 @@ def test_half_precision_inputs_are_taken_as_they_are(dtype):
     x = torch.tensor([[0.1], [-7.3]], dtype=dtype)
     for arithmetic in ("exact", "float64"):
         assert network.evaluate(x, arithmetic).tolist() == (3 * x.double() + 1).tolist()
+
+
+@pytest.mark.parametrize("engine", ["integers", "limbs"])
+def test_inputs_that_float64_does_not_hold_are_refused(engine):
+    network = from_arrays([[[1.0]]], [[0.0]])
+    held = torch.tensor([[2**53], [-(2**62)], [3 * 2**55]])
+    assert network.evaluate(held, "exact", engine=engine).tolist() == held.double().tolist()
+    for bad in (2**53 + 1, -(2**53) - 1, 2**63 - 1):
+        with pytest.raises(Refusal, match="row 1 of the inputs, dtype int64, holds a number"):
+            network.evaluate(torch.tensor([[0], [bad]]), "exact", engine=engine)
+    with pytest.raises(Refusal, match="complex128 are not real numbers"):
+        network.evaluate(torch.tensor([[1.0 + 2.0j]]).to(torch.complex128), "exact", engine=engine)
+
+
+def test_longer_floats_and_unsigned_integers_too():
+    network = from_arrays([[[1.0]]], [[0.0]])
+    with pytest.raises(Refusal, match="dtype uint64, holds a number"):
+        evaluation.evaluate(network, np.array([[2**64 - 1]], dtype=np.uint64), "exact")
+    if np.finfo(np.longdouble).nmant > 52:
+        third = np.longdouble(1) / 3
+        with pytest.raises(Refusal, match="holds a number that float64 does not"):
+            evaluation.evaluate(network, np.array([[third]]), "exact")

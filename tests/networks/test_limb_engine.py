@@ -1,5 +1,7 @@
 """Limb programs against the integers, bit for bit."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from depthwright.constructions import (
 )
 from depthwright.networks import Builder, Dyadic, evaluation, limb_engine, patience
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
+from depthwright.networks.limb_bounds import Interval
+from depthwright.networks.limb_program import Slot
+from depthwright.networks.limb_rows import Row, written_over
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
 
@@ -132,8 +137,9 @@ def test_narrow_twins_of_a_single_sigma(kind):
         "4.weight": torch.ones(1, 1), "4.bias": torch.zeros(1),
     }  # fmt: skip
     target = Network(state)
-    values = same(kind(target).build().network, [[0.5], [-0.5], [2.0**-64], [-1.0], [0.0]])
-    assert values[:, 0].tolist() == [0.5, 0.5, 2.0**-64, 1.0, 0.0]
+    x = [[0.0], *([sign * 2.0**k] for k in range(-64, 1) for sign in (1, -1))]
+    values = same(kind(target).build().network, x)
+    assert torch.equal(values, torch.tensor(x).double().abs())
 
 
 def test_layers_of_zeros_and_zero_rows_at_the_end():
@@ -148,6 +154,85 @@ def test_layers_of_zeros_and_zero_rows_at_the_end():
     assert one.rows is two.rows
     after = Layer(3, 1, (0, 0, 0), (0, 1, 2), (1, 1, 1), (0, 0, 0))
     assert same(ExactNetwork((one, two, after)), [[0.5, 2.0]]).item() == 2.5
+
+
+def numbered(width):
+    """Rows that could be written over their main term's buffer, all in one circle or a chain."""
+    eye = np.eye(width)
+    chain = eye + 2.0**7 * np.roll(eye, 1, 1)
+    chain[0, 1] = 0.0
+    circle = eye + 2.0**9 * np.roll(eye, 3, 1)
+    return [eye, chain, circle, np.ones((1, width))]
+
+
+def test_wide_layers_whose_rows_wait_for_each_other():
+    weights = numbered(40)
+    rng = np.random.default_rng(0)
+    network = from_arrays(weights, [rng.uniform(0, 1, len(m)) for m in weights])
+    program = limb_engine.program_for(network, -64, (1, 0))
+    assert program.rows[:, 7].sum() >= 40  # most are written in place
+    same(network, uniform(50, 40))
+
+
+def test_rows_run_after_all_that_read_their_buffer():
+    width = 3000  # quadratic work would show
+    slots = [Slot(k, k, 1, 0, 0, Interval((0, 0), (1, 0))) for k in range(width)]
+    for step in (1, 7):  # one circle, as 7 does not divide the width
+        sums = [
+            (k, Row([(k, 1, 0), ((k + step) % width, 1, 9)], [], None, (0, 0), (0, 0), (0, 0)), 0)
+            for k in range(width)
+        ]
+        check_order(sums, slots, width - 1)
+        check_order(sums[1:], slots, width - 1)
+
+
+def check_order(rows, slots, wanted):
+    order = written_over(rows, slots, set())
+    numbers = [number for number, *_ in order]
+    assert len(order) == wanted
+    done = set()
+    for _, row, main, place in order:
+        assert place == slots[row.terms[main][0]].place
+        assert not done & {slots[column].place for column, _, _ in row.terms}
+        done.add(place)
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("radius", [0.0, float("inf")])
+def test_boxes_that_are_a_point_or_everything(radius):
+    network = from_arrays([[[3.0]], [[2.0]]], [[1.0], [-1.0]], "exact", radius)
+    assert same(network, [[0.0], [0.5], [-7.0]])[:, 0].tolist() == [1.0, 4.0, -1.0]
+    assert network.evaluate(torch.zeros(1, 1).double(), engine="limbs").item() == 1.0
+
+
+def test_a_network_keeps_the_programs_used_last():
+    network = from_arrays([[[3.0]]], [[1.0]])
+    first = limb_engine.program_for(network, -64, (1, 0))
+    for power in range(1, limb_engine.PROGRAMS + 5):
+        limb_engine.program_for(network, -64, (1, power))
+        assert limb_engine.program_for(network, -64, (1, 0)) is first
+    kept = limb_engine._programs[network]
+    assert len(kept) == limb_engine.PROGRAMS
+    assert (-64, (1, 1)) not in kept
+
+
+FORKED = """
+import os, torch
+from depthwright.networks.exact import from_arrays
+network = from_arrays([[[3.0]]], [[1.0]])
+x = torch.tensor([[0.5], [0.25]], dtype=torch.float64)
+wanted = network.evaluate(x, "exact", engine="limbs")
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(network.evaluate(x, "exact", engine="limbs"), wanted) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_gives_the_same_values():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)
+    assert done.stdout.strip() == "0", done.stderr[-2000:]
 
 
 def test_overflow_names_the_row():

@@ -19,6 +19,7 @@ sys.path.insert(0, sys.argv[1])
 from dyadic_networks import awkward_points, random_network
 from depthwright.constructions import NarrowPacked
 from depthwright.networks import limb_compiler, limb_engine, limb_triton
+from depthwright.networks.exact import ExactNetwork, Layer
 from depthwright.targets import RandomNetwork
 
 def same(network, x):
@@ -38,6 +39,17 @@ programs += same(network, x)
 for column, table in ((0, "rows"), (0, "terms")):
     used = {int(kind) for program in programs for kind in getattr(program, table)[:, column]}
     assert used == {0, 1, 2}, used
+# outputs that are a hidden neuron times ± a power of two keep their sign limb
+terms = [(row, 0, 1 - row % 2 * 2, row // 2 * 31 - 130) for row in range(18)]
+relu = Layer(1, 1, (0,), (0,), (1,), (0,))
+network = ExactNetwork((relu, Layer(1, 18, *(tuple(part) for part in zip(*terms)))))
+integers = network.evaluate(torch.tensor([[0.5]]), "exact", engine="integers").numpy()
+assert (integers[:, ::2] > 0).all() and (integers[:, 1::2] < 0).all()
+x = np.concatenate([2.0 ** np.arange(-66, 67, 7), 2.0 ** np.arange(-65, 66, 64), [1 / 3, 0, -1]])
+list(same(network, x[:, None]))
+integers = network.evaluate(torch.from_numpy(x[:, None]), "exact", engine="integers").numpy()
+limbs = network.evaluate(torch.from_numpy(x[:, None]), "exact", engine="limbs").numpy()
+assert limbs.tobytes() == integers.tobytes()
 # one limb less in every slot must show
 network = random_network(np.random.default_rng(1), 2, 3, 1, powers=30)
 program = limb_compiler.compiled(network, -64, (1, 0))

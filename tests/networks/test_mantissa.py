@@ -220,6 +220,12 @@ def test_what_is_not_finite_is_infinitely_far():
     ]
 
 
+def test_numpys_integers_are_numbers_of_bits():
+    network, x = random_network(), points(3)
+    wanted = evaluate_rounded(network, x, 53)
+    assert (evaluate_rounded(network, x, np.int64(53)) == wanted).all()
+
+
 @pytest.mark.parametrize("bits", [0, 1, 2.5, 1 << 30])
 def test_numbers_of_bits_that_are_none_are_refused(bits):
     with pytest.raises(Refusal, match="mantissa bits from 2 to"):

@@ -71,7 +71,9 @@ def evaluate(
 
 
 def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False) -> None:
-    """Shape, finiteness, and the box."""
+    """Kind, shape, finiteness, that float64 holds them, and the box."""
+    if x.dtype.kind not in "fiub":
+        raise Refusal(f"inputs of dtype {x.dtype} are not real numbers; give float64")
     d = network.layers[0].fan_in
     if x.ndim != 2 or x.shape[1] != d:
         raise Refusal(f"inputs of shape {x.shape} do not fit; this network reads (batch, {d})")
@@ -79,6 +81,12 @@ def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
         raise Refusal(f"row {int(bad.argmax())} of the inputs is not finite")
+    bad = _rounded_by_float64(x).any(axis=1)
+    if bad.any():
+        raise Refusal(
+            f"row {int(bad.argmax())} of the inputs, dtype {x.dtype}, holds a number that float64 "
+            "does not; round it first"
+        )
     if radius is None or anywhere:
         return
     bad = (np.abs(x.astype(np.float64)) > radius).any(axis=1)
@@ -89,6 +97,18 @@ def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False
             f"[−{radius:g}, {radius:g}]^{d}, where nothing is claimed; pass anywhere=True to "
             "evaluate it all the same"
         )
+
+
+def _rounded_by_float64(x: np.ndarray) -> np.ndarray:
+    """Where float64 is another number (same shape)."""
+    changed = np.zeros(x.shape, dtype=bool)
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        with np.errstate(over="ignore", under="ignore"):
+            changed = x.astype(np.float64) != x
+    elif x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+        large = (x > 1 << 53) | (x < -(1 << 53) if x.dtype.kind == "i" else False)
+        changed[large] = [int(float(v)) != v for v in x[large].tolist()]
+    return changed
 
 
 # --- exact

@@ -2,7 +2,7 @@
 
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
 not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
-network's box (or a power of two above the inputs), and kept as long as the network. A group too
+network's box (or a power of two above the inputs), and kept for the next batch. A group too
 small to repay compiling goes to the integers of evaluation.py; `worth_compiling` holds the
 estimate, whose constants are rounded in favour of the integers.
 """
@@ -26,6 +26,8 @@ GRIDS = (-64, -128, -256, -512, -1088)
 """Inputs are multiples of one of these powers of two; the last one is below every float64."""
 ARENA_LIMIT = 1 << 30
 """Bytes of a thread's tile; a program that needs more is not run."""
+PROGRAMS = 8
+"""Programs that a network keeps."""
 CACHED = 1 << 20
 """Bytes of a tile's live slots that should stay in a core's second cache."""
 
@@ -62,10 +64,13 @@ def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def reach(network: ExactNetwork, x: np.ndarray) -> Bound:
-    """A bound of the inputs that does not change from batch to batch more than it must."""
-    largest = float(np.abs(x).max(initial=0.0))
-    if network.radius is not None and largest <= network.radius:
-        return Dyadic.of(network.radius).terms[0]
+    """A bound of the inputs that does not change from batch to batch more than it must.
+
+    The network's box, where it has one that is neither a point nor all of R^d.
+    """
+    largest, radius = float(np.abs(x).max(initial=0.0)), network.radius
+    if radius is not None and largest <= radius and 0 < radius < np.inf:
+        return Dyadic.of(radius).terms[0]
     return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
 
 
@@ -85,12 +90,16 @@ def worth_compiling(network: ExactNetwork, points: int, known: bool) -> bool:
 
 
 def program_for(network: ExactNetwork, grid: int, box: Bound) -> LimbProgram:
-    """Compiled once per network, grid and box."""
+    """Compiled once per network, grid and box, and kept while among the last ones used."""
     kept = _programs.setdefault(network, {})
-    if (grid, box) not in kept:
+    program = kept.pop((grid, box), None)
+    if program is None:
         with Patience("compiling the network") as bar:
-            kept[grid, box] = limb_compiler.compiled(network, grid, box, bar)
-    return kept[grid, box]
+            program = limb_compiler.compiled(network, grid, box, bar)
+    kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
+    while len(kept) > PROGRAMS:
+        del kept[next(iter(kept))]
+    return program
 
 
 def tile_size(program: LimbProgram, points: int) -> int:

@@ -123,7 +123,8 @@ def instruction(  # type: ignore[no-untyped-def]
             while (end > begin) & (alive == 0):
                 end -= 1
                 alive = some(word(dst + tl.maximum(end - 1, begin) * lanes))
-        alive = some(word(dst + begin * lanes))
+        # all terms may lie above the slot: then begin ≥ end, and nothing outside may be read
+        alive = some(word(dst + tl.minimum(begin, end - 1) * lanes))
         while (begin < end) & (alive == 0):
             begin += 1
             alive = some(word(dst + tl.minimum(begin, end - 1) * lanes))

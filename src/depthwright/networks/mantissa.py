@@ -2,9 +2,10 @@
 
 `evaluate_rounded(network, x, bits)` is what a machine would compute whose floats have p mantissa
 bits and no limit of range: inputs and weights are rounded to p bits (ties to even), and so is every
-product and every sum. A neuron's products are added in the order of their columns, its bias last,
-as in a plain loop over `total = total + weight * value`; at p = 53 and p = 24 the bits are those of
-that loop in float64 and float32 wherever nothing leaves their range. MPFR does the rounding.
+product and every sum. A neuron's products are added in the order in which its layer stores them
+(often, not always, that of the columns), its bias last, as in a plain loop over
+`total = total + weight * value`; at p = 53 and p = 24 the bits are those of that loop in float64
+and float32 wherever nothing leaves their range. MPFR does the rounding.
 
 Shapes and arithmetic. x (batch, d) → (batch, d_out), objects (gmpy2's mpfr, each exactly the p-bit
 number that came out). `exact_rationals` gives the exact values in the same shape, and `distance`
@@ -13,6 +14,7 @@ the gap between the two, exact until it is rounded to float64 at the very end.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -32,11 +34,15 @@ def evaluate_rounded(
     """Values (batch, output_dim), mpfr, at `x` (batch, input_dim): `bits` mantissa bits a step."""
     import gmpy2
 
-    if not (isinstance(bits, int) and 2 <= bits <= BITS_LIMIT):
+    try:
+        precision = operator.index(bits)
+    except TypeError:
+        precision = 0
+    if not 2 <= precision <= BITS_LIMIT:
         raise Refusal(f"bits={bits} is no number of mantissa bits from 2 to {BITS_LIMIT}")
     x = np.asarray(x)
     check_inputs(network, x, anywhere=anywhere)
-    with gmpy2.context(precision=bits):
+    with gmpy2.context(precision=precision):
         values = [_column(column) for column in x.astype(np.float64).T]
         zero, last = gmpy2.mpfr(0), len(network.layers) - 1
         rounded: dict[tuple[tuple[int, int], ...], Any] = {}
