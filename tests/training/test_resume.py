@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from depthwright import Refusal
 from depthwright.distributions import UniformCube, UniformRadius
 from depthwright.targets import Cone, Network
 from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, train_rivals
@@ -131,7 +132,48 @@ def test_weights_that_no_text_shows_make_another_training():
 def test_a_broken_checkpoint_is_ignored(tmp_path):
     path = tmp_path / "training.ckpt"
     path.write_bytes(b"not a checkpoint")
-    assert outcome(train(path)[0]) == outcome(train()[0])
+    with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
+        assert outcome(train(path)[0]) == outcome(train()[0])
+
+
+def without(found, *keys):
+    *way, last = keys
+    for key in way:
+        found = found[key]
+    del found[last]
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("state_dict", "families.0.ensemble.weights.0"),
+        ("state_dict", "families.1.best_rmse"),
+        ("optimizer_states", 0, "state", 1),
+        ("optimizer_states", 0, "state", 0, "exp_avg_sq"),
+        ("optimizer_states", 1),
+        ("training", "families", 1, "first"),
+        ("training", "generator"),
+        ("loops",),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_replaced(tmp_path, keys):
+    path = tmp_path / "training.ckpt"
+    with pytest.raises(Killed):
+        train(path, 40)
+    found = torch.load(path, weights_only=False)
+    without(found, *keys)
+    torch.save(found, path)
+    with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
+        anew, seen = train(path)
+    assert seen[0][0] == 0
+    assert outcome(anew) == outcome(train()[0])
+    assert train(path)[1] == []  # the new one is whole
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(Refusal, match="is a folder; name a file in it"):
+        train(tmp_path)
 
 
 OVERRIDES = [

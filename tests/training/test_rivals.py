@@ -2,6 +2,7 @@
 
 import itertools
 
+import numba
 import pytest
 import torch
 
@@ -215,6 +216,29 @@ def test_the_bar_counts_steps_and_shows_the_lowest_error(capsys):
     last = said.err.strip().split("\r")[-1]
     assert "50/50" in last
     assert f"best_rmse={result.rivals['same'].member.best_rmse:.4g}" in last
+
+
+def test_compilation_is_over_before_the_clock_starts(monkeypatch):
+    from depthwright.training import compiled, family
+
+    did, types = [], {"steps": set(), "values": set(), "clock": set()}
+
+    def seen(name, action):
+        def wrapped(*args):
+            did.append(name)
+            types[name].add(tuple(numba.typeof(a) for a in args if name != "clock"))
+            return action(*args)
+
+        return wrapped
+
+    for name in ("steps", "values"):
+        monkeypatch.setattr(compiled, name, seen(name, getattr(compiled, name)))
+    monkeypatch.setattr(family, "_now", seen("clock", family._now))
+    compiled.compile_for.cache_clear()
+    train({"best": [WIDE, DEEP]})
+    assert did[:3] == ["steps", "values", "clock"]
+    # what the smallest network is compiled for is what all others need
+    assert {name: len(found) for name, found in types.items()} == dict.fromkeys(types, 1)
 
 
 def test_a_shape_of_two_contenders_is_trained_once():

@@ -3,18 +3,22 @@
 Saved between two chunks by Lightning (weights, optimisers, loops), with what this module adds:
 the state of the points' generator, every member's record, the curves. The file is replaced in one
 piece, so a kill at any moment leaves the one before; it says which training it belongs to, and
-any other ignores it.
+any other ignores it. From a damaged one nothing is taken: the training starts anew, with a warning.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from depthwright.refusal import Refusal
+from depthwright.training.ensemble import EnsembleAdam
 from depthwright.whole_file import whole_file
 
 
@@ -36,11 +40,37 @@ class SaveChunks(pl.Callback):
 
 
 def resumable(path: Path | None, identity: str) -> Path | None:
-    """`path`, if it holds a checkpoint of this very training."""
+    """`path`, if it holds a checkpoint of this very training; a warning where it holds none.
+
+    Refuses a folder, which no checkpoint can replace.
+    """
     if path is None or not path.exists():
         return None
+    if path.is_dir():
+        raise Refusal(f"checkpoint={str(path)!r} is a folder; name a file in it")
     try:
         found = torch.load(path, map_location="cpu", weights_only=False)["training"]["identity"]
-    except Exception:  # whatever is wrong with the file, the training starts anew
+    except Exception as error:  # whatever is wrong with the file, the training starts anew
+        warn_damaged(path, error)
         return None
     return path if found == identity else None
+
+
+def check_moments(states: Sequence[Mapping[str, Any]], optimisers: Sequence[EnsembleAdam]) -> None:
+    """Refuse optimisers' states without a moment: torch would silently begin those at 0."""
+    for state, optimiser in zip(states, optimisers, strict=True):
+        for k, parameter in enumerate(optimiser.param_groups[0]["params"]):
+            held = state["state"].get(k, {}) if state["param_groups"][0]["steps"] else None
+            for name in ("exp_avg", "exp_avg_sq"):
+                if held is not None and held[name].shape != parameter.shape:
+                    raise ValueError(f"{name} of parameter {k} has another shape")
+
+
+def warn_damaged(path: Path, error: Exception) -> None:
+    """Say that a training starts anew."""
+    what = str(error).strip().splitlines()
+    warnings.warn(
+        f"the checkpoint {path} cannot be resumed ({type(error).__name__}: "
+        f"{what[0] if what else ''}); the training starts anew",
+        stacklevel=2,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,6 +41,19 @@ def aligned(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
     flat: np.ndarray = np.zeros(rows * columns + spare, dtype=dtype)
     start = -flat.ctypes.data % BYTES // dtype.itemsize
     return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+@cache
+def compile_for(dtype: torch.dtype) -> None:
+    """Compile, or read what is stored, by a step of the smallest network; some 20 s the first time.
+
+    So that no family's seconds hold it.
+    """
+    ensemble = Ensemble((1, 1, 1), [0], dtype)
+    form, point = Compiled(ensemble), torch.zeros(1, 1, 1, dtype=dtype)
+    rates = torch.zeros(1, dtype=dtype)
+    form.train(point, point, EnsembleAdam(ensemble.parameters(), rates), [1.0], LOSSES[:1])
+    form.errors(point[0], point[0])
 
 
 class Compiled:

@@ -20,7 +20,7 @@ from depthwright.networks.torch_network import (
     buffer_bytes,
     full_precision,
 )
-from depthwright.training.compiled import Compiled, takes
+from depthwright.training.compiled import Compiled, compile_for, takes
 from depthwright.training.config import HE, TrainingConfig
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2
@@ -145,8 +145,9 @@ class Family(nn.Module):
         return EnsembleAdam(self.ensemble.parameters(), self.rates)
 
     def compiled(self, device: torch.device) -> Compiled | None:
-        """The compiled form, where there is one."""
+        """The compiled form, where there is one, ready to run."""
         if self._compiled is None and takes(self.ensemble, device):
+            compile_for(self.number)
             self._compiled = Compiled(self.ensemble)
         return self._compiled
 
@@ -154,10 +155,10 @@ class Family(nn.Module):
         self, x: torch.Tensor, y: torch.Tensor, optimiser: EnsembleAdam, factors: Sequence[float]
     ) -> None:
         """One step per batch of `x` (steps, batch, input_dim), no wait for the device inside."""
+        compiled = self.compiled(x.device)
         start = _now(x.device)
         x, y = x.to(self.number), y.to(self.number)
         losses = [run.loss for run in self.runs]
-        compiled = self.compiled(x.device)
         if compiled is not None:
             compiled.train(x, y, optimiser, factors, losses)
         else:
@@ -193,6 +194,7 @@ class Family(nn.Module):
         self, x: torch.Tensor, y: torch.Tensor, step: int, optimiser: EnsembleAdam
     ) -> None:
         """Measure every member, keep the snapshots that are better, drop who has diverged."""
+        self.compiled(x.device)
         start = _now(x.device)
         errors, sups, spread = self.errors(x, y)
         errors, sups = errors.to(self.best_rmse.device), sups.to(self.best_rmse.device)

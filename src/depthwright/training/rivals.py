@@ -32,7 +32,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.target import Target
 from depthwright.training.bar import StepsBar
-from depthwright.training.checkpoint import SaveChunks, resumable
+from depthwright.training.checkpoint import SaveChunks, check_moments, resumable, warn_damaged
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.ensemble import EnsembleAdam
 from depthwright.training.family import Family, schedule, trials
@@ -111,6 +111,8 @@ class RivalTraining(pl.LightningModule):
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self._points_state: torch.Tensor | None = None
+        self.started = False
+        """Whether all that a checkpoint holds, if there is one, has been taken back."""
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
         """The family of a shape and style."""
@@ -150,6 +152,7 @@ class RivalTraining(pl.LightningModule):
         found = checkpoint["training"]
         self.steps_done, self.history = found["steps_done"], found["history"]
         self._points_state = found["generator"]
+        self._moments, _ = checkpoint["optimizer_states"], checkpoint["loops"]  # both are needed
         for kind, state in zip(self.index, found["families"], strict=True):
             self.family(*kind).resume(state)
 
@@ -178,7 +181,11 @@ class RivalTraining(pl.LightningModule):
     def on_train_start(self) -> None:
         """Where everybody starts from."""
         if self._points_state is None:
+            self.started = True
             self._validate()
+        else:
+            check_moments(self._moments, self._optimisers())
+            self.started = True
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One chunk."""
@@ -351,9 +358,10 @@ def train_rivals(
     error. Contenders without shapes are left out; a shape named by two contenders is trained once.
     `progress` overrules `trainer.progress`. `starts` names further contenders that start from
     given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
-    from there; the file stays until the caller has what it needs and deletes it. The same
-    arguments give the same bits on one CPU, interrupted or not, and on any number of threads (but
-    where a hidden matrix is so large that torch's products are used, see `compiled`).
+    from there; the file stays until the caller has what it needs and deletes it; a damaged one is
+    replaced, with a warning. The same arguments give the same bits on one CPU, interrupted or not,
+    and on any number of threads (but where a hidden matrix is so large that torch's products are
+    used, see `compiled`).
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
     contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
@@ -361,28 +369,40 @@ def train_rivals(
     accelerator = _accelerator(trainer.accelerator)
     show = trainer.progress if progress is None else progress
     start = time.perf_counter()
-    module = RivalTraining(contenders, target, distribution, config, seed, on_validation, starts)
-    resume = resumable(checkpoint, module.identity)
-    callbacks: list[pl.Callback] = [StepsBar()] if show else []
-    if checkpoint is not None:
-        callbacks.append(SaveChunks(checkpoint, config.checkpoint_seconds))
+
+    def fitted(resume: bool) -> tuple[RivalTraining, str]:
+        module = RivalTraining(
+            contenders, target, distribution, config, seed, on_validation, starts
+        )
+        saved = resumable(checkpoint, module.identity) if resume else None
+        callbacks: list[pl.Callback] = [StepsBar()] if show else []
+        if checkpoint is not None:
+            callbacks.append(SaveChunks(checkpoint, config.checkpoint_seconds))
+        engine = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            plugins=[LightningEnvironment()],  # one device needs no Slurm set-up
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=show,
+            callbacks=callbacks,
+        )
+        try:
+            _fit(engine, module, saved)
+        except Exception as error:
+            if saved is None or module.started:
+                raise
+            warn_damaged(saved, error)
+            return fitted(resume=False)
+        return module, str(engine.strategy.root_device)
+
     if accelerator == "cpu":
         keep_freed_memory()
     try:
         with _quiet(), _threads(trainer.threads):
-            engine = pl.Trainer(
-                accelerator=accelerator,
-                devices=1,
-                plugins=[LightningEnvironment()],  # one device needs no Slurm set-up
-                max_epochs=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_model_summary=False,
-                enable_progress_bar=show,
-                callbacks=callbacks,
-            )
-            _fit(engine, module, resume)
-            device = str(engine.strategy.root_device)
+            module, device = fitted(resume=True)
     finally:
         if accelerator == "cpu":
             return_freed_memory()

@@ -3,9 +3,9 @@
 All members start; after steps/h^r, …, steps/h² and steps/h steps (h = `halving`, r = `rungs`,
 rounded up to whole chunks) the best one in h, rounded up, go on, by the lowest validation error
 so far. With M members this takes about M·steps·(1 + r·(h − 1)/h)/h^r network-steps, where all to
-the end would take M·steps. The schedule of the learning rate is that of the full length for everyone,
-so a rung compares networks before their rates have fallen: a member that needs small steps late is
-judged early, which is the price of the method.
+the end would take M·steps. The schedule of the learning rate is that of the full length for
+everyone, so a rung compares networks before their rates have fallen: a member that needs small
+steps late is judged early, which is the price of the method.
 (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".)
 """
 
