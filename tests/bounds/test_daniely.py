@@ -1,6 +1,8 @@
 """D17's floor: published figures, exact coefficients, and networks that respect it."""
 
 import math
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -97,7 +99,57 @@ def test_neuron_norms_are_those_of_samples():
         norms = module[1](module[0](x)).square().mean(dim=0).sqrt()
         sampled = float(norms @ module[2].weight[0].abs() + module[2].bias.abs())
     got = daniely.neuron_norms(module)
-    assert sampled <= got <= sampled * (1 + 2 * daniely.NORM_ALLOWANCE)
+    assert sampled <= got <= sampled * 1.02
+
+
+def one_neuron(dimension, kink):
+    """σ(x_1 − kink)."""
+    module = nn.Sequential(nn.Linear(dimension, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+        module[0].weight[0, 0] = module[2].weight[0, 0] = 1.0
+        module[0].bias[0] = -kink
+    return module
+
+
+@pytest.mark.parametrize("kink", [0.0, 0.5, 0.9, 0.999, 0.9999, 1 - 1e-6])
+def test_neurons_that_hardly_reach_the_ball_keep_their_norms(kink):
+    """d = 3: u_1 and v_1 are uniform, and E((u_1 + v_1)/2 − b)₊² = (1 − b)⁴/12."""
+    exact = (1 - kink) ** 2 / math.sqrt(12)
+    assert exact <= daniely.neuron_norms(one_neuron(3, kink)) <= 1.02 * exact
+
+
+@pytest.mark.parametrize("kink", [0.5, 0.999, 0.9999])
+def test_five_dimensions_near_the_rim(kink):
+    """u_1 = 1 − p and v_1 = 1 − q have density 3/4·p(2 − p), and, with h = 1 − b,
+    ∫∫ p^m·q^n·(h − (p + q)/2)² over p + q < 2h is Dirichlet's integral.
+    """
+    h, square = Fraction(1) - Fraction(kink), Fraction(0)
+    for (m, first), (n, second) in product([(1, 2), (2, -1)], repeat=2):
+        powers = math.factorial(m) * math.factorial(n) * 2
+        integral = (2 * h) ** (m + n + 2) * h**2 * powers / math.factorial(m + n + 4)
+        square += Fraction(9, 16) * first * second * integral
+    exact = math.sqrt(square)
+    assert exact <= daniely.neuron_norms(one_neuron(5, kink)) <= 1.02 * exact
+
+
+def test_neurons_that_are_dead_have_no_norm():
+    assert daniely.neuron_norms(one_neuron(4, 1.1)) == 0
+
+
+@pytest.mark.parametrize("dimension", [500, 2000])
+def test_tails_in_high_dimensions(dimension):
+    """Gauss–Gegenbauer weights leave float64 here; t² still has its two coefficients."""
+    d = dimension
+    tail = GegenbauerTail(lambda t: t**2, d)
+    assert tail.norm == pytest.approx(math.sqrt(3 / (d * (d + 2))), rel=1e-9)
+    assert tail.tails[2] == pytest.approx(math.sqrt(3 / (d * (d + 2)) - 1 / d**2), rel=1e-9)
+
+
+def test_a_profile_that_is_not_finite_is_refused():
+    with pytest.raises(Refusal, match="not finite"), np.errstate(divide="ignore"):
+        GegenbauerTail(lambda t: 1 / (t - t), 5).norms_needed(0.1)
 
 
 def test_two_dimensions_are_refused():

@@ -20,8 +20,9 @@ Claim
     Any n may be used; the best of the first ones is.
 
 Shapes and arithmetic
-    The tail is ‖φ‖² less the squares of the first coefficients, by Gauss–Gegenbauer quadrature in
-    float64 with orthonormal polynomials; a tail below √eps·‖φ‖ is rounding and is not used.
+    A tail sums the squares of the coefficients from its degree on, by Gauss–Gegenbauer quadrature
+    in float64 with orthonormal polynomials; a tail below SMALLEST_SHARE·‖φ‖ is rounding and is not
+    used. Norms of neurons are rounded up, whatever their kinks (`spread_halves`).
 
 Not in the paper
     m in place of d³ (`Sine.frequency`), so that the floor is seen at d = 10 to 30.
@@ -35,7 +36,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,10 @@ MOST_DEGREES = 400
 """Degrees n that are tried."""
 QUADRATURE_NODES = 2000
 """Exact up to degree 3999; φ must be resolved by that many nodes on [−1, 1]."""
-NORM_NODES, NORM_ALLOWANCE = 96, 0.01
+NORM_CELLS, NORM_END = 750, 12.0
+"""Grid points tanh(y) on each side of 0, with y up to NORM_END."""
+NORM_ROUNDING, NORM_SLACK, NORM_UNDERFLOW = 1e-6, 4e-9, 1e-140
+"""Of the chances, relative; of a neuron's w·x and bias, relative; of what float64 loses below."""
 SMALLEST_SHARE = 1e-7
 """Tails ‖P_n φ‖ below this share of ‖φ‖ are rounding."""
 
@@ -66,15 +70,32 @@ def log_dimension(dimension: int, degree: int) -> float:
     return math.log(2 * n + d - 2) + factorials
 
 
-def gauss_nodes(dimension: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss nodes on [−1, 1] and probabilities for μ_d."""
-    from scipy.special import roots_gegenbauer, roots_legendre
+def recurrence(dimension: int, count: int) -> np.ndarray:
+    """(count,) b_1, b_2, … of the orthonormal t·p_n = b_{n+1}·p_{n+1} + b_n·p_{n−1} in L2(μ_d)."""
+    k, half = np.arange(1, count + 1), (dimension - 2) / 2
+    return np.sqrt(k * (k + 2 * half - 1) / (4 * (k + half) * (k + half - 1)))
 
-    if dimension == 3:
-        t, w = roots_legendre(count)
-    else:
-        t, w = roots_gegenbauer(count, (dimension - 2) / 2)
-    return t, w / w.sum()
+
+def gauss_nodes(dimension: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss nodes on [−1, 1] and the square roots of their probabilities for μ_d.
+
+    Nodes are eigenvalues of the recurrence, probabilities 1/Σ_{n<count} p_n(t)². Both p_n and the
+    weight function leave float64 in high dimensions: the sum is kept with its scale.
+    """
+    from scipy.linalg import eigvalsh_tridiagonal
+
+    b = recurrence(dimension, count)
+    t = eigvalsh_tridiagonal(np.zeros(count), b[:-1])
+    previous, current, total = np.zeros_like(t), np.ones_like(t), np.zeros_like(t)
+    log_scale, below = np.zeros_like(t), 0.0
+    for above in b:
+        total += current**2
+        previous, current = current, (t * current - below * previous) / above
+        below = above
+        scale = np.maximum(np.abs(current), 1.0)
+        previous, current, total = previous / scale, current / scale, total / scale**2
+        log_scale += np.log(scale)
+    return t, np.exp(-log_scale) / np.sqrt(total)
 
 
 @dataclass(frozen=True)
@@ -89,22 +110,26 @@ class GegenbauerTail:
             raise Refusal(f"dimension={self.dimension} is below 3, where D17's floor starts")
 
     @cached_property
-    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        return gauss_nodes(self.dimension, QUADRATURE_NODES)
+    def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes, the roots of their probabilities, and φ there."""
+        t, roots = gauss_nodes(self.dimension, QUADRATURE_NODES)
+        values = np.asarray(self.phi(t), dtype=np.float64)
+        if not (np.isfinite(values).all() and np.isfinite(roots).all()):
+            raise Refusal(
+                f"φ has values that are not finite at the nodes in dimension={self.dimension}; "
+                "give a φ that is finite on [−1, 1]"
+            )
+        return t, roots, values
 
     @cached_property
     def squares(self) -> np.ndarray:
         """(MOST_DEGREES + 1,) squared coefficients of φ, degree by degree."""
-        t, w = self._nodes
-        values = np.asarray(self.phi(t), dtype=np.float64)
-        half = (self.dimension - 2) / 2
-        # Orthonormal: t·p_n = b_{n+1}·p_{n+1} + b_n·p_{n−1}.
-        previous, current, b = np.zeros_like(t), np.ones_like(t), 0.0
+        t, roots, values = self._seen
+        # √w·p_n is at most 1 at every node, however large p_n is.
+        previous, current, b = np.zeros_like(t), roots, 0.0
         found = []
-        for n in range(MOST_DEGREES + 1):
-            found.append(float(w @ (values * current)) ** 2)
-            k = n + 1
-            above = math.sqrt(k * (k + 2 * half - 1) / (4 * (k + half) * (k + half - 1)))
+        for above in recurrence(self.dimension, MOST_DEGREES + 1):
+            found.append(float(roots * values @ current) ** 2)
             previous, current = current, (t * current - b * previous) / above
             b = above
         return np.array(found)
@@ -112,8 +137,8 @@ class GegenbauerTail:
     @cached_property
     def norm(self) -> float:
         """‖φ‖ in L2(μ_d)."""
-        t, w = self._nodes
-        return math.sqrt(float(w @ np.asarray(self.phi(t)) ** 2))
+        _, roots, values = self._seen
+        return float(np.linalg.norm(roots * values))
 
     @cached_property
     def tails(self) -> np.ndarray:
@@ -163,16 +188,50 @@ def of_radial(target: Radial) -> GegenbauerTail:
 def neuron_norms(network: Network | torch.nn.Sequential) -> float:
     """Σ‖g_i‖ of a depth-2 network over the pair law, its constant included, rounded up.
 
-    A neuron sees w·x = ‖w‖·(u_1 + v_1)/2, so its norm is an integral over two coordinates, by a
-    product Gauss rule whose error at the kink NORM_ALLOWANCE covers.
+    A neuron sees w·x = ‖w‖·s with s = (u_1 + v_1)/2, and its square is a convex function of s:
+    its mean under `spread_halves` is no smaller than its mean, wherever the kink lies.
     """
     network = as_network(network)
+    if (inputs := network.architecture.input_dim) < 2:
+        raise Refusal(f"input_dim={inputs} is below 2, where unit vectors form a sphere")
     neurons = neurons_of(network)
-    t, w = gauss_nodes(network.architecture.input_dim, NORM_NODES)
-    at = ((t[:, None] + t) / 2).ravel()
-    chances = np.outer(w, w).ravel()
+    at, chances = spread_halves(inputs)
     total = abs(neurons.offset)
     for part in np.array_split(np.arange(len(neurons.outer)), max(1, len(neurons.outer) // 500)):
-        values = np.maximum(neurons.inner[part, None] * at + neurons.bias[part, None], 0.0)
-        total += float(np.abs(neurons.outer[part]) @ np.sqrt(values**2 @ chances))
-    return total * (1 + NORM_ALLOWANCE)
+        inner, bias = neurons.inner[part, None], neurons.bias[part, None]
+        slack = NORM_SLACK * (inner + np.abs(bias))
+        values = np.maximum(inner * at + bias + slack, 0.0)
+        norms = np.sqrt(values**2 @ chances) + NORM_UNDERFLOW * values[:, -1]
+        total += float(np.abs(neurons.outer[part]) @ norms)
+    return total * (1 + NORM_ROUNDING)
+
+
+@cache
+def spread_halves(dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points on [−1, 1] and chances: (u_1 + v_1)/2 spread outwards, in convex order above it.
+
+    Where mass that lies in a cell [p, q] is moved to p and q with its mean kept, the mean of a
+    convex function h does not fall: on the cell h lies below its chord, whose mean is kept. This is
+    done with u_1 (h(·, v_1) is convex), with v_1, and with (u_1 + v_1)/2 on the same grid. The
+    cells' masses and means are incomplete beta functions, since (1 + u_1)/2 is
+    Beta((d − 1)/2, (d − 1)/2). The grid tanh(y) narrows towards ±1 as the law does.
+    """
+    from scipy.special import betainc
+
+    shape = (dimension - 1) / 2
+    lower = np.concatenate([[-1.0], np.tanh(np.linspace(-NORM_END, 0.0, NORM_CELLS + 1))])
+    x = (1 + lower) / 2
+    mass = np.diff(betainc(shape, shape, x))
+    first = np.diff(betainc(shape + 1, shape, x)) / 2
+    upper = (first - mass * x[:-1]).clip(0.0, mass * np.diff(x)) / np.diff(x)
+    half = np.append(mass - upper, 0.0)
+    half[1:] += upper
+    grid = np.concatenate([lower, -lower[-2::-1]])
+    chances = np.concatenate([half[:-1], 2 * half[-1:], half[-2::-1]])
+    # The same once more for sums: an atom between two grid points goes to both, its mean kept.
+    at = (grid[:, None] + grid).ravel() / 2
+    cell = (np.searchsorted(grid, at, side="right") - 1).clip(0, len(grid) - 2)
+    share = ((at - grid[cell]) / (grid[cell + 1] - grid[cell])).clip(0.0, 1.0)
+    pairs = np.outer(chances, chances).ravel()
+    total = np.bincount(cell, pairs * (1 - share), minlength=len(grid))
+    return grid, total + np.bincount(cell + 1, pairs * share, minlength=len(grid))
