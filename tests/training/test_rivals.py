@@ -310,7 +310,11 @@ def test_streams_are_separate():
     ("change", "words"),
     [
         ({"steps": 0}, "steps=0 is below 1"),
+        ({"seeds": 1.5}, "seeds=1.5 is no whole number; give one of at least 1"),
+        ({"steps": "9"}, "steps='9' is no whole number"),
         ({"learning_rates": []}, "learning_rates is empty"),
+        ({"learning_rates": [1e-3, 0.001]}, r"learning_rates=\[0.001, 0.001\] .* each once"),
+        ({"tuned_noises": [0.0, 0.0]}, "tuned_noises.* each once"),
         ({"learning_rates": [1e-3, float("nan")]}, "learning_rates holds nan"),
         ({"warmup": 1.0}, "warmup=1.0"),
         ({"styles": []}, "at least one style, each once"),
@@ -344,7 +348,9 @@ def test_machines_that_make_no_sense_are_refused(change, words):
         ({"a": [(4, 3, 1)]}, 0, r"a has widths \(4, 3, 1\)"),
         ({"a": [(3, 3, 2)]}, 0, "to 1 outputs"),
         ({"a": [(3, 0, 1)]}, 0, "positive widths"),
+        ({"a": [(3, 4.5, 1)]}, 0, r"a has widths \(3, 4.5, 1\); give whole numbers"),
         ({"a": [WIDE]}, -1, "seed=-1"),
+        ({"a": [WIDE]}, 0.5, "seed=0.5 is no whole number"),
     ],
 )
 def test_contenders_that_do_not_fit_are_refused(contenders, seed, words):

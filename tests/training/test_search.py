@@ -184,6 +184,8 @@ def test_what_was_equal_is_counted():
     ("change", "words"),
     [
         ({"halving": 1}, "halving=1 keeps nobody or everybody"),
+        ({"halving": 2.5}, "halving=2.5 is no whole number"),
+        ({"halving": -1}, "halving=-1 is below 0"),
         ({"rungs": 0}, "rungs=0 is below 1"),
         ({"budget": -1}, "budget=-1"),
         ({"losses": []}, "at least one, each once"),

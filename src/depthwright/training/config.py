@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
 
 from depthwright.networks.styles import PLAIN, check_style
 from depthwright.refusal import Refusal
@@ -27,11 +29,13 @@ CRITERIA = ("l2", "sup")
 
 
 def _whole(name: str, value: int, least: int) -> None:
+    if not isinstance(value, Integral):
+        raise Refusal(f"{name}={value!r} is no whole number; give one of at least {least}")
     if value < least:
         raise Refusal(f"{name}={value} is below {least}; give a whole number of at least {least}")
 
 
-def _each_once(name: str, values: list[str]) -> None:
+def _each_once(name: str, values: list[Any]) -> None:
     if not values or len(set(values)) < len(values):
         raise Refusal(f"{name}={values} should name at least one, each once")
 
@@ -89,7 +93,8 @@ class TrainingConfig:
         _whole("chunk_steps", self.chunk_steps, 1)
         _whole("rungs", self.rungs, 1)
         _whole("budget", self.budget, 0)
-        if self.halving < 0 or self.halving == 1:
+        _whole("halving", self.halving, 0)
+        if self.halving == 1:
             raise Refusal(
                 f"halving={self.halving} keeps nobody or everybody; give 0 for no search, or 2 or "
                 "more to keep one in so many"
@@ -103,6 +108,8 @@ class TrainingConfig:
         for noise in self.tuned_noises:
             if not (math.isfinite(noise) and noise >= 0):
                 raise Refusal(f"tuned_noises holds {noise}; every noise is a number from 0 on")
+        if self.tuned_noises:
+            _each_once("tuned_noises", self.tuned_noises)
         _each_once("losses", self.losses)
         _each_once("initialisations", self.initialisations)
         for loss in self.losses:
@@ -118,6 +125,7 @@ class TrainingConfig:
         for rate in self.learning_rates:
             if not (math.isfinite(rate) and rate > 0):
                 raise Refusal(f"learning_rates holds {rate}; every rate is a positive number")
+        _each_once("learning_rates", self.learning_rates)
         if not self.styles or len(set(self.styles)) < len(self.styles):
             raise Refusal(f"styles={self.styles} should name at least one style, each once")
         for style in self.styles:

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -320,8 +321,8 @@ def _check(
     seed: int,
     starts: bool,
 ) -> None:
-    if seed < 0:
-        raise Refusal(f"seed={seed} is negative; seeds start at 0")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise Refusal(f"seed={seed} is no whole number from 0 on; seeds start at 0")
     if distribution.input_dim != target.input_dim:
         raise Refusal(
             f"the distribution has input_dim={distribution.input_dim} and the target "
@@ -331,6 +332,8 @@ def _check(
         raise Refusal("no contender has a shape to train; the match's note says why")
     for name, shapes in matches.items():
         for shape in shapes:
+            if not all(isinstance(width, Integral) for width in shape):
+                raise Refusal(f"{name} has widths {shape}; give whole numbers of neurons")
             ends = (target.input_dim, target.output_dim)
             if len(shape) < 2 or (shape[0], shape[-1]) != ends or min(shape) < 1:
                 raise Refusal(
