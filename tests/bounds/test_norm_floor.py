@@ -1,13 +1,14 @@
 """Floors on the path norm: averages against sampled rotations, and no network below its floor."""
 
 import math
+import pkgutil
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from depthwright import Refusal
+from depthwright import Refusal, bounds
 from depthwright.approximation.mass import mean_size, minimum
 from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
 from depthwright.constructions import Ridge
@@ -198,3 +199,9 @@ def test_short_directions_round_the_path_norm_down():
     )
     network = RidgeNetwork(2, [short], 0.0)
     assert path_norm(network) <= path_norm(network.to_torch()) * (1 + 1e-14)
+
+
+def test_no_name_of_the_package_hides_a_module():
+    """`depthwright.bounds.path_norm` was a function and a module at once."""
+    modules = {module.name for module in pkgutil.iter_modules(bounds.__path__)}
+    assert modules.isdisjoint(bounds.__all__)
