@@ -2,7 +2,8 @@
 
     python experiments/path_norm.py [--scale smoke|cpu|gpu]
 
-No depth-2 ReLU network within ε of a radial f has Σ abs(a_i)‖w_i‖ below 2·M_ε: bounds/path_norm.py.
+No depth-2 ReLU network within ε of a radial f has Σ abs(a_i)‖w_i‖ below 2·M_ε (its proof:
+bounds/norm_floor.py).
 Every network is a point: its path norm against the sup error of its rotation average, at which the
 floor binds rigorously. Trained networks (Adam, the best of two learning rates by validation, as in
 every comparison) of several widths and lengths of training, features, and constructions of all
@@ -168,7 +169,10 @@ def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
 
 def sentence(rows: polars.DataFrame) -> str:
     """How far above the floor."""
+    import polars
+
     networks = over_floor(rows)
+    without = rows.filter(polars.col("contender") != "floor").height - len(networks)
     told = []
     for contender, name in NAMES.items():
         times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
@@ -176,7 +180,9 @@ def sentence(rows: polars.DataFrame) -> str:
             told.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
     return (
         "Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
-        f"of {len(networks)} networks here none lies below: {', '.join(told)} the floor."
+        f"of {len(networks)} networks here none lies below: {', '.join(told)} the floor. "
+        f"{without or 'No'} more {'has' if without == 1 else 'have'} a floor of 0, which says "
+        "nothing of them."
     )
 
 

@@ -72,7 +72,7 @@ class Row:
     exceedance_upper: float | None
     """Its Clopper–Pearson bound, with confidence 99.9 %."""
     path_norm: float | None = None
-    """Σ abs(a_i)‖w_i‖ of a depth-2 network for a radial target (see bounds/path_norm.py)."""
+    """Σ abs(a_i)‖w_i‖ of a depth-2 network for a radial target (see bounds/norm_floor.py)."""
     error_sup_averaged: float | None = None
     """Sup error of its rotation average, bounded above: at most its own sup error."""
     path_norm_floor: float | None = None

@@ -1,14 +1,17 @@
 """Coverings bound the error of a network from above; levelling brings it down."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from depthwright.approximation.covering import certify
+from depthwright.approximation.covering import _bounds, certify
 from depthwright.approximation.directions import even_circle, even_spiral
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.targets import Cone, Hat, Monomial, Sine
+from depthwright.targets.radial import Radial
 
 
 def network(target, knots=(0.0, 0.3), seed=0):
@@ -57,3 +60,25 @@ def test_levelling_lowers_the_error():
     levelled, offset, worst = level(drawn, 0.0, target, np.random.default_rng(0))
     assert sampled(levelled, offset, target) < 0.9 * sampled(drawn, 0.0, target)
     assert worst == pytest.approx(sampled(levelled, offset, target), rel=0.02)
+
+
+@dataclass(frozen=True)
+class Raised(Radial):
+    """ϕ(r) = HEIGHT + SLOPE·r, whose difference quotient in float64 is all rounding."""
+
+    HEIGHT: ClassVar[float] = 1e8
+    SLOPE: ClassVar[float] = 3e-3
+    lipschitz: ClassVar[float] = SLOPE
+    curvature: ClassVar[float] = 0.0
+
+    def profile(self, r):
+        """Rounded to 1.5e-8."""
+        return self.HEIGHT + self.SLOPE * np.asarray(r)
+
+
+def test_high_profiles_allow_for_the_rounding_of_their_slope():
+    target, reach = Raised(2), 0.25
+    flat = [Hinges(np.array([[1.0, 0.0]]), 0.5, np.zeros(1))]
+    centres = np.array([[r, 0.0] for r in np.linspace(0.3, 0.7, 30)])
+    bound, _ = _bounds(flat, target.HEIGHT, target, centres, reach)
+    assert (bound >= target.SLOPE * (centres[:, 0] + reach)).all()

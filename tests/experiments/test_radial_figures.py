@@ -38,6 +38,12 @@ def test_a_halved_path_norm_breaks_the_figure() -> None:
     rows = polars.DataFrame([{"name": "cone", "input_dim": 3, **row} for row in found])
     assert len(rows) == 3
     assert experiment.broken(rows) == []
+    assert "of 3 networks" in (told := experiment.sentence(rows))
+    assert "No more have a floor of 0" in told
+    floors = polars.Series("path_norm_floor", [0.0, *rows["path_norm_floor"][1:]])
+    told = experiment.sentence(rows.with_columns(floors))
+    assert "of 2 networks" in told
+    assert "1 more has a floor of 0" in told
     halved = rows.with_columns(polars.col("path_norm") / 2)
     assert any(
         "SparseRidge" in line or "sparse_ridge" in line for line in experiment.broken(halved)

@@ -237,3 +237,28 @@ def test_exact_values_are_the_rationals_rounded_once(
             Fraction(float(weights[3][0])),
         )
         assert value == float(total)
+
+
+@pytest.mark.parametrize("first", [0.0, 1.0], ids=["offset", "first group"])
+def test_many_small_groups_stay_within_the_rounding_bound(first: float) -> None:
+    """Each group adds less than half a unit in the last place of 1: 200 of them are not lost."""
+    n, small = 200, 0.9 * ROUNDOFF["float32"]
+
+    def group(weight: float) -> RidgeGroup:
+        one = np.array([[1.0]])
+        return RidgeGroup(
+            np.array([[0]]), one, np.array([weight]), np.array([0.5]), np.array([2.0])
+        )
+
+    groups = [group(first), *(group(small) for _ in range(n))]
+    network = RidgeNetwork(1, groups, 1.0 - first, "float32")
+    with torch.no_grad():
+        got = float(network.forward(torch.ones(1, 1)))
+    assert abs(got - (1 + n * small)) <= network.rounding_bound("float32")
+
+
+def test_directions_that_are_not_of_norm_one_are_refused() -> None:
+    first = CASES[0].groups[0]
+    with pytest.raises(Refusal, match="a direction of norm 2 is off 1"):
+        RidgeNetwork(6, [dataclasses.replace(first, values=2 * first.values)], 0.0)
+    RidgeNetwork(6, [dataclasses.replace(first, values=(1 + 1e-10) * first.values)], 0.0)

@@ -28,6 +28,8 @@ ROUNDING = 1e-12
 """Times the sum of the weights: what float64 may do to a bound."""
 STEP = 1e-6
 """Of the difference quotient for smooth profiles."""
+QUOTIENT_ROUNDING = 1e-9
+"""What float64 may do to it, for a profile of height 1: some units in the last place over STEP."""
 
 
 def certify(hinges: list[Hinges], offset: float, target: Radial, goal: float) -> float:
@@ -109,9 +111,11 @@ def _batch(
         rise = np.asarray(target.profile(inner + STEP) - target.profile(inner - STEP))
         slope = rise / (2 * STEP)
         value_phi = np.asarray(target.profile(inner)) + slope * (r - inner)
-        bend = target.curvature * ((reach + STEP) ** 2 / 2 + STEP * reach) + 1e-9 * reach
-        if not math.isfinite(bend):
-            slope, bend = np.zeros(len(x)), target.lipschitz * (reach + STEP)
+        bend = target.curvature * ((reach + STEP) ** 2 / 2 + STEP * reach)
+        # The difference quotient is off by the rounding of ϕ, over STEP.
+        bend = bend + QUOTIENT_ROUNDING * np.maximum(1.0, np.abs(value_phi)) * reach
+        if not math.isfinite(target.curvature):
+            slope, bend = np.zeros(len(x)), np.full(len(x), target.lipschitz * (reach + STEP))
             value_phi = np.asarray(target.profile(inner))
         phi_up = np.maximum(slope, 0) * radial + bend
         phi_down = np.maximum(-slope, 0) * radial + bend
@@ -120,4 +124,4 @@ def _batch(
     tilt = np.linalg.norm(gradient - slope[:, None] * unit, axis=1) * reach
     high = error + tilt + above + phi_down
     low = -error + tilt + below + phi_up
-    return np.maximum(high, low) + ROUNDING * size, np.abs(error)
+    return np.maximum(high, low) + ROUNDING * (size + np.abs(value_phi)), np.abs(error)

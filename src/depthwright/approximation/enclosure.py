@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthwright.refusal import Refusal
+
 MOST_ROUNDS = 80
 """Bisections; the last ones meet the resolution of float64."""
 MOST_CELLS = 1 << 16
@@ -50,16 +52,19 @@ def sup_abs(
     """(upper bound on sup abs(g) over [breaks[0], breaks[-1]], where abs(g) is about largest).
 
     `leaves_chord(h)` bounds how far s leaves its chord on a cell of length h that holds no break.
-    The bound exceeds the largest sample by a share `tolerance` or what rounding allows.
+    The bound exceeds the largest sample by a share `tolerance` or what rounding allows. A value
+    that is not finite is refused.
     """
     low, high = breaks[:-1], breaks[1:]
-    at_low, at_high = sample(low), sample(high)
+    at_low, at_high = _sampled(sample, low), _sampled(sample, high)
     points = np.concatenate([low, high])
     seen = np.abs(np.concatenate([at_low.value, at_high.value]))
     best, where = float(seen.max()), float(points[seen.argmax()])
     settled = best
     for round_ in range(MOST_ROUNDS):
         bound = _cell_bound(low, high, at_low, at_high) + leaves_chord(high - low)
+        # inf bounds nothing and is cut further; nan would compare as settled and be dropped.
+        _refuse(low, np.isnan(bound))
         open_ = bound > best * (1 + tolerance)
         settled = max(settled, float(bound[~open_].max(initial=0.0)))
         middle = (low + high) / 2
@@ -69,7 +74,7 @@ def sup_abs(
         settled = max(settled, float(bound[open_ & ~splits].max(initial=0.0)))
         keep = np.flatnonzero(splits)
         middle = middle[keep]
-        at_middle = sample(middle)
+        at_middle = _sampled(sample, middle)
         seen = np.abs(at_middle.value)
         if seen.max() > best:
             best, where = float(seen.max()), float(middle[seen.argmax()])
@@ -79,6 +84,20 @@ def sup_abs(
         )
         low, high = np.concatenate([low[keep], middle]), np.concatenate([middle, high[keep]])
     raise AssertionError("the last round returns")
+
+
+def _sampled(sample: Callable[[np.ndarray], Samples], at: np.ndarray) -> Samples:
+    found = sample(at)
+    _refuse(at, ~np.isfinite(found.value))
+    return found
+
+
+def _refuse(at: np.ndarray, holes: np.ndarray) -> None:
+    if holes.any():
+        raise Refusal(
+            f"a function that is to be bounded has no finite value near {at[holes.argmax()]:.6g}; "
+            "give a profile that is finite on [0, 1]"
+        )
 
 
 def _joined(a: Samples, b: Samples) -> Samples:

@@ -2,7 +2,7 @@
 
 from depthwright.bounds.counting import least_narrow
 from depthwright.bounds.daniely import GegenbauerTail, neuron_norms, of_radial
-from depthwright.bounds.path_norm import (
+from depthwright.bounds.norm_floor import (
     PathNorm,
     has_floor,
     mass_floor,

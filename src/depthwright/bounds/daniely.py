@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.bounds.path_norm import as_network, neurons_of
+from depthwright.bounds.norm_floor import as_network, neurons_of
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHUNK_ELEMENTS = 1 << 22
 """Largest points × directions array of the torch form."""
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+UNIT_TOLERANCE = 1e-9
+"""By which a direction's norm may differ from 1."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,10 @@ def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithme
     arithmetic and directions and weights rounded from exact ones with 4 units in the last place
     included; a ridge value by that times Σ abs(turns), by the sums that a look-up table of m kinks
     holds (3m·u) and by the few operations of a look-up; a sum over n directions by (n + 8)u of
-    what it adds up, in any order.
+    what it adds up, in any order, and by one u more for every group whose sum it is added to. The
+    offset comes last. Groups that share a ridge may be told as one bundle: the bound only grows.
     """
+    bundles = list(bundles)
     total = abs(offset) * 4
     for bundle in bundles:
         # sup over [0, 1] of abs(ĝ) is attained at a kink or at 1.
@@ -104,7 +108,7 @@ def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithme
         height = float(np.abs(np.cumsum(rises)).max(initial=0.0))
         turning = float(np.abs(bundle.turns).sum())
         ridge = turning * (bundle.nonzeros + 3 * len(bundle.kinks) + 17)
-        total += bundle.weight_sum * (ridge + height * (bundle.count + 8))
+        total += bundle.weight_sum * (ridge + height * (bundle.count + len(bundles) + 8))
     return 1.01 * UNIT_ROUNDOFF[arithmetic] * total
 
 
@@ -118,6 +122,15 @@ class RidgeNetwork(Network):
         offset: float,
         arithmetic: Arithmetic = "float64",
     ) -> None:
+        for group in groups:
+            norms = np.linalg.norm(group.values, axis=1)
+            off = np.abs(norms - 1)
+            if not (off <= UNIT_TOLERANCE).all():
+                raise Refusal(
+                    f"a direction of norm {norms[off.argmax()]:.12g} is off 1 by more than "
+                    f"{UNIT_TOLERANCE:g}; divide directions by their norms and move these into "
+                    "kinks and weights"
+                )
         self.input_dim = input_dim
         self.groups = tuple(groups)
         self.offset = offset
@@ -178,7 +191,7 @@ class RidgeNetwork(Network):
         from depthwright.networks.ridge_kernel import accumulate, table
 
         tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
-        out = np.full(len(x), self.offset)
+        out = np.zeros(len(x))
         for group, rows in zip(self.groups, tables, strict=True):
             if rows is None:
                 return None
@@ -190,7 +203,7 @@ class RidgeNetwork(Network):
                 rows,
                 out,
             )
-        return out[:, None]
+        return (out + self.offset)[:, None]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Structured values by torch operations: any device, differentiable in `x`."""
@@ -199,7 +212,7 @@ class RidgeNetwork(Network):
         def tensor(array: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(array, dtype=x.dtype, device=x.device)
 
-        total = torch.full((len(x), 1), self.offset, dtype=x.dtype, device=x.device)
+        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
         for group in self.groups:
             s = (x @ tensor(group.dense(self.input_dim)).T).abs()
             slopes = np.concatenate([[0.0], np.cumsum(group.turns)])
@@ -208,7 +221,7 @@ class RidgeNetwork(Network):
             piece = torch.bucketize(s.detach(), starts[1:], right=True)
             ridge = tensor(values)[piece] + tensor(slopes)[piece] * (s - starts[piece])
             total = total + ridge @ tensor(group.weights)[:, None]
-        return total
+        return total + self.offset
 
     # ── rounding ──────────────────────────────────────────────────────────────────────────────
 

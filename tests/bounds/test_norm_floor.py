@@ -1,18 +1,19 @@
 """Floors on the path norm: averages against sampled rotations, and no network below its floor."""
 
 import math
+import pkgutil
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from depthwright import Refusal
+from depthwright import Refusal, bounds
 from depthwright.approximation.mass import mean_size, minimum
 from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
 
@@ -186,3 +187,21 @@ def test_other_networks_are_refused():
         report(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), Cone(3))
     with pytest.raises(Refusal, match="3 inputs"):
         report(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), Cone(5))
+
+
+def test_short_directions_round_the_path_norm_down():
+    short = RidgeGroup(
+        np.array([[0, 1]]),
+        np.array([[0.6, 0.8]]) * (1 - 9e-10),
+        np.ones(1),
+        np.array([0.5]),
+        np.ones(1),
+    )
+    network = RidgeNetwork(2, [short], 0.0)
+    assert path_norm(network) <= path_norm(network.to_torch()) * (1 + 1e-14)
+
+
+def test_no_name_of_the_package_hides_a_module():
+    """`depthwright.bounds.path_norm` was a function and a module at once."""
+    modules = {module.name for module in pkgutil.iter_modules(bounds.__path__)}
+    assert modules.isdisjoint(bounds.__all__)

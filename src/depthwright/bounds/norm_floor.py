@@ -86,6 +86,8 @@ class Neurons:
     offset: float
     rounding: float
     """Bound on how far these norms move the averaged function."""
+    short: float = 0.0
+    """Share by which ‖w‖ may be less than told, beyond rounding."""
 
 
 @cache
@@ -147,7 +149,7 @@ def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:
 
 def _path_norm(neurons: Neurons) -> float:
     total = float(np.abs(neurons.outer) @ neurons.inner)
-    return total * (1 - (len(neurons.outer) + 8) * EPS)
+    return total * (1 - neurons.short - (len(neurons.outer) + 8) * EPS)
 
 
 def _average(neurons: Neurons, dimension: int) -> RadialSum:
@@ -192,13 +194,14 @@ def neurons_of(network: Network) -> Neurons:
 
 
 def _ridge_neurons(network: RidgeNetwork) -> Neurons:
-    """Directions count as unit vectors, from which they differ by rounding."""
+    """Directions count as unit vectors, from which they differ by UNIT_TOLERANCE at most."""
     outer, inner, bias = [], [], []
-    rounding = 0.0
+    rounding = short = 0.0
     for group in network.groups:
         norms = np.linalg.norm(group.values, axis=1)
         turning = float(np.abs(group.turns).sum() * np.abs(group.weights).sum())
         off = float(np.abs(norms - 1).max()) + (group.values.shape[1] + 8) * EPS
+        short = max(short, off)
         rounding += 2 * turning * (off + len(group.weights) * EPS)
         for kink, turn in zip(group.kinks, group.turns, strict=True):
             # A kink at 0 makes one neuron of twice the turn, any other two neurons.
@@ -215,4 +218,5 @@ def _ridge_neurons(network: RidgeNetwork) -> Neurons:
         np.concatenate(bias),
         network.offset,
         rounding + 4 * EPS * (abs(network.offset) + linear),
+        short,
     )
