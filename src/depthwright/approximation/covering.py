@@ -111,9 +111,9 @@ def _batch(
         rise = np.asarray(target.profile(inner + STEP) - target.profile(inner - STEP))
         slope = rise / (2 * STEP)
         value_phi = np.asarray(target.profile(inner)) + slope * (r - inner)
-        bend = target.curvature * ((reach + STEP) ** 2 / 2 + STEP * reach)
+        turning = target.curvature * ((reach + STEP) ** 2 / 2 + STEP * reach)
         # The difference quotient is off by the rounding of ϕ, over STEP.
-        bend = bend + QUOTIENT_ROUNDING * np.maximum(1.0, np.abs(value_phi)) * reach
+        bend = turning + QUOTIENT_ROUNDING * np.maximum(1.0, np.abs(value_phi)) * reach
         if not math.isfinite(target.curvature):
             slope, bend = np.zeros(len(x)), np.full(len(x), target.lipschitz * (reach + STEP))
             value_phi = np.asarray(target.profile(inner))

@@ -262,7 +262,7 @@ def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
         arrays += [part.detach().cpu().numpy() for layer in layers for part in layer]
     for array in arrays:
         found.update(f"{array.dtype} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array))
+        found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 
 
