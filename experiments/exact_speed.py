@@ -15,7 +15,6 @@ python-flint is left out where it is not installed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ import torch
 
 from depthwright.constructions import NarrowPacked
 from depthwright.distributions import UniformCube
-from depthwright.experiment import Experiment, Run, largest, least
+from depthwright.experiment import Experiment, Run, fastest, largest, least
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks import ExactNetwork, evaluation, limb_engine, limb_kernel
 from depthwright.targets import RandomNetwork
@@ -88,16 +87,6 @@ def timed(
     return values, max(speeds)
 
 
-def best(times: int, run: Callable[[], object]) -> float:
-    """Seconds of the fastest of several runs."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def chosen_from(network: ExactNetwork) -> int:
     """The smallest number of points for which the engine compiles."""
     low, high = 0, 1
@@ -120,7 +109,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
     threads = numba.get_num_threads()
     part = x[: threads * limb_engine.tile_size(program, len(x))]
     for _ in range(4):  # the first run loads the machine code
-        took = best(REPEATS, lambda part=part: limb_engine.run(program, part))  # type: ignore[misc]
+        took = fastest(REPEATS, lambda part=part: limb_engine.run(program, part))  # type: ignore[misc]
         if len(part) == len(x) or took > seconds:
             break
         part = x[: min(len(x), int(len(part) * max(2.0, 2 * seconds / took)))]
@@ -154,7 +143,7 @@ def on_gpu(
         network.evaluate(points, engine="limbs")
         torch.cuda.synchronize()
 
-    speed = len(points) / best(REPEATS, run)
+    speed = len(points) / fastest(REPEATS, run)
     chip = torch.cuda.get_device_properties(device)
     clock = 1e6 * torch.cuda.clock_rate(device)
     limit = chip.multi_processor_count * GPU_INTEGER_LANES * clock

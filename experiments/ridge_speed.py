@@ -10,15 +10,13 @@ size that suits it best. Memory is the peak of the process before the dense modu
 from __future__ import annotations
 
 import resource
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, fastest
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.targets import Cone
@@ -33,23 +31,13 @@ DENSE_SHARE = 0.1
 """Part of the points that the dense module is timed on; its time is proportional."""
 
 
-def best_of(times: int, run: Callable[[], object]) -> float:
-    """Seconds of the fastest of several runs."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def measure(input_dim: int, points: int) -> list[dict[str, Any]]:
     """One row per chunk size of the dense form."""
     network = Ridge(Cone(input_dim=input_dim), accuracy=0.1).build().network
     assert isinstance(network, RidgeNetwork)
     x = UniformRadius(input_dim).sample(points, torch.Generator().manual_seed(0), torch.float32)
     network.evaluate(x[:2], "float32")  # compile
-    structured = best_of(5, lambda: network.evaluate(x, "float32"))
+    structured = fastest(5, lambda: network.evaluate(x, "float32"))
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     module = network.to_torch(torch.float32)
     part = x[: int(points * DENSE_SHARE)]
@@ -67,7 +55,7 @@ def measure(input_dim: int, points: int) -> list[dict[str, Any]]:
         found = []
         for chunk in CHUNKS:
             pieces = part.split(chunk)
-            seconds = best_of(2, lambda pieces=pieces: [module(p) for p in pieces]) / DENSE_SHARE  # type: ignore[misc]
+            seconds = fastest(2, lambda pieces=pieces: [module(p) for p in pieces]) / DENSE_SHARE  # type: ignore[misc]
             row = {"chunk": chunk, "dense_seconds": seconds, "ratio": seconds / structured}
             found.append(row | shared)
     return found

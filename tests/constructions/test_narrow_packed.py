@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import independent
+from bits_oracle import errors, uniform
 from depthwright.constructions import NarrowPacked
 from depthwright.constructions.narrow_packed import he_architecture, packed_sizing, read_inputs
 from depthwright.constructions.narrow_packed_bits import Bits, Bounds, LayerFacts, he_facts
@@ -19,23 +20,6 @@ from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import BIAS, Patterns
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, Network, RandomNetwork
-
-
-def uniform(target, count, seed=0):
-    return np.random.default_rng(seed).uniform(
-        -target.radius, target.radius, (count, target.input_dim)
-    )
-
-
-def truth(target, x):
-    rows = (independent.network_value(target.weights, target.biases, row) for row in x)
-    return np.array([[float(v) for v in row] for row in rows])
-
-
-def errors(network, target, x):
-    values = network.evaluate(torch.from_numpy(x)).numpy()
-    return np.abs(values - truth(target, x)).max(axis=1)
-
 
 CASES = [
     (1, 5, 3, 1, 1.0), (2, 4, 2, 1, 1.0), (3, 8, 3, 1, 1.0), (5, 4, 2, 1, 0.3),

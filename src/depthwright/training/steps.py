@@ -123,40 +123,18 @@ def _entries(made_of: str) -> tuple[Any, Any]:
                     points = min(tile, rows - p)
                     x0 = (at + p) * inputs
                     forward(
-                        x,
-                        x0,
-                        inputs,
-                        points,
-                        tile,
-                        w,
-                        maps,
-                        last,
-                        outputs,
-                        pre,
-                        act,
-                        out,
-                        p * outputs,
-                    )
+                        x, x0, inputs, points, tile, w, maps, last, outputs,
+                        pre, act, out, p * outputs,
+                    )  # fmt: skip
                 loss_back(out, truth, 0, batch, batch, outputs, loss, g)
             for p in range(0, rows, tile):
                 points = min(tile, rows - p)
                 x0 = (at + p) * inputs
                 if not whole or tile < rows:
                     forward(
-                        x,
-                        x0,
-                        inputs,
-                        points,
-                        tile,
-                        w,
-                        maps,
-                        last,
-                        outputs,
-                        pre,
-                        act,
-                        out,
-                        p * outputs,
-                    )
+                        x, x0, inputs, points, tile, w, maps, last, outputs,
+                        pre, act, out, p * outputs,
+                    )  # fmt: skip
                 if not whole:
                     loss_back(out, truth, p, min(points, batch - p), batch, outputs, loss, g)
                 backward(
@@ -179,20 +157,9 @@ def _entries(made_of: str) -> tuple[Any, Any]:
         for p in range(0, rows, tile):
             points = min(tile, rows - p)
             forward(
-                x,
-                p * inputs,
-                inputs,
-                points,
-                tile,
-                w,
-                maps,
-                last,
-                outputs,
-                pre,
-                act,
-                out,
-                p * outputs,
-            )
+                x, p * inputs, inputs, points, tile, w, maps, last, outputs,
+                pre, act, out, p * outputs,
+            )  # fmt: skip
         return out
 
     return steps, values
