@@ -52,7 +52,7 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two experiments, one that failed, and one that is only a picture."""
+    """Two experiments, one that failed, and one that left no figure."""
     folder = tmp_path_factory.mktemp("report")
     entries = []
     for name in ("first", "second"):
@@ -65,7 +65,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries.append(Entry(records.read(folder / name), folder / name))
     failed = Record("third", "The third", "", "smoke", "python y", error="ValueError: <why>")
     scripted = Record("fourth", "The fourth", "", "smoke", "python z", "printed")
-    entries += [Entry(failed), Entry(scripted, picture=folder / "first" / "first.png")]
+    entries += [Entry(failed), Entry(scripted)]
     return report.write(entries, folder / "page", "All of them")
 
 

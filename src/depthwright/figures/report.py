@@ -7,7 +7,6 @@ contenders switched on and off.
 
 from __future__ import annotations
 
-import base64
 import csv
 import shutil
 from collections.abc import Sequence
@@ -25,20 +24,17 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Entry:
-    """A record and the folder that it lies in, or the picture of a script that leaves no record."""
+    """A record and the folder that it lies in; None for one that failed before it left any."""
 
     record: Record
     folder: Path | None = None
-    picture: Path | None = None
 
     @property
     def files(self) -> list[Path]:
         """That belong beside the page, as far as they exist."""
-        found = []
-        if self.folder:
-            found += [self.folder / f"{self.record.name}{s}" for s in (*PICTURES, *DATA)]
-        if self.picture:
-            found.append(self.picture)
+        if not self.folder:
+            return []
+        found = (self.folder / f"{self.record.name}{s}" for s in (*PICTURES, *DATA))
         return [path for path in found if path.exists()]
 
 
@@ -81,7 +77,6 @@ def _figure(entry: Entry) -> dict[str, Any]:
         "header": header,
         "rows": rows,
         "files": [path.name for path in entry.files],
-        "picture": _inlined(entry.picture) if entry.picture else "",
         "failed": bool(record.error or record.broken),
     }
 
@@ -108,9 +103,3 @@ def _shown(value: str) -> str:
     if number.is_integer() and abs(number) < 1e15 and "e" not in value.lower():
         return f"{int(number):,}"
     return f"{number:.4g}"
-
-
-def _inlined(picture: Path) -> str:
-    """As a data URI."""
-    kind = {"svg": "svg+xml"}.get(picture.suffix[1:], picture.suffix[1:])
-    return f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
