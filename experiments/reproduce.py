@@ -2,11 +2,12 @@
 
     python experiments/reproduce.py [NAME …] [--scale smoke|cpu|gpu] [--output outputs] [--list]
 
-Each experiment of this folder is run as its own command, one after the other: what is finished is
-read, what is missing is computed. The page, outputs/report-SCALE/report.html, needs no network and
-has beside it PNG, SVG, CSV and Parquet of every figure. An experiment that fails is shown with its
-error, the others go on, and the exit status is 1. Files without an `EXPERIMENT` are commands
-(`sync`, `dashboard`, this one) and are not run.
+Each experiment of this folder is run as its own command: what is finished is read, what is missing
+is computed. At scale smoke several run at once, one per core; those that time (`*_speed`) run alone,
+at the end. The page, outputs/report-SCALE/report.html, needs no network and has beside it PNG, SVG,
+CSV and Parquet of every figure. An experiment that fails is shown with its error, the others go on,
+and the exit status is 1. Files without an `EXPERIMENT` are commands (`sync`, `dashboard`, this one)
+and are not run.
 """
 
 from __future__ import annotations
@@ -16,25 +17,36 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from depthwright.cli import guard
 from depthwright.experiment import SCALES, described, holds_experiment
 from depthwright.figures import report
-from depthwright.figures.record import RECORD, Record, read
+from depthwright.figures.record import RECORD, Record, cores, read
 from depthwright.figures.report import Entry
 from depthwright.refusal import Refusal
 
 FOLDER = Path(__file__).parent
 LIMITS = {"smoke": 120.0, "cpu": 1800.0, "gpu": 3600.0}
 """Seconds after which one experiment is given up."""
+AT_ONCE = {"smoke": min(4, cores()), "cpu": 1, "gpu": 1}
+"""Experiments that run beside each other; the larger scales use all cores in each."""
+LOG = "log.txt"
+"""In an experiment's folder: what it said on its way."""
+INTERVAL = 0.1
+"""Seconds between two looks at those that run."""
 TOLD = 40
 """Last lines of an error that the page shows."""
+DOING = 60
+"""Letters of its last line that are shown of one that runs."""
 
 
 def found() -> dict[str, Path]:
@@ -52,64 +64,93 @@ def chosen(names: list[str]) -> list[Path]:
     return [known[name] for name in names] if names else list(known.values())
 
 
-def run(file: Path, scale: str, output: Path, limit: float) -> Entry:
-    """Run one experiment; whatever happens, there is something to show."""
-    title, about = described(file.read_text(encoding="utf-8"))
-    command = [sys.executable, str(file), "--scale", scale, "--output", str(output)]
-    said = f"python experiments/{file.name} --scale {scale}"
-    folder = output / file.stem / scale
-    (folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-        error, status = done.stderr, done.returncode
-    except subprocess.TimeoutExpired:
-        error, status = f"not finished after {limit:g} s", 1
-    tail = "\n".join(error.strip().splitlines()[-TOLD:]) if status else ""
-    error = tail or (f"it ended with status {status}" if status else "")
-    made = Record(file.stem, title, about, scale, said, error=error)
-    try:
-        record = read(folder)
-    except Refusal as nothing:
-        return Entry(replace(made, error=made.error or str(nothing)))
-    return Entry(record, folder)
+@dataclass
+class Process:
+    """One experiment, running."""
+
+    file: Path
+    scale: str
+    output: Path
+    limit: float
+    threads: int | None
+    began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
+        command = [sys.executable, str(self.file)]
+        command += ["--scale", self.scale, "--output", str(self.output)]
+        told = {"OMP_NUM_THREADS": str(self.threads), "NUMBA_NUM_THREADS": str(self.threads)}
+        with (self.folder / LOG).open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=(told if self.threads else {}) | os.environ,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """Where its record will lie."""
+        return self.output / self.file.stem / self.scale
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self.began
+
+    @property
+    def said(self) -> list[str]:
+        """Its log so far, the last line last."""
+        return (self.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
+
+    def ended(self) -> bool:
+        """Whether it has come to its end, or now to its limit."""
+        return self.process.poll() is not None or self.seconds > self.limit
+
+    def stop(self) -> None:
+        """Whatever it is doing; nothing happens to one that has ended."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.process.kill()
+
+    def entry(self) -> Entry:
+        """What there is to show, whatever happened."""
+        status = self.process.poll()
+        self.stop()
+        error = ""
+        if status is None:
+            error = f"not finished after {self.limit:g} s"
+        elif status:
+            last = [line for line in self.said if line.strip()][-TOLD:]
+            error = "\n".join(last) or f"it ended with status {status}"
+        try:
+            return Entry(read(self.folder), self.folder)
+        except Refusal as nothing:
+            title, about = described(self.file.read_text(encoding="utf-8"))
+            command = f"python experiments/{self.file.name} --scale {self.scale}"
+            name, error = self.file.stem, error or str(nothing)
+            return Entry(Record(name, title, about, self.scale, command, error=error))
 
 
-def overview() -> Table:
-    """Name and title of each."""
-    table = Table(box=None, show_header=False)
-    for name, file in found().items():
-        table.add_row(name, described(file.read_text(encoding="utf-8"))[0])
-    return table
+def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int]]:
+    """Which run beside each other, and how many of them; timings only by themselves."""
+    timed = [file for file in files if file.stem.endswith("_speed")]
+    yield [file for file in files if file not in timed], at_once
+    yield timed, 1
 
 
-def main() -> None:
-    """Run, collect, write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments; all where none")
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--output", type=Path, default=Path("outputs"))
-    parser.add_argument("--limit", type=float, help="seconds for one experiment")
-    parser.add_argument("--list", action="store_true", help="the experiments, nothing is run")
-    options = parser.parse_args()
-    console = Console(stderr=True, highlight=False)
+def run(files: Sequence[Path], scale: str, output: Path, limit: float, jobs: int) -> list[Entry]:
+    """All of them, told while they run; in the order of `files`."""
+    entries: dict[Path, Entry] = {}
     if options.list:
         Console().print(overview())
         return
-    files = chosen(options.names)
-    entries = []
     start = time.perf_counter()
-    for number, file in enumerate(files, 1):
-        with console.status(f"[{number}/{len(files)}] {file.stem}"):
-            began = time.perf_counter()
-            limit = options.limit or LIMITS[options.scale]
-            entry = run(file, options.scale, options.output, limit)
-        failed = entry.record.error or entry.record.broken
-        console.print(
-            f"[{number}/{len(files)}] {file.stem}: {'failed' if failed else 'done'}, "
-            f"{time.perf_counter() - began:.1f} s"
-        )
-        entries.append(entry)
-    bad = [e.record.name for e in entries if e.record.error or e.record.broken]
+    limit, jobs = options.limit or LIMITS[options.scale], options.jobs or AT_ONCE[options.scale]
+    entries = run(chosen(options.names), options.scale, options.output, limit, jobs)
+    bad = [entry.record.name for entry in entries if failed(entry)]
     note = (
         f"{len(entries)} experiment{'s' * (len(entries) > 1)} at scale {options.scale}, "
         f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC, {time.perf_counter() - start:.0f} s"

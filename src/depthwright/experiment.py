@@ -89,11 +89,14 @@ class Run:
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.description}"),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=len(wanted))
-            for cell in wanted:
+            for number, cell in enumerate(wanted, 1):
                 told = " ".join(f"{key}={value}" for key, value in cell.items())
                 progress.update(task, description=told)
+                if not console.is_terminal:
+                    print(f"{number}/{len(wanted)} {told}", file=sys.stderr, flush=True)
                 try:
                     rows += self._cell(cell, measure)
                 except Exception as error:

@@ -1,6 +1,7 @@
 """A whole training: choice of the best, repetition to the bit, divergence, refusals."""
 
 import itertools
+import signal
 
 import numba
 import pytest
@@ -375,3 +376,20 @@ def test_settings_can_be_overridden_by_hydra():
         made = OmegaConf.to_object(node)
         assert isinstance(made, schema)
         assert getattr(made, key) == value
+
+
+@pytest.mark.parametrize("interruption", [SystemExit(75), KeyboardInterrupt()])
+def test_what_interrupts_a_training_comes_out_as_what_it_was(interruption: BaseException) -> None:
+    """A queueing system's exit keeps its status; Ctrl-C, which Lightning makes an exit, is none."""
+
+    def interrupt(*_: object) -> None:
+        raise interruption
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(type(interruption)) as caught:
+        train_rivals(
+            {"a": [WIDE]}, TARGET, LAW, config(), TrainerConfig(**ON), on_validation=interrupt
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+    if isinstance(caught.value, SystemExit):
+        assert caught.value.code == 75

@@ -52,6 +52,11 @@ class Series:
         """The contender's, in every figure."""
         return colour(self.contender or self.name)
 
+    @property
+    def landmark(self) -> bool:
+        """A single point, which must not be lost among lines."""
+        return self.kind == "points" and len(self.x) == 1
+
 
 @dataclass(frozen=True)
 class Panel:

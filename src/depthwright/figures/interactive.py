@@ -25,6 +25,7 @@ MARKS: dict[Kind, str] = {
     "matched": "circle-open",
     "points": "circle",
 }
+LANDMARK = {"size": 12, "symbol": "diamond"}
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
 
@@ -35,12 +36,12 @@ def interactive(chart: Chart) -> list[dict[str, Any]]:
 
 
 def legend(chart: Chart) -> list[dict[str, str]]:
-    """What can be switched on and off: name, colour, dash, each name once."""
+    """What can be switched on and off: name, colour, look (a dash, or points), each name once."""
     found: dict[str, dict[str, str]] = {}
     for panel in chart.panels:
         for one in panel.series:
-            entry = {"name": one.name, "colour": one.colour, "dash": DASHES.get(one.kind, "solid")}
-            found.setdefault(one.name, entry)
+            look = "points" if one.kind == "points" else DASHES.get(one.kind, "solid")
+            found.setdefault(one.name, {"name": one.name, "colour": one.colour, "look": look})
     return list(found.values())
 
 
@@ -111,6 +112,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
 
 def _traces(one: Series) -> list[dict[str, Any]]:
     """The line, and before it its band."""
+    mark = {"size": 6, "symbol": MARKS.get(one.kind, "line-ew-open")}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
     line: dict[str, Any] = {
         "type": "scatter",
@@ -123,7 +125,7 @@ def _traces(one: Series) -> list[dict[str, Any]]:
             "width": 5 if one.kind == "target" else 1.6,
             "dash": DASHES.get(one.kind, "solid"),
         },
-        "marker": {"color": one.colour, "size": 6, "symbol": MARKS.get(one.kind, "line-ew-open")},
+        "marker": {"color": one.colour} | (LANDMARK if one.landmark else mark),
         "opacity": 0.4 if one.kind == "target" else 1,
         "hovertemplate": hover + ("<br>%{text}" if one.notes else "") + "<extra></extra>",
     }

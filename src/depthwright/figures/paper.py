@@ -23,6 +23,7 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
 }
+LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 
 def paper(chart: Chart, *paths: Path) -> None:
@@ -60,7 +61,7 @@ def _draw(at: Axes, one: Series) -> None:
             down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
             up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **look)
-    style = LOOKS[one.kind]
+    style = LANDMARK if one.landmark else LOOKS[one.kind]
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is none
     at.plot(x, y, label=one.name, **look, **style)

@@ -300,6 +300,8 @@ def _fit(engine: pl.Trainer, module: RivalTraining, resume: Path | None) -> None
         # our own file, which holds a generator's state and optimisers beside the weights
         engine.fit(module, ckpt_path=resume, weights_only=False)
     except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise  # somebody else's: submitit's, say, who queues a preempted job again
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from error
 

@@ -1,0 +1,22 @@
+"""What a chart's data decide about its look, on paper and on the page alike."""
+
+from __future__ import annotations
+
+from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.interactive import interactive, legend
+
+
+def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
+    one = Series("one", (1.0,), (2.0,), "points")
+    cloud = Series("cloud", (1.0, 2.0), (2.0, 3.0), "points")
+    chart = Chart((Panel("x", "y", (one, cloud)),))
+    marks = {t["name"]: t["marker"] for t in interactive(chart)[0]["data"]}
+    assert marks["one"]["size"] > marks["cloud"]["size"]
+    assert marks["one"]["symbol"] != marks["cloud"]["symbol"]
+
+
+def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:
+    kinds = ("points", "promised", "measured")
+    drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind) for kind in kinds)  # type: ignore[arg-type]
+    chart = Chart((Panel("x", "y", drawn),))
+    assert [entry["look"] for entry in legend(chart)] == ["points", "dash", "solid"]
