@@ -3,11 +3,11 @@
     python experiments/reproduce.py [NAME …] [--scale smoke|cpu|gpu] [--output outputs] [--list]
 
 Each experiment of this folder is run as its own command: what is finished is read, what is missing
-is computed. At scale smoke several run at once, one per core; those that time (`*_speed`) run alone,
-at the end. The page, outputs/report-SCALE/report.html, needs no network and has beside it PNG, SVG,
-CSV and Parquet of every figure. An experiment that fails is shown with its error, the others go on,
-and the exit status is 1. Files without an `EXPERIMENT` are commands (`sync`, `dashboard`, this one)
-and are not run.
+is computed. At scale smoke several run at once, one per core; those that time (`*_speed`) run by
+themselves, at the end. The page, outputs/report-SCALE/report.html, needs no network and has beside
+it PNG, SVG, CSV and Parquet of every figure. An experiment that fails is shown with its error, the
+others go on, and the exit status is 1. Files without an `EXPERIMENT` are commands (`sync`,
+`dashboard`, this one) and are not run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,6 +144,66 @@ def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int
 def run(files: Sequence[Path], scale: str, output: Path, limit: float, jobs: int) -> list[Entry]:
     """All of them, told while they run; in the order of `files`."""
     entries: dict[Path, Entry] = {}
+    console = Console(stderr=True, highlight=False)
+    look = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]}"),
+    )
+    running: dict[TaskID, Process] = {}
+    with Progress(*look, console=console, disable=not console.is_terminal) as progress:
+        try:
+            for wave, at_once in waves(files, jobs):
+                waiting = list(wave)
+                threads = max(1, cores() // at_once) if at_once > 1 else None
+                while waiting or running:
+                    while waiting and len(running) < at_once:
+                        file = waiting.pop(0)
+                        task = progress.add_task(file.stem, doing="")
+                        running[task] = Process(file, scale, output, limit, threads)
+                    time.sleep(INTERVAL)
+                    for task, process in list(running.items()):
+                        doing = next((line for line in reversed(process.said) if line.strip()), "")
+                        progress.update(task, doing=doing[:DOING])
+                        if not process.ended():
+                            continue
+                        entry = entries[process.file] = process.entry()
+                        progress.remove_task(task)
+                        del running[task]
+                        console.print(
+                            f"[{len(entries)}/{len(files)}] {process.file.stem}: "
+                            f"{'failed' if failed(entry) else 'done'}, {process.seconds:.1f} s"
+                        )
+        finally:
+            for process in running.values():
+                process.stop()
+    return [entries[file] for file in files]
+
+
+def failed(entry: Entry) -> bool:
+    """Nothing to show, or a promise broken."""
+    return bool(entry.record.error or entry.record.broken)
+
+
+def overview() -> Table:
+    """Name and title of each."""
+    table = Table(box=None, show_header=False)
+    for name, file in found().items():
+        table.add_row(name, described(file.read_text(encoding="utf-8"))[0])
+    return table
+
+
+def main() -> None:
+    """Run, collect, write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments; all where none")
+    parser.add_argument("--scale", choices=SCALES, default="smoke")
+    parser.add_argument("--output", type=Path, default=Path("outputs"))
+    parser.add_argument("--limit", type=float, help="seconds for one experiment")
+    parser.add_argument("--jobs", type=int, help="experiments at once; timings stay alone")
+    parser.add_argument("--list", action="store_true", help="the experiments, nothing is run")
+    options = parser.parse_args()
     if options.list:
         Console().print(overview())
         return
