@@ -1,12 +1,12 @@
-"""Send what was kept offline to W&B: every finished cell once, every experiment's aggregate run.
+"""Send what was kept offline to W&B: each finished cell once, each experiment's rows and figure.
 
     python experiments/sync.py [FOLDER] [--project NAME] [--entity NAME]
 
 FOLDER is a results folder (default: outputs). May be repeated at any time, while a sweep runs too:
 `wandb sync` marks what it has sent, cells that are not finished wait for the next time, and of a
-cell that was begun several times only the last attempt is sent. An aggregate is made again online
-under its fixed id, which replaces the one that was there, and only when a row has changed. Needs a
-key (WANDB_API_KEY or `wandb login`).
+cell that was begun several times only the last attempt is sent. An aggregate and a figure are made
+again online under their fixed ids, which replaces those that were there, and only when they have
+changed. Needs a key (WANDB_API_KEY or `wandb login`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from depthwright import results
 from depthwright.aggregate import aggregate
 from depthwright.cli import guard
+from depthwright.figures.publish import publish
+from depthwright.figures.record import RECORD
 from depthwright.refusal import Refusal
 from depthwright.tracking import LoggerConfig, is_offline, need_key
 
@@ -60,7 +62,12 @@ def main(arguments: list[str] | None = None) -> None:
     experiments = sorted({path.parents[1] for path in given.folder.glob(f"*/*/{results.RESULTS}")})
     online = LoggerConfig(mode="online", project=given.project, entity=given.entity)
     made = sum(aggregate(experiment, online) for experiment in experiments)
-    print(f"{len(waiting) - len(left)} runs sent, {made} of {len(experiments)} aggregates renewed")
+    figures = sorted(path.parent for path in given.folder.glob(f"*/*/{RECORD}"))
+    drawn = sum(publish(figure, online) for figure in figures)
+    print(
+        f"{len(waiting) - len(left)} runs sent, {made} of {len(experiments)} aggregates and "
+        f"{drawn} of {len(figures)} figures renewed"
+    )
     if left:
         raise Refusal(f"{len(left)} runs could not be sent, {left[0]} among them; repeat later")
 

@@ -8,15 +8,14 @@ AXIS is `input_dim` or `inverse_accuracy` (1/ε). Cells that share a place on th
 by their median. `size_ratio` is the contender's parameters over those of the construction.
 
 The run's id is fixed by the experiment's name, its folder is `EXPERIMENT/.aggregate`; it is written
-again only when a row has changed, and takes the place of what was there (on W&B's server too, for a
-run that is started online under an id overwrites), so there is one, however often a sweep runs.
+again only when a row has changed (see `tracking.renew`), so there is one, however often a sweep
+runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import statistics
 import warnings
 from collections import defaultdict
@@ -28,7 +27,7 @@ from depthwright import results
 from depthwright.comparison import CONSTRUCTED
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
-from depthwright.tracking import LoggerConfig, Point, is_offline, track
+from depthwright.tracking import LoggerConfig, Point, Tracker, renew
 
 FOLDER = ".aggregate"
 AGGREGATE = "aggregate"
@@ -47,46 +46,36 @@ def aggregate(experiment: Path, logger: LoggerConfig) -> bool:
     `experiment` is the folder of its cells. Whatever W&B does, nothing is raised.
     """
     cells = finished_cells(experiment)
-    folder = experiment / FOLDER
-    mark = folder / "rows.sha256"
+    if not cells:
+        return False
     steady = [[replace(row, **dict.fromkeys(results.SECONDS, None)) for row in c] for c in cells]  # type: ignore[arg-type]
-    digest = hashlib.sha256(repr(steady).encode()).hexdigest()
-    if logger.mode == "none" or not cells:
-        return False
-    if mark.exists() and mark.read_text() == f"{logger.mode} {digest}":
-        return False
-    mark.unlink(missing_ok=True)
-    shutil.rmtree(folder / "wandb", ignore_errors=True)
-    folder.mkdir(exist_ok=True)
     name = experiment.name
-    with track(
+    return renew(
         logger,
-        folder,
+        experiment / FOLDER,
+        hashlib.sha256(repr(steady).encode()).hexdigest(),
+        lambda tracker: _log(tracker, cells),
         run_id=f"{name}-{AGGREGATE}",
         name=f"{name}: all rows",
         group=name,
         config={"experiment_name": name, "cells": len(cells)},
         tags=sorted({c[0].construction for c in cells} | {c[0].target for c in cells}),
         kind=AGGREGATE,
-    ) as tracker:
-        rows = [astuple(row) for c in cells for row in c]
-        tracker.table("rows", COLUMNS, rows)
-        for axis in AXES:
-            along = series(cells, axis)
-            errors = {key: points for key, points in along.items() if key.endswith(ERRORS)}
-            tracker.lines(f"error_against_{axis}", axis, errors)
-            tracker.over(f"{axis}/{axis}", f"{axis}/*")
-            for x, values in places(along).items():
-                numbers = {f"{axis}/{key}": y for key, y in values.items()}
-                tracker.log(None, {f"{axis}/{axis}": x} | numbers)
-        tracker.summary({"cells": len(cells), "rows": len(rows)})
-        kept = tracker.folder
-    if kept is None:
-        return False
-    results.write_text(folder / "wandb_run.txt", f"{kept}\n")
-    mode = "offline" if is_offline(kept) else "online"
-    results.write_text(mark, f"{mode} {digest}")
-    return mode == logger.mode
+    )
+
+
+def _log(tracker: Tracker, cells: Sequence[Sequence[Row]]) -> None:
+    rows = [astuple(row) for each in cells for row in each]
+    tracker.table("rows", COLUMNS, rows)
+    for axis in AXES:
+        along = series(cells, axis)
+        errors = {key: points for key, points in along.items() if key.endswith(ERRORS)}
+        tracker.lines(f"error_against_{axis}", axis, errors)
+        tracker.over(f"{axis}/{axis}", f"{axis}/*")
+        for x, values in places(along).items():
+            numbers = {f"{axis}/{key}": y for key, y in values.items()}
+            tracker.log(None, {f"{axis}/{axis}": x} | numbers)
+    tracker.summary({"cells": len(cells), "rows": len(rows)})
 
 
 def finished_cells(experiment: Path) -> list[list[Row]]:

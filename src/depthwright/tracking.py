@@ -11,6 +11,7 @@ picture. The config holds the units of all columns and the versions that compute
 from __future__ import annotations
 
 import platform
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.refusal import Refusal
-from depthwright.results import UNITS
+from depthwright.results import UNITS, write_text
 
 if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("none", "offline", "online")
 COMPARISON = "comparison"
-"""W&B's job type of one run; the other one is that of the aggregate."""
+"""W&B's job type of one run; the others are those of aggregates and of figures."""
 Point = tuple[float, float]
 INIT_TIMEOUT = 30
 """Seconds to wait for W&B's server before going on offline."""
@@ -87,7 +88,9 @@ class Tracker:
 
         self._try(send)
 
-    def lines(self, name: str, axis: str, series: Mapping[str, Sequence[Point]]) -> None:
+    def lines(
+        self, name: str, axis: str, series: Mapping[str, Sequence[Point]], title: str = ""
+    ) -> None:
         """A chart of several lines over one axis: label → points."""
 
         def send(run: Run) -> None:
@@ -97,7 +100,7 @@ class Tracker:
                 xs=[[x for x, _ in points] for points in series.values()],
                 ys=[[y for _, y in points] for points in series.values()],
                 keys=list(series),
-                title=name.replace("_", " "),
+                title=title or name.replace("_", " "),
                 xname=axis,
             )
             run.log({name: chart})
@@ -159,6 +162,34 @@ def track(
         tracker.finish(failed=True)
         raise
     tracker.finish(failed=False)
+
+
+def renew(
+    logger: LoggerConfig, folder: Path, digest: str, log: Callable[[Tracker], None], **about: Any
+) -> bool:
+    """Write a run anew where what it shows (`digest`) has changed; whether it was written.
+
+    It takes the place of what was there: in the folder, and on W&B's server too, for a run that is
+    started online under an id overwrites. `about` is what `track` is told. Whatever W&B does,
+    nothing is raised.
+    """
+    mark = folder / "shown.sha256"
+    if logger.mode == "none":
+        return False
+    if mark.exists() and mark.read_text(encoding="utf-8") == f"{logger.mode} {digest}":
+        return False
+    mark.unlink(missing_ok=True)
+    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with track(logger, folder, **about) as tracker:
+        log(tracker)
+        kept = tracker.folder
+    if kept is None:
+        return False
+    write_text(folder / "wandb_run.txt", f"{kept}\n")
+    mode = "offline" if is_offline(kept) else "online"
+    write_text(mark, f"{mode} {digest}")
+    return mode == logger.mode
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,61 @@
+"""The W&B run of a figure, read back from disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars
+import pytest
+
+from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.publish import publish
+from depthwright.figures.record import Record, write
+from depthwright.refusal import Refusal
+from depthwright.tracking import LoggerConfig
+from wandb_files import read_back
+
+ROWS = polars.DataFrame({"d": [2, 3], "note": ["a", None], "error": [0.5, 0.25]})
+OFFLINE = LoggerConfig()
+
+
+def figure(folder: Path, sentence: str = "Half, then a quarter.") -> None:
+    drawn = Series("error", (2.0, None, 3.0), (0.5, 0.1, 0.25))
+    chart = Chart((Panel("d", "error", (drawn,)),))
+    write(
+        Record("mine", "A title", "", "smoke", "python mine.py", sentence, chart=chart),
+        ROWS,
+        folder,
+    )
+
+
+def test_the_run_holds_rows_lines_picture_and_sentence(tmp_path: Path) -> None:
+    figure(tmp_path)
+    assert publish(tmp_path, OFFLINE)
+    state, _ = read_back(tmp_path)
+    assert state["run_id"] == "mine-smoke-figure"
+    assert state["summary"]["sentence"] == "Half, then a quarter."
+    assert (state["summary"]["rows"], state["summary"]["broken"]) == (2, 0)
+    (table,) = tmp_path.rglob("rows_*.table.json")
+    stored = json.loads(table.read_text())
+    assert stored["columns"] == ROWS.columns
+    assert stored["data"] == [list(row) for row in ROWS.rows()]
+    (lines,) = tmp_path.rglob("panel_1_table_*.table.json")
+    assert json.loads(lines.read_text())["data"] == [[2.0, "error", 0.5], [3.0, "error", 0.25]]
+    (picture,) = tmp_path.rglob("picture_*.png")
+    assert picture.read_bytes() == (tmp_path / "mine.png").read_bytes()
+
+
+def test_it_is_written_again_only_when_the_figure_has_changed(tmp_path: Path) -> None:
+    figure(tmp_path)
+    assert publish(tmp_path, OFFLINE)
+    assert not publish(tmp_path, OFFLINE)
+    figure(tmp_path, "Another sentence.")
+    assert publish(tmp_path, OFFLINE)
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1, "in its place"
+    assert not publish(tmp_path, LoggerConfig(mode="none"))
+
+
+def test_a_folder_without_a_figure_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="run the experiment"):
+        publish(tmp_path, OFFLINE)
