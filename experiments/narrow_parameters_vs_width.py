@@ -90,7 +90,7 @@ def measure(input_dim: int, target_depth: int, neurons: int, built: bool) -> lis
             "crossing": crosses,
             "construction": name,
             "width": size.width,
-            "depth": size.depth,
+            "depth": float(size.depth),  # beyond 64 bits for Theorem 7
             "parameters": float(size.parameters),
             "target_parameters": float(own),
             "ratio": size.parameters / own,

@@ -18,18 +18,17 @@ from depthwright.experiment import Experiment, Run
 from depthwright.figures.against import against
 from depthwright.figures.chart import Chart
 from depthwright.figures.exponent import exponent
+from depthwright.results import contradictions
 
 if TYPE_CHECKING:
     import polars
 
 DIMENSIONS = {"smoke": (2, 3, 5), "cpu": (2, 3, 5, 8, 12), "gpu": (2, 3, 5, 8, 12, 20)}
-QUICK = ("training=quick", "evaluation=quick", "logger=none", "trainer.progress=false")
 
 
 def rows(run: Run) -> polars.DataFrame:
     """Of every contender in every dimension."""
-    quick = QUICK if run.scale == "smoke" else ()
-    return run.sweep({"target.input_dim": DIMENSIONS[run.scale]}, *quick)
+    return run.sweep({"target.input_dim": DIMENSIONS[run.scale]})
 
 
 def chart(rows: polars.DataFrame) -> Chart:
@@ -54,16 +53,6 @@ def sentence(rows: polars.DataFrame) -> str:
     )
 
 
-def broken(rows: polars.DataFrame) -> list[str]:
-    """Attacked above certified."""
-    return [
-        f"{row['contender']} in dimension {row['input_dim']}: attacked sup error "
-        f"{row['error_sup_attacked']:.3g} above {row['error_sup_certified']:.3g}"
-        for row in rows.drop_nulls("error_sup_certified").iter_rows(named=True)
-        if not row["error_sup_attacked"] <= row["error_sup_certified"]
-    ]
-
-
 EXPERIMENT = Experiment(
     rows,
     chart,
@@ -83,7 +72,7 @@ EXPERIMENT = Experiment(
         "train_seconds",
         "device",
     ),
-    broken,
+    contradictions,
 )
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.figures.exponent import exponent
 from depthwright.figures.style import label
+from depthwright.results import contradictions
 
 if TYPE_CHECKING:
     import polars
@@ -25,14 +26,12 @@ ACCURACIES = {
     "cpu": (0.2, 0.1, 0.05, 0.025),
     "gpu": (0.2, 0.1, 0.05, 0.025, 0.015),
 }
-QUICK = ("training=quick", "evaluation=quick", "logger=none", "trainer.progress=false")
 NAMES = {CONSTRUCTED: "SparseRidge", "constructed_ridge": "Ridge"}
 
 
 def rows(run: Run) -> polars.DataFrame:
     """Of every contender at every accuracy."""
-    quick = QUICK if run.scale == "smoke" else ()
-    return run.sweep({"accuracy": ACCURACIES[run.scale]}, *quick)
+    return run.sweep({"accuracy": ACCURACIES[run.scale]})
 
 
 def _name(contender: str) -> str:
@@ -101,22 +100,6 @@ def sentence(rows: polars.DataFrame) -> str:
     )
 
 
-def broken(rows: polars.DataFrame) -> list[str]:
-    """Attacked above certified, path norms below what is needed."""
-    told = [
-        f"{row['contender']} at accuracy {row['accuracy']}: attacked sup error "
-        f"{row['error_sup_attacked']:.3g} above {row['error_sup_certified']:.3g}"
-        for row in rows.drop_nulls("error_sup_certified").iter_rows(named=True)
-        if not row["error_sup_attacked"] <= row["error_sup_certified"]
-    ]
-    return told + [
-        f"{row['contender']} at accuracy {row['accuracy']}: path norm {row['path_norm']:.6g} "
-        f"below its floor {row['path_norm_floor']:.6g}"
-        for row in rows.drop_nulls("path_norm").iter_rows(named=True)
-        if not row["path_norm"] >= row["path_norm_floor"]
-    ]
-
-
 EXPERIMENT = Experiment(
     rows,
     chart,
@@ -132,7 +115,7 @@ EXPERIMENT = Experiment(
         "path_norm_floor",
         "path_norm_needed",
     ),
-    broken,
+    contradictions,
 )
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from depthwright.cli import guard
-from depthwright.experiment import SCALES, described, holds_experiment
+from depthwright.experiment import LOGGERS, SCALES, described, holds_experiment
 from depthwright.figures import report
 from depthwright.figures.record import RECORD, Record, cores, read
 from depthwright.figures.report import Entry
@@ -64,26 +64,45 @@ def chosen(names: list[str]) -> list[Path]:
     return [known[name] for name in names] if names else list(known.values())
 
 
+@dataclass(frozen=True)
+class How:
+    """What was asked for."""
+
+    scale: str
+    output: Path
+    logger: str | None
+    jobs: int
+    limit: float
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise Refusal(f"--jobs {self.jobs} runs nothing; give 1 or more")
+        if not self.limit > 0:
+            raise Refusal(f"--limit {self.limit:g} leaves no time; give seconds above 0")
+
+    def arguments(self) -> list[str]:
+        """Of each experiment."""
+        told = ["--scale", self.scale, "--output", str(self.output)]
+        return told + (["--logger", self.logger] if self.logger else [])
+
+
 @dataclass
 class Process:
     """One experiment, running."""
 
     file: Path
-    scale: str
-    output: Path
-    limit: float
+    how: How
     threads: int | None
+    """None leaves them to the experiment."""
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
-        command = [sys.executable, str(self.file)]
-        command += ["--scale", self.scale, "--output", str(self.output)]
         told = {"OMP_NUM_THREADS": str(self.threads), "NUMBA_NUM_THREADS": str(self.threads)}
         with (self.folder / LOG).open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                command,
+                [sys.executable, str(self.file), *self.how.arguments()],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=(told if self.threads else {}) | os.environ,
@@ -92,7 +111,7 @@ class Process:
     @property
     def folder(self) -> Path:
         """Where its record will lie."""
-        return self.output / self.file.stem / self.scale
+        return self.how.output / self.file.stem / self.how.scale
 
     @property
     def seconds(self) -> float:
@@ -106,7 +125,7 @@ class Process:
 
     def ended(self) -> bool:
         """Whether it has come to its end, or now to its limit."""
-        return self.process.poll() is not None or self.seconds > self.limit
+        return self.process.poll() is not None or self.seconds > self.how.limit
 
     def stop(self) -> None:
         """Whatever it is doing; nothing happens to one that has ended."""
@@ -121,7 +140,7 @@ class Process:
         self.stop()
         error = ""
         if status is None:
-            error = f"not finished after {self.limit:g} s"
+            error = f"not finished after {self.how.limit:g} s"
         elif status:
             last = [line for line in self.said if line.strip()][-TOLD:]
             error = "\n".join(last) or f"it ended with status {status}"
@@ -129,9 +148,9 @@ class Process:
             return Entry(read(self.folder), self.folder)
         except Refusal as nothing:
             title, about = described(self.file.read_text(encoding="utf-8"))
-            command = f"python experiments/{self.file.name} --scale {self.scale}"
-            name, error = self.file.stem, error or str(nothing)
-            return Entry(Record(name, title, about, self.scale, command, error=error))
+            name, scale, error = self.file.stem, self.how.scale, error or str(nothing)
+            command = f"python experiments/{self.file.name} --scale {scale}"
+            return Entry(Record(name, title, about, scale, command, error=error))
 
 
 def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int]]:
@@ -141,7 +160,7 @@ def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int
     yield timed, 1
 
 
-def run(files: Sequence[Path], scale: str, output: Path, limit: float, jobs: int) -> list[Entry]:
+def run(files: Sequence[Path], how: How) -> list[Entry]:
     """All of them, told while they run; in the order of `files`."""
     entries: dict[Path, Entry] = {}
     console = Console(stderr=True, highlight=False)
@@ -154,14 +173,14 @@ def run(files: Sequence[Path], scale: str, output: Path, limit: float, jobs: int
     running: dict[TaskID, Process] = {}
     with Progress(*look, console=console, disable=not console.is_terminal) as progress:
         try:
-            for wave, at_once in waves(files, jobs):
+            for wave, at_once in waves(files, how.jobs):
                 waiting = list(wave)
                 threads = max(1, cores() // at_once) if at_once > 1 else None
                 while waiting or running:
                     while waiting and len(running) < at_once:
                         file = waiting.pop(0)
                         task = progress.add_task(file.stem, doing="")
-                        running[task] = Process(file, scale, output, limit, threads)
+                        running[task] = Process(file, how, threads)
                     time.sleep(INTERVAL)
                     for task, process in list(running.items()):
                         doing = next((line for line in reversed(process.said) if line.strip()), "")
@@ -202,14 +221,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs"))
     parser.add_argument("--limit", type=float, help="seconds for one experiment")
     parser.add_argument("--jobs", type=int, help="experiments at once; timings stay alone")
+    parser.add_argument("--logger", choices=LOGGERS, help="W&B; as for one experiment")
     parser.add_argument("--list", action="store_true", help="the experiments, nothing is run")
     options = parser.parse_args()
     if options.list:
         Console().print(overview())
         return
     start = time.perf_counter()
-    limit, jobs = options.limit or LIMITS[options.scale], options.jobs or AT_ONCE[options.scale]
-    entries = run(chosen(options.names), options.scale, options.output, limit, jobs)
+    jobs = AT_ONCE[options.scale] if options.jobs is None else options.jobs
+    limit = LIMITS[options.scale] if options.limit is None else options.limit
+    how = How(options.scale, options.output, options.logger, jobs, limit)
+    entries = run(chosen(options.names), how)
     bad = [entry.record.name for entry in entries if failed(entry)]
     note = (
         f"{len(entries)} experiment{'s' * (len(entries) > 1)} at scale {options.scale}, "

@@ -135,6 +135,7 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     assert "division by zero" in page
     assert "this is not to be run" not in page
     assert "python experiments/good.py --scale smoke" in page
+    assert "1/3 n=1" in (tmp_path / "outputs/wrong/smoke/log.txt").read_text()
     record = json.loads((tmp_path / "outputs/good/smoke/record.json").read_text())
     assert record["versions"]["polars"] == polars.__version__
     assert polars.read_csv(tmp_path / "outputs/report-smoke/good.csv")["square"].to_list() == [

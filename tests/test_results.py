@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
+import polars
 import pytest
 
 from depthwright import results
@@ -83,3 +85,19 @@ def test_columns_that_an_older_table_lacks_are_none(tmp_path: Path) -> None:
 def test_json_is_plain(tmp_path: Path) -> None:
     results.write(tmp_path, [ROW])
     assert json.loads((tmp_path / "results.json").read_text())[0]["train_seconds"] is None
+
+
+def test_rows_that_contradict_a_promise_are_told_and_no_others() -> None:
+    kept = {"error_sup_attacked": 0.1, "error_sup_certified": 0.1, "path_norm": 2.0}
+    kept |= {"path_norm_floor": 2.0, "input_dim": 3, "accuracy": 0.2}
+    silent = dict.fromkeys(kept, None) | {"input_dim": 3, "accuracy": None}
+    above = {"error_sup_attacked": 0.11, "contender": "above"}
+    nowhere = {"error_sup_attacked": math.nan, "contender": "nowhere"}
+    below = {"path_norm": 1.9, "contender": "below"}
+    rows = [{"contender": "kept"} | kept, {"contender": "silent"} | silent]
+    assert results.contradictions(polars.DataFrame(rows)) == []
+    rows += [kept | above, kept | nowhere, kept | below]
+    told = results.contradictions(polars.DataFrame(rows))
+    assert [one.split()[0] for one in told] == ["above", "nowhere", "below"]
+    assert told[0].endswith("attacked sup error 0.11 above 0.1")
+    assert "path norm 1.9 below its floor 2" in told[2]

@@ -30,15 +30,22 @@ import numpy as np
 
 from depthwright import __version__
 from depthwright.figures.chart import Chart
+from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, device, versions, write
 from depthwright.refusal import Refusal
 from depthwright.results import write_json, write_text
+from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
     import polars
 
 SCALES = ("smoke", "cpu", "gpu")
 """Seconds on a laptop; minutes on one; as large as one large GPU does in its share of an hour."""
+
+QUICK = ("training=quick", "evaluation=quick", "trainer.progress=false")
+"""What makes a comparison one of scale smoke."""
+LOGGERS = {"none": "none", "offline": "offline", "wandb": "online"}
+"""Names of conf/logger, and the modes of W&B that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Run:
     """Of the experiment's file: a cell computed by another version of it is computed again."""
     overrides: tuple[str, ...] = ()
     """KEY=VALUE, for those that sweep comparisons."""
+    logger: str = "none"
+    """What watches those comparisons: a name of conf/logger."""
 
     @property
     def folder(self) -> Path:
@@ -63,8 +72,9 @@ class Run:
         """The grid of comparisons of conf/experiment/NAME.yaml; the user's overrides come last."""
         from depthwright.sweep import sweep
 
-        output = f"output={self.output}"
-        return sweep(self.name, grid, [*overrides, output, *self.overrides])
+        quick = QUICK if self.scale == "smoke" else ()
+        own = (f"output={self.output}", f"logger={self.logger}")
+        return sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
 
     def cells(
         self, cells: Iterable[Mapping[str, Any]], measure: Callable[..., Any]
@@ -168,9 +178,14 @@ class Experiment:
         parser.add_argument(
             "--redraw", action="store_true", help="draw the rows that are there, compute nothing"
         )
+        parser.add_argument(
+            "--logger", choices=LOGGERS, help="W&B; none at scale smoke, else offline"
+        )
         parser.add_argument("override", nargs="*", metavar="KEY=VALUE")
         options = parser.parse_args(arguments)
-        run = Run(file.stem, options.scale, options.output, text, tuple(options.override))
+        logger = options.logger or ("none" if options.scale == "smoke" else "offline")
+        overrides = tuple(options.override)
+        run = Run(file.stem, options.scale, options.output, text, overrides, logger)
         start = time.perf_counter()
         rows = stored(run) if options.redraw else self.rows(run)
         record = Record(
@@ -190,6 +205,7 @@ class Experiment:
             versions=versions(),
         )
         write(record, rows, run.folder)
+        publish(run.folder, LoggerConfig(mode=LOGGERS[logger]))
         print(record.sentence)
         print(f"picture  {(run.folder / run.name).absolute()}.png")
         if record.broken:

@@ -161,3 +161,22 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 
     rows = [asdict(row) for folder in folders if finished(folder) for row in read(folder)]
     return polars.DataFrame(rows, infer_schema_length=None)
+
+
+def contradictions(rows: polars.DataFrame) -> list[str]:
+    """Promises that rows break: attacked sup errors above the claim, path norms below the floor."""
+    import polars
+
+    def told(row: dict[str, Any]) -> str:
+        return f"{row['contender']} in dimension {row['input_dim']} at accuracy {row['accuracy']}: "
+
+    attacked, promised = polars.col("error_sup_attacked"), polars.col("error_sup_certified")
+    norm, floor = polars.col("path_norm"), polars.col("path_norm_floor")
+    return [
+        f"{told(row)}attacked sup error {row['error_sup_attacked']:.6g} above "
+        f"{row['error_sup_certified']:.6g}"
+        for row in rows.filter(~(attacked <= promised)).iter_rows(named=True)
+    ] + [
+        f"{told(row)}path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
+        for row in rows.filter(~(norm >= floor)).iter_rows(named=True)
+    ]
