@@ -259,7 +259,7 @@ def broken(rows: polars.DataFrame) -> list[str]:
         if proved and row["error_rounding"] > 0:
             found.append(f"{case} rounds by {row['error_rounding']:.2g}, proved exact")
         if row["error_rounding"] == 0 and row["error_target"] > row["promised"]:
-            found.append(f"{case} is off by {row['error_target']:.2g}, above {row['claimed']:.2g}")
+            found.append(f"{case} is off by {row['error_target']:.2g}, above {row['promised']:.2g}")
     return found
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.interactive import interactive, legend
 
@@ -20,3 +24,17 @@ def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:
     drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind) for kind in kinds)  # type: ignore[arg-type]
     chart = Chart((Panel("x", "y", drawn),))
     assert [entry["look"] for entry in legend(chart)] == ["points", "dash", "solid"]
+
+
+@pytest.mark.parametrize("lowest", [1e-3, 1e-20, 1e-150])
+def test_a_logarithmic_axis_has_ticks_that_can_be_read(lowest: float) -> None:
+    drawn = (Series("a", (1.0, 2.0), (lowest, 1.0)),)
+    axis = interactive(Chart((Panel("x", "y", drawn, y_log=True),)))[0]["layout"]["yaxis"]
+    assert 3 <= -math.log10(lowest) / axis["dtick"] < 10
+    assert axis["dtick"] == int(axis["dtick"]), "powers of ten"
+
+
+def test_less_than_a_decade_keeps_its_inner_ticks() -> None:
+    drawn = (Series("a", (1.0, 2.0), (0.2, 1.0)),)
+    axis = interactive(Chart((Panel("x", "y", drawn, y_log=True),)))[0]["layout"]["yaxis"]
+    assert "dtick" not in axis

@@ -28,6 +28,10 @@ MARKS: dict[Kind, str] = {
 LANDMARK = {"size": 12, "symbol": "diamond"}
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
+MOST_TICKS = 9
+"""On a logarithmic axis."""
+LEAST_DECADES = 1.5
+"""From here on a logarithmic axis has ticks at powers of ten alone."""
 
 
 def interactive(chart: Chart) -> list[dict[str, Any]]:
@@ -94,8 +98,8 @@ def _position(y: float, log: bool) -> float:
 
 
 def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
-    positive = [value for value in values if value is not None and value > 0]
-    decades = log and bool(positive) and max(positive) > 30 * min(positive)
+    positive = [math.log10(value) for value in values if value is not None and value > 0]
+    decades = max(positive) - min(positive) if log and positive else 0.0
     return {
         "title": {"text": "<br>".join(textwrap.wrap(title, 38)), "standoff": 8},
         "type": "log" if log else "linear",
@@ -106,7 +110,8 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
         "tickcolor": "#999999",
         "automargin": True,
         "exponentformat": "power",
-        **({"dtick": 1} if decades else {}),  # powers of ten alone
+        # Powers of ten alone, as many as can be read.
+        **({"dtick": math.ceil(decades / MOST_TICKS)} if decades > LEAST_DECADES else {}),
     }
 
 
