@@ -256,9 +256,9 @@ def broken(rows: polars.DataFrame) -> list[str]:
     for row in rows.iter_rows(named=True):
         case = f"{row['construction']} with {row['mantissa_bits']} bits"
         proved = row["value_bits"] and row["mantissa_bits"] >= row["value_bits"]
-        if proved and row["error_rounding"] > 0:
+        if proved and row["error_rounding"] != 0:
             found.append(f"{case} rounds by {row['error_rounding']:.2g}, proved exact")
-        if row["error_rounding"] == 0 and row["error_target"] > row["promised"]:
+        if row["error_rounding"] == 0 and not row["error_target"] <= row["promised"]:
             found.append(f"{case} is off by {row['error_target']:.2g}, above {row['promised']:.2g}")
     return found
 

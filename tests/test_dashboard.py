@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,18 +17,8 @@ from depthwright import config as configs
 from depthwright import results
 from depthwright.aggregate import series
 from depthwright.refusal import Refusal
+from experiment_files import FOLDER, load
 from test_aggregate import cell
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-
-
-def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def panels(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -42,7 +31,7 @@ def panels(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces, about pydantic
 def test_the_dashboard_draws_what_the_aggregate_logs(tmp_path: Path) -> None:
     pytest.importorskip("wandb_workspaces", reason="extra dashboard is missing")
-    script("dashboard").main(["--json", str(tmp_path / "d.json"), "--project", "mine"])
+    load("dashboard").main(["--json", str(tmp_path / "d.json"), "--project", "mine"])
     specification = json.loads((tmp_path / "d.json").read_text())
     assert specification["project"] == "mine"
     drawn = panels(specification)
@@ -68,7 +57,7 @@ def test_the_dashboard_draws_what_the_aggregate_logs(tmp_path: Path) -> None:
 def keyless(name: str, *arguments: str, folder: Path, **variables: str) -> tuple[int, str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     done = subprocess.run(
-        [sys.executable, str(EXPERIMENTS / f"{name}.py"), *arguments],
+        [sys.executable, str(FOLDER / f"{name}.py"), *arguments],
         cwd=folder,
         env=environment | {"HOME": str(folder)} | variables,
         capture_output=True,
@@ -91,7 +80,7 @@ def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> N
     (tmp_path / "e/c/wandb/offline-run-20260101_000000-c/run-c.wandb.synced").touch()
     (tmp_path / "e" / "d" / "wandb" / "offline-run-20260101_000000-d").mkdir(parents=True)
     (tmp_path / "e/a/wandb/latest-run").symlink_to("offline-run-20260102_000000-a")
-    found = [folder.name for folder in script("sync").unsent(tmp_path)]
+    found = [folder.name for folder in load("sync").unsent(tmp_path)]
     assert found == ["offline-run-20260102_000000-a"]
 
 
@@ -106,11 +95,11 @@ def test_without_a_key_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     assert "W&B cannot be reached" in told
     assert "Traceback" not in told
     with pytest.raises(Refusal, match="is no folder"):
-        script("sync").main([str(tmp_path / "nowhere")])
+        load("sync").main([str(tmp_path / "nowhere")])
 
 
 def test_the_sweep_file_names_cells_that_compose(composed: Callable[..., DictConfig]) -> None:
-    file: Any = OmegaConf.load(EXPERIMENTS / "wandb_sweep.yaml")
+    file: Any = OmegaConf.load(FOLDER / "wandb_sweep.yaml")
     raw = OmegaConf.to_container(file, resolve=False)
     assert isinstance(raw, dict)
     assert raw["command"] == ["depthwright", "${args_no_hyphens}"]

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import polars
 import pytest
 
 from depthwright.figures.exponent import exponent
-
-FOLDER = Path(__file__).parents[2] / "experiments"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+from experiment_files import load
 
 
 def test_exponents_are_those_of_power_laws() -> None:
@@ -54,6 +39,7 @@ def drawn(**changes: Any) -> polars.DataFrame:
     """One cell of random features, and one comparison's row."""
     cell = {"terms": 2, "neurons": 30, "mean": 0.97, "best": 0.96, "worst": 0.98, "floor": 0.9}
     row = {"terms": 2, "contender": "constructed", "error_sup_attacked": 0.01}
+    row |= {"input_dim": 20, "accuracy": 0.02, "path_norm": None, "path_norm_floor": None}
     known = {"error_sup_certified": 0.02} | {k: v for k, v in changes.items() if k not in cell}
     parts = [polars.DataFrame([cell | {k: v for k, v in changes.items() if k in cell}])]
     parts.append(polars.DataFrame([row | known]))
