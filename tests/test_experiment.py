@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,3 +144,12 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
         4,
         9,
     ]
+
+
+def test_the_gallery_shows_every_experiment() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+)\]\(experiments/gallery/\1\.png\) \| .{10,} \|$", readme, re.M)
+    known = {path.stem for path in EXPERIMENTS if holds_experiment(path.read_text())}
+    assert sorted(listed) == sorted(known)
+    drawn = {path.stem for path in (ROOT / "experiments/gallery").glob("*.png")}
+    assert drawn == known | {"main_job"}

@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from depthwright import cell
+from depthwright.comparison import CHECKPOINT
 from depthwright.results import SECONDS
 
 COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--multirun")
@@ -29,6 +31,7 @@ CELLS = (
     "accuracy=0.3",
     "training=quick",
     "evaluation=quick",
+    "training.checkpoint_seconds=0",
     "trainer.accelerator=cpu",
 )
 SLURM = ("launcher=slurm", "hydra.launcher.timeout_min=10", "hydra.launcher.cpus_per_task=1")
@@ -67,16 +70,22 @@ def rows(folder: Path) -> dict[str, Any]:
     }
 
 
-def running(folder: Path, steps: int) -> tuple[Path, str]:
-    """The folder of the cell with so many steps and its job, once it is being computed."""
+def until(found: Callable[[], Any]) -> Any:
+    """What it finds, once it finds something."""
     deadline = time.monotonic() + 100
-    while time.monotonic() < deadline:
-        for config in folder.glob("outputs/*/*/config.yaml"):
-            mark = config.parent / cell.RUNNING
-            if f"steps: {steps}\n" in config.read_text() and mark.exists():
-                return config.parent, json.loads(mark.read_text())["job"]
+    while not (result := found()):
+        assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.2)
-    raise TimeoutError(f"no job of {steps} steps")
+    return result
+
+
+def running(folder: Path, steps: int) -> tuple[Path, str] | None:
+    """The folder of the cell with so many steps and its job, while it is being computed."""
+    for config in folder.glob("outputs/*/*/config.yaml"):
+        mark = config.parent / cell.RUNNING
+        if f"steps: {steps}\n" in config.read_text() and mark.exists():
+            return config.parent, json.loads(mark.read_text())["job"]
+    return None
 
 
 def scancel(*arguments: str) -> None:
@@ -86,9 +95,10 @@ def scancel(*arguments: str) -> None:
 @pytest.mark.timeout(600)
 def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) -> None:
     first = sweep(tmp_path, *SLURM)
-    preempted, job = running(tmp_path, LONG[0])
-    killed, victim = running(tmp_path, LONG[1])
-    time.sleep(5)  # imports, then training has begun
+    preempted, job = until(lambda: running(tmp_path, LONG[0]))
+    killed, victim = until(lambda: running(tmp_path, LONG[1]))
+    for folder in (preempted, killed):
+        until(lambda folder=folder: (folder / CHECKPOINT).exists())
     scancel("--signal=KILL", victim)
     scancel("--signal=USR2", job)
     _, told = first.communicate()
@@ -99,6 +109,7 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert (preempted / "results.json").exists()
     log = next(tmp_path.glob(f"outputs/.multirun/.submitit/{job}/*_log.err")).read_text()
     assert "DUE TO JOB REQUEUE" in log, "the signal came while the cell was being computed"
+    assert "training goes on at step" in log.split("DUE TO JOB REQUEUE")[-1]
     assert cell.state(killed) == cell.State.FAILED
 
     again = sweep(tmp_path, *SLURM)

@@ -3,7 +3,7 @@
 The launcher of hydra-submitit-launcher gives up at the first job that is killed, and waits for
 none of the others; its configuration and its job are used here, its waiting is not. A job that is
 preempted (signal USR2) or runs out of time is queued again by submitit, as often as
-`hydra.launcher.max_num_timeout` allows, and starts its cell anew.
+`hydra.launcher.max_num_timeout` allows, and its cell's training goes on at the last checkpoint.
 """
 
 from __future__ import annotations

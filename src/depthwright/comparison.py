@@ -276,6 +276,7 @@ def _train(
         ),
         starts=starts,
         checkpoint=checkpoint,
+        say=say,
     )
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TOLD = (Refusal, TrainingDiverged, cell.Busy)
 """Failures that are told in one sentence; anything else is a defect and shows its traceback."""
+NEWS = ("no ", "training goes on")
+"""How messages begin that stay on the screen; the others only say what is being done."""
 
 
 def task(config: DictConfig) -> None:
@@ -123,7 +125,7 @@ def _run(
                 status.stop()  # the training bar takes the line
             elif message.startswith("measuring"):
                 status.start()
-            elif message.startswith("no "):
+            elif message.startswith(NEWS):
                 console.print(message)
 
         rows = comparisons.compute(ready, folder, tracker, say)

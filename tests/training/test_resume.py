@@ -1,6 +1,7 @@
 """A training that is killed and started again ends with the same numbers, to the bit."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,7 +193,7 @@ OVERRIDES = [
 ]
 
 
-def test_a_killed_run_started_again_writes_the_same_rows(tmp_path):
+def test_a_killed_run_started_again_writes_the_same_rows(tmp_path, capfd):
     from hydra import compose, initialize_config_dir
     from rich.console import Console
 
@@ -220,4 +221,7 @@ def test_a_killed_run_started_again_writes_the_same_rows(tmp_path):
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert list((tmp_path / "killed").glob("comparison/*/training.ckpt"))
-    assert run("killed") == run("whole")
+    resumed = run("killed")
+    assert re.search(r"training goes on at step [\d,]+ of 6,000", capfd.readouterr().err)
+    assert resumed == run("whole")
+    assert "goes on" not in capfd.readouterr().err

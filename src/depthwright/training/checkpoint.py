@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,23 @@ from depthwright.whole_file import whole_file
 
 
 class SaveChunks(pl.Callback):
-    """Saves after a chunk when `seconds` have passed since the last time, and after the last."""
+    """Saves after a chunk when `seconds` have passed since the last time, and after the last.
 
-    def __init__(self, path: Path, seconds: float) -> None:
+    A training that goes on from what was saved is told to `say`.
+    """
+
+    def __init__(
+        self, path: Path, seconds: float, say: Callable[[str], None] = lambda message: None
+    ) -> None:
         self.path = path
         self.seconds = seconds
+        self.say = say
         self.saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """What there was to take back has been taken."""
+        if pl_module.steps_done:
+            self.say(f"training goes on at step {pl_module.steps_done:,} of {pl_module.steps:,}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """A chunk is done."""

@@ -356,6 +356,7 @@ def train_rivals(
     progress: bool | None = None,
     starts: Mapping[str, Layers] | None = None,
     checkpoint: Path | None = None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> TrainingResult:
     """Train every contender of a run at once; `matches` gives each its shapes (full widths).
 
@@ -364,9 +365,9 @@ def train_rivals(
     `progress` overrules `trainer.progress`. `starts` names further contenders that start from
     given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
     from there; the file stays until the caller has what it needs and deletes it; a damaged one is
-    replaced, with a warning. The same arguments give the same bits on one CPU, interrupted or not,
-    and on any number of threads (but where a hidden matrix is so large that torch's products are
-    used, see `compiled`).
+    replaced, with a warning; `say` is told where it goes on. The same arguments give the same bits
+    on one CPU, interrupted or not, and on any number of threads (but where a hidden matrix is so
+    large that torch's products are used, see `compiled`).
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
     contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
@@ -382,7 +383,7 @@ def train_rivals(
         saved = resumable(checkpoint, module.identity) if resume else None
         callbacks: list[pl.Callback] = [StepsBar()] if show else []
         if checkpoint is not None:
-            callbacks.append(SaveChunks(checkpoint, config.checkpoint_seconds))
+            callbacks.append(SaveChunks(checkpoint, config.checkpoint_seconds, say))
         engine = pl.Trainer(
             accelerator=accelerator,
             devices=1,
