@@ -143,8 +143,15 @@ def main(arguments: list[str] | None = None) -> None:
     need_key("or write the specification to a file with --json FILE")
     import wandb
 
-    workspace.entity = given.entity or wandb.Api().default_entity or ""
-    print(f"dashboard  {workspace.save().url}")
+    try:
+        workspace.entity = given.entity or wandb.Api().default_entity or ""
+        saved = workspace.save()
+    except Exception as error:  # whatever W&B raises
+        raise Refusal(
+            f"W&B did not take the dashboard ({type(error).__name__}: {error}); write the "
+            "specification to a file with --json FILE"
+        ) from error
+    print(f"dashboard  {saved.url}")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,33 @@ def test_an_online_run_arrives_while_it_is_computed(tmp_path: Path) -> None:
         assert "0 runs sent, 1 of 1 aggregates" in sync(tmp_path, server)
 
 
+def test_the_dashboard_is_saved_as_it_was_written(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces", reason="extra dashboard is missing")
+    script = str(FOLDER / "dashboard.py")
+    assert python(tmp_path, script, "--json", "written.json").returncode == 0
+    with serve() as server:
+        done = python(tmp_path, script, **server.environment)
+        assert done.returncode == 0, done.stderr
+        assert f"dashboard  {server.url}/{ME}/depthwright" in done.stdout
+        ((title, shown),) = server.views.items()
+        server.forget("mutation UpsertView2")
+        done = python(tmp_path, script, **server.environment)
+        assert done.returncode == 1
+        assert "W&B did not take the dashboard" in done.stderr.splitlines()[-1]
+    written = json.loads((tmp_path / "written.json").read_text(encoding="utf-8"))
+    assert title == written["displayName"]
+    assert plain(shown) == plain(written["spec"])
+
+
+def plain(specification: Any) -> Any:
+    """Without what is drawn by chance, and without nothing."""
+    if isinstance(specification, dict):
+        return {k: plain(v) for k, v in specification.items() if v is not None and k != "__id__"}
+    if isinstance(specification, list):
+        return [plain(one) for one in specification]
+    return specification
+
+
 def test_agents_do_the_cells_of_the_sweep_file(tmp_path: Path) -> None:
     sweep = yaml.safe_load((FOLDER / "wandb_sweep.yaml").read_text(encoding="utf-8"))
     sweep["parameters"]["target.input_dim"]["values"] = [2]

@@ -49,8 +49,13 @@ class Server:
     """Operations that were answered with nothing."""
     sweep: str = ""
     """The configuration of the one sweep, as YAML."""
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Dashboards: what each shows, by its title."""
     cells: list[dict[str, Any]] = field(default_factory=list)
     """Of its grid, parameters of those that no agent has been told of."""
+
+    def __post_init__(self) -> None:
+        self.known = dict(self.OPERATIONS)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,6 +65,10 @@ class Server:
     def run(self, name: str) -> Run:
         """That of the id, new or known."""
         return self.runs.setdefault(name, Run())
+
+    def forget(self, operation: str) -> None:
+        """Answer it with nothing from here on."""
+        self.known = {k: v for k, v in self.known.items() if k != operation}
 
     def stream(self, name: str, sent: dict[str, Any]) -> None:
         """Numbers of a run: lines at their place in its files."""
@@ -75,7 +84,7 @@ class Server:
 
     def answer(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
         """One GraphQL operation."""
-        for operation, reply in self.OPERATIONS.items():
+        for operation, reply in self.known.items():
             if f"{operation}(" in query or f"{operation} " in query:
                 return reply(self, values)
         self.unknown.append(query)
@@ -143,8 +152,13 @@ class Server:
                 commands = [{"type": "exit"}]
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
 
+    def _view(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.views[values["displayName"]] = json.loads(values["spec"])
+        return {"upsertView": {"view": {"id": "v", "name": "v"}, "inserted": True}}
+
     OPERATIONS: ClassVar[dict[str, Callable[[Server, dict[str, Any]], dict[str, Any]]]] = {
         "query Viewer": _viewer,
+        "query GetDefaultEntity": _viewer,
         "mutation UpsertBucket": _run,
         "mutation CreateRunFiles": _files,
         "mutation CreateArtifact": _artifact,
@@ -154,6 +168,7 @@ class Server:
         "query SweepWithRuns": _known_sweep,
         "mutation CreateAgent": _agent,
         "mutation Heartbeat": _heartbeat,
+        "mutation UpsertView2": _view,
     }
 
 
