@@ -12,26 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from command_line import DEPTHWRIGHT, SMALL, rows
 from depthwright.constructions import Ridge
-from depthwright.results import SECONDS
 from depthwright.targets import Cone
 from wandb_files import read_back
-
-SMALL = (
-    "target.input_dim=2",
-    "accuracy=0.3",
-    "training=quick",
-    "training.steps=60",
-    "evaluation=quick",
-    "trainer.accelerator=cpu",
-    "trainer.progress=false",
-)
 
 
 def depthwright(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     return subprocess.run(
-        [sys.executable, "-c", "from depthwright.cli import main; main()", *overrides],
+        [*DEPTHWRIGHT, *overrides],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -39,17 +29,6 @@ def depthwright(folder: Path, *overrides: str) -> subprocess.CompletedProcess[st
         check=False,
         timeout=240,
     )
-
-
-def rows(folder: Path) -> dict[str, list[dict[str, object]]]:
-    """Rows per run folder, without what a clock decides."""
-    return {
-        path.parent.name: [
-            {k: v for k, v in row.items() if k not in SECONDS}
-            for row in json.loads(path.read_text())
-        ]
-        for path in sorted(folder.glob("outputs/*/*/results.json"))
-    }
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from command_line import multirun, rows, until
 from depthwright import cell
 from depthwright.comparison import CHECKPOINT
-from depthwright.results import SECONDS
 
-COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--multirun")
 LONG = (30_000, 30_001)
 """Steps of the two cells that are caught while training."""
 SHORT = tuple(range(60, 70))
@@ -55,28 +50,7 @@ pytestmark = pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *CELLS, *overrides], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-
-
-def rows(folder: Path) -> dict[str, Any]:
-    return {
-        path.parent.name: [
-            {k: v for k, v in row.items() if k not in SECONDS}
-            for row in json.loads(path.read_text())
-        ]
-        for path in folder.glob("outputs/*/*/results.json")
-    }
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What it finds, once it finds something."""
-    deadline = time.monotonic() + 100
-    while not (result := found()):
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.2)
-    return result
+    return multirun(folder, *CELLS, *overrides)
 
 
 def running(folder: Path, steps: int) -> tuple[Path, str] | None:
@@ -119,7 +93,6 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert "12 cells, 11 finished before" in told
 
     quiet = tmp_path / "undisturbed"
-    quiet.mkdir()
     alone = sweep(quiet, "launcher=basic", "logger=none", "trainer.progress=false")
     alone.communicate()
     assert alone.returncode == 0

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any
 
 import pytest
 
+from command_line import multirun, rows, until
 from depthwright import cell, sweep, watch
 from depthwright.cell import State
 from depthwright.refusal import Refusal
-from depthwright.results import SECONDS
 
-COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--multirun")
 NOTHING = (
     "matching=[]",
     "accuracy=0.5",
@@ -37,33 +35,13 @@ CELLS = int(os.environ.get("DEPTHWRIGHT_KILLED_CELLS", "6"))
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [*COMMAND, *NOTHING, *overrides], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
+    return multirun(folder, *NOTHING, *overrides)
 
 
 def run(folder: Path, *overrides: str) -> tuple[int, str]:
     process = start(folder, *overrides)
     _, told = process.communicate(timeout=200)
     return process.returncode, told
-
-
-def rows(folder: Path) -> dict[str, Any]:
-    return {
-        path.parent.name: [
-            {k: v for k, v in row.items() if k not in SECONDS}
-            for row in json.loads(path.read_text())
-        ]
-        for path in folder.glob("outputs/*/*/results.json")
-    }
-
-
-def until(condition: Callable[[], bool], seconds: float = 100) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.02)
 
 
 def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -115,13 +93,8 @@ def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path)
 def test_interrupted_with_workers_says_so_and_goes_on_later(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
     long = ("matching=[architecture]", "training.steps=1000000", "seed=0,1,2")
-    process = subprocess.Popen(
-        [*COMMAND, *NOTHING, "launcher=joblib", "hydra.launcher.n_jobs=2", *long],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    sweeps = ("launcher=joblib", "hydra.launcher.n_jobs=2", *long)
+    process = multirun(tmp_path, *NOTHING, *sweeps, start_new_session=True)
     until(lambda: any(tmp_path.glob(f"outputs/*/*/{cell.RUNNING}")))
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

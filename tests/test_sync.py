@@ -13,21 +13,12 @@ import polars
 import pytest
 import yaml
 
+from command_line import DEPTHWRIGHT, SMALL
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.record import Record, write
 from experiment_files import FOLDER
 from wandb_server import ME, SWEEP, Server, serve
 
-DEPTHWRIGHT = ("-c", "from depthwright.cli import main; main()")
-SMALL = (
-    "target.input_dim=2",
-    "accuracy=0.3",
-    "training=quick",
-    "training.steps=60",
-    "evaluation=quick",
-    "trainer=cpu",
-    "trainer.progress=false",
-)
 ROWS = polars.DataFrame({"d": [2, 3], "error": [0.5, 0.25]})
 
 
@@ -73,7 +64,7 @@ def numbers(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished cells and a figure, nothing sent."""
     folder = tmp_path_factory.mktemp("offline")
-    done = python(folder, *DEPTHWRIGHT, "--multirun", *SMALL, "seed=0,1")
+    done = python(folder, *DEPTHWRIGHT[1:], "--multirun", *SMALL, "seed=0,1")
     assert done.returncode == 0, done.stderr
     figure(folder, "Half, then a quarter.")
     return folder
@@ -113,7 +104,7 @@ def test_what_was_kept_offline_arrives_whole_and_once(offline: Path) -> None:
 
 def test_an_online_run_arrives_while_it_is_computed(tmp_path: Path) -> None:
     with serve() as server:
-        done = python(tmp_path, *DEPTHWRIGHT, *SMALL, "logger=wandb", **server.environment)
+        done = python(tmp_path, *DEPTHWRIGHT[1:], *SMALL, "logger=wandb", **server.environment)
         assert done.returncode == 0, done.stderr
         ((name, rows),) = cells(tmp_path).items()
         wanted = numbers(rows)

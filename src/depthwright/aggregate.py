@@ -45,7 +45,7 @@ def aggregate(experiment: Path, logger: LoggerConfig) -> bool:
 
     `experiment` is the folder of its cells. Whatever W&B does, nothing is raised.
     """
-    cells = finished_cells(experiment)
+    cells = [] if logger.mode == "none" else finished_cells(experiment)
     if not cells:
         return False
     steady = [[replace(row, **dict.fromkeys(results.SECONDS, None)) for row in c] for c in cells]  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""The command line as a process of its own, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from depthwright.results import SECONDS
+
+DEPTHWRIGHT = (sys.executable, "-c", "from depthwright.cli import main; main()")
+SMALL = (
+    "target.input_dim=2",
+    "accuracy=0.3",
+    "training=quick",
+    "training.steps=60",
+    "evaluation=quick",
+    "trainer.accelerator=cpu",
+    "trainer.progress=false",
+)
+"""A comparison of a second or two."""
+
+
+def multirun(
+    folder: Path, *overrides: str, start_new_session: bool = False
+) -> subprocess.Popen[str]:
+    """A sweep, started."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [*DEPTHWRIGHT, "--multirun", *overrides],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=start_new_session,
+    )
+
+
+def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rows per run folder of `folder`/outputs, without what a clock decides."""
+    return {
+        path.parent.name: [
+            {k: v for k, v in row.items() if k not in SECONDS}
+            for row in json.loads(path.read_text())
+        ]
+        for path in sorted(folder.glob("outputs/*/*/results.json"))
+    }
+
+
+def until(found: Callable[[], Any], seconds: float = 100) -> Any:
+    """What it finds, once it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+    return result
