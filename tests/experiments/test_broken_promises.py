@@ -107,8 +107,8 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
     ),
     "sparse_sizes": (
         {"target": "cone", "input_dim": 9, "promise": "none", "neurons": 400, "of_record": 400}
-        | {"error_sup_attacked": 0.1, "limit": 0.1},
-        [{"neurons": 401}, ABOVE, NO_ERROR],
+        | {"error_sup_attacked": 0.1, "limit": 0.1, "error_promised": None},
+        [{"neurons": 401}, ABOVE, NO_ERROR, ABOVE | {"of_record": None, "error_promised": 0.1}],
     ),
     "triangle_waves": (
         {"width": 0, "depth": 4, "wrong": 0.0, "floor": 0.0},
