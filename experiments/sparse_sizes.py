@@ -41,7 +41,13 @@ STEPS = 200
 MOST_STARTS = 2048
 SEED = 0
 PROMISES_BY_NORM = {"none": "budget", "drawn": "99.9 %", "sup": "certain"}
-COLOURS = {"budget": "#e09f3e", "99.9 %": "#0b6e99", "certain": "#4c956c"}
+COLOURS = {
+    ("Cone", "budget"): "#e09f3e",
+    ("Cone", "99.9 %"): "#0b6e99",
+    ("Cone", "certain"): "#4c956c",
+    ("Hat", "budget"): "#c8553d",
+    ("Hat", "certain"): "#7a5195",
+}
 
 
 @dataclass(frozen=True)
@@ -190,19 +196,18 @@ def chart(rows: polars.DataFrame) -> Chart:
 
     sizes, errors = [], []
     for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
-        named, look = f"{target}, {kind}", COLOURS[str(kind)]
+        named, look = f"{target}, {kind}", COLOURS[str(target), str(kind)]
         x = tuple(map(float, part["input_dim"]))
         notes = tuple(f"{target}, {kind}, accuracy {a:g}" for a in part["accuracy"])
-        shape: Any = "points" if target == "Cone" else "matched"
         neurons = tuple(map(float, part["neurons"]))
-        sizes.append(Series(named, x, neurons, shape, look, notes=notes))
+        sizes.append(Series(named, x, neurons, "points", look, notes=notes))
         ratio = tuple((part["error_sup_attacked"] / part["limit"]).to_list())
-        errors.append(Series(named, x, ratio, shape, look, notes=notes))
+        errors.append(Series(named, x, ratio, "points", look, notes=notes))
     record = rows.drop_nulls("frames")
     for (target,), part in record.group_by("target", maintain_order=True):
         name = f"{target}, plain random frames"
         x, y = tuple(map(float, part["input_dim"])), tuple(map(float, part["frames"]))
-        sizes.append(Series(name, x, y, "floor" if target == "Cone" else "size", "#6b705c"))
+        sizes.append(Series(name, x, y, "matched", COLOURS[str(target), "budget"]))
     ticks = tuple(map(float, rows["input_dim"].unique().sort()))
     x_name, limit = "input dimension d", (("limit", 1.0),)
     return Chart(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
 }
+LABEL = 36
+"""Letters of an upright label that fit beside its panel."""
 LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 
@@ -36,7 +39,7 @@ def paper(chart: Chart, *paths: Path) -> None:
 
 
 def _panel(at: Axes, panel: Panel) -> None:
-    at.set(xlabel=panel.x, ylabel=panel.y)
+    at.set(xlabel=panel.x, ylabel=textwrap.fill(panel.y, LABEL))
     at.set(xscale="log" if panel.x_log else "linear", yscale="log" if panel.y_log else "linear")
     for one in panel.series:
         _draw(at, one)
