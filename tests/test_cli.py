@@ -219,6 +219,8 @@ def test_experiments_sweep_draw_and_tell_what_failed(tmp_path: Path) -> None:
     assert (
         tmp_path / "outputs/radial_vs_dimension/smoke/radial_vs_dimension.png"
     ).stat().st_size > 10_000
+    cells = {path.parts[-3] for path in tmp_path.glob("outputs/*/*/results.json")}
+    assert cells == {"radial_vs_dimension-smoke"}, "apart from those of other scales"
     misspelt = subprocess.run(
         [*command, "acuracy=3"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

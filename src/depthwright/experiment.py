@@ -69,10 +69,13 @@ class Run:
         return self.output / self.name / self.scale
 
     def sweep(self, grid: Mapping[str, Sequence[Any]], *overrides: str) -> polars.DataFrame:
-        """The grid of comparisons of conf/experiment/NAME.yaml; the user's overrides come last."""
+        """The grid of comparisons of conf/experiment/NAME.yaml; the user's overrides come last.
+
+        Those of scale smoke lie in output/NAME-smoke: no aggregate mixes them with the others.
+        """
         from depthwright.sweep import sweep
 
-        quick = QUICK if self.scale == "smoke" else ()
+        quick = (*QUICK, f"experiment_name={self.name}-smoke") if self.scale == "smoke" else ()
         own = (f"output={self.output}", f"logger={self.logger}")
         return sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
 

@@ -170,25 +170,28 @@ def renew(
     """Write a run anew where what it shows (`digest`) has changed; whether it was written.
 
     It takes the place of what was there: in the folder, and on W&B's server too, for a run that is
-    started online under an id overwrites. `about` is what `track` is told. Whatever W&B does,
-    nothing is raised.
+    started online under an id overwrites. Of several at once each waits for the one before.
+    `about` is what `track` is told. Whatever W&B does, nothing is raised.
     """
-    mark = folder / "shown.sha256"
+    from filelock import FileLock
+
     if logger.mode == "none":
         return False
-    if mark.exists() and mark.read_text(encoding="utf-8") == f"{logger.mode} {digest}":
-        return False
-    mark.unlink(missing_ok=True)
-    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    mark = folder / "shown.sha256"
     folder.mkdir(parents=True, exist_ok=True)
-    with track(logger, folder, **about) as tracker:
-        log(tracker)
-        kept = tracker.folder
-    if kept is None:
-        return False
-    write_text(folder / "wandb_run.txt", f"{kept}\n")
-    mode = "offline" if is_offline(kept) else "online"
-    write_text(mark, f"{mode} {digest}")
+    with FileLock(folder / ".lock"):
+        if mark.exists() and mark.read_text(encoding="utf-8") == f"{logger.mode} {digest}":
+            return False
+        mark.unlink(missing_ok=True)
+        shutil.rmtree(folder / "wandb", ignore_errors=True)
+        with track(logger, folder, **about) as tracker:
+            log(tracker)
+            kept = tracker.folder
+        if kept is None:
+            return False
+        write_text(folder / "wandb_run.txt", f"{kept}\n")
+        mode = "offline" if is_offline(kept) else "online"
+        write_text(mark, f"{mode} {digest}")
     return mode == logger.mode
 
 

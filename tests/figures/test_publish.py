@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars
@@ -54,6 +56,24 @@ def test_it_is_written_again_only_when_the_figure_has_changed(tmp_path: Path) ->
     assert publish(tmp_path, OFFLINE)
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1, "in its place"
     assert not publish(tmp_path, LoggerConfig(mode="none"))
+
+
+ONE = """
+import sys
+from pathlib import Path
+from depthwright.figures.publish import publish
+from depthwright.tracking import LoggerConfig
+print(publish(Path(sys.argv[1]), LoggerConfig()))
+"""
+
+
+def test_of_several_at_once_one_writes_and_the_others_find_it_written(tmp_path: Path) -> None:
+    figure(tmp_path)
+    command = [sys.executable, "-c", ONE, str(tmp_path)]
+    several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate(timeout=100)[0] for process in several]
+    assert sorted(told) == ["False\n", "False\n", "True\n"]
+    assert read_back(tmp_path)[0]["summary"]["rows"] == 2
 
 
 def test_a_folder_without_a_figure_is_refused(tmp_path: Path) -> None:
