@@ -14,12 +14,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from depthwright.constructions import NarrowBounded
 from depthwright.constructions.weight_bounds import weight_exponent
 from depthwright.experiment import Experiment, Run, largest
 from depthwright.figures.chart import Chart, Panel, series
+from depthwright.figures.exponent import exponent
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:
@@ -133,13 +132,13 @@ def chart(rows: polars.DataFrame) -> Chart:
     )
 
 
-def exponent(rows: polars.DataFrame, inner: str, scaling: str) -> float:
-    """Growth of the price with n, as a power."""
+def growth(rows: polars.DataFrame, inner: str, scaling: str) -> float:
+    """Of the price with n, as a power."""
     import polars
 
     column = polars.col
     part = rows.filter((column("inner") == inner) & (column("scaling") == scaling)).sort("n")
-    return float(np.polyfit(np.log(part["n"]), np.log(part["price"]), 1)[0])
+    return exponent(part["n"], part["price"])
 
 
 def sentence(rows: polars.DataFrame) -> str:
@@ -154,7 +153,7 @@ def sentence(rows: polars.DataFrame) -> str:
         "VYS22 Corollary 3 bounds all weights by 2 at the price of a factor O(nL log) in depth. "
         f"For Theorem 2's network the factor is {at['narrow_bits', 'layer']:,.0f} at "
         f"n = {largest(rows, 'n'):.0f} and grows like "
-        f"n^{exponent(rows, 'narrow_bits', 'layer'):.2f}; with a power of two per neuron "
+        f"n^{growth(rows, 'narrow_bits', 'layer'):.2f}; with a power of two per neuron "
         f"it is {at['narrow_bits', 'neuron']:.2f}. The packed network pays "
         f"{at['narrow_packed', 'layer']:,.0f} or {at['narrow_packed', 'neuron']:,.0f} times, the "
         f"slim exact one {at['narrow_exact_slim', 'layer']:.1f} or "

@@ -5,7 +5,7 @@
 Saved to W&B where there is a key, as a new view of the project whose address is printed; `--json`
 writes the specification to a file instead, without a key or a network. The panels draw the
 aggregate runs of all experiments (one line per experiment and contender; see
-`depthwright.aggregate`) and, below them, single runs. Needs pip install 'depthwright[dashboard]'.
+`depthwright.aggregate`) and, below them, single runs. Needs pip install -e '.[dashboard]'.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
         workspace = build(given.project, given.entity)
     except ImportError as error:
         raise Refusal(
-            "the dashboard needs wandb-workspaces; pip install 'depthwright[dashboard]'"
+            "the dashboard needs wandb-workspaces; pip install -e '.[dashboard]'"
         ) from error
     if given.json:
         results.write_json(given.json, specification(workspace))

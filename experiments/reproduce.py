@@ -5,21 +5,22 @@
 Each experiment of this folder is run as its own command: what is finished is read, what is missing
 is computed. At scale smoke several run at once, one per core; those that time (`*_speed`) run by
 themselves, at the end. The page, outputs/report-SCALE/report.html, needs no network and has beside
-it PNG, SVG, CSV and Parquet of every figure. An experiment that fails is shown with its error, the
-others go on, and the exit status is 1. Files without an `EXPERIMENT` are commands (`sync`,
-`dashboard`, this one) and are not run.
+it PNG, SVG, CSV and Parquet of every figure; where some are named the others are shown as they are.
+An experiment that fails is shown with its error, the others go on, and the exit status is 1. Files
+without an `EXPERIMENT` are commands (`sync`, `dashboard`, this one) and are not run.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,9 +31,11 @@ from rich.table import Table
 from depthwright.cli import guard
 from depthwright.experiment import LOGGERS, SCALES, described, holds_experiment
 from depthwright.figures import report
-from depthwright.figures.record import RECORD, Record, cores, read
+from depthwright.figures.record import RECORD, Record, read
 from depthwright.figures.report import Entry
+from depthwright.provenance import cores
 from depthwright.refusal import Refusal
+from depthwright.results import need_writable
 
 FOLDER = Path(__file__).parent
 LIMITS = {"smoke": 120.0, "cpu": 1800.0, "gpu": 3600.0}
@@ -61,7 +64,7 @@ def chosen(names: list[str]) -> list[Path]:
     for name in names:
         if name not in known:
             raise Refusal(f"{name} is no experiment; --list shows them")
-    return [known[name] for name in names] if names else list(known.values())
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=(told if self.threads else {}) | os.environ,
+                start_new_session=True,  # so that it is stopped with all that it has started
             )
 
     @property
@@ -128,24 +132,27 @@ class Process:
         return self.process.poll() is not None or self.seconds > self.how.limit
 
     def stop(self) -> None:
-        """Whatever it is doing; nothing happens to one that has ended."""
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        self.process.kill()
+        """Whatever it is doing, and whatever it has started."""
+        for last in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, last)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
 
     def entry(self) -> Entry:
         """What there is to show, whatever happened."""
         status = self.process.poll()
-        self.stop()
         error = ""
         if status is None:
+            self.stop()
             error = f"not finished after {self.how.limit:g} s"
         elif status:
             last = [line for line in self.said if line.strip()][-TOLD:]
             error = "\n".join(last) or f"it ended with status {status}"
         try:
-            return Entry(read(self.folder), self.folder)
+            record = read(self.folder)
+            # A broken promise is told by the record itself.
+            return Entry(record if record.broken else replace(record, error=error), self.folder)
         except Refusal as nothing:
             title, about = described(self.file.read_text(encoding="utf-8"))
             name, scale, error = self.file.stem, self.how.scale, error or str(nothing)
@@ -200,6 +207,17 @@ def run(files: Sequence[Path], how: How) -> list[Entry]:
     return [entries[file] for file in files]
 
 
+def beside(files: Sequence[Path], how: How) -> list[Entry]:
+    """What other experiments have left at this scale."""
+    entries = []
+    for name, file in found().items():
+        if file not in files:
+            with suppress(Refusal):
+                folder = how.output / name / how.scale
+                entries.append(Entry(read(folder), folder))
+    return entries
+
+
 def failed(entry: Entry) -> bool:
     """Nothing to show, or a promise broken."""
     return bool(entry.record.error or entry.record.broken)
@@ -227,11 +245,14 @@ def main() -> None:
     if options.list:
         Console().print(overview())
         return
+    report.need_page()
     start = time.perf_counter()
     jobs = AT_ONCE[options.scale] if options.jobs is None else options.jobs
     limit = LIMITS[options.scale] if options.limit is None else options.limit
     how = How(options.scale, options.output, options.logger, jobs, limit)
-    entries = run(chosen(options.names), how)
+    need_writable(options.output)
+    files = chosen(options.names)
+    entries = run(files, how)
     bad = [entry.record.name for entry in entries if failed(entry)]
     note = (
         f"{len(entries)} experiment{'s' * (len(entries) > 1)} at scale {options.scale}, "
@@ -239,7 +260,8 @@ def main() -> None:
     )
     note += f"; failed: {', '.join(bad)}" if bad else ""
     folder = options.output / f"report-{options.scale}"
-    page = report.write(entries, folder, "Depthwright: what was promised, what was measured", note)
+    shown = sorted([*entries, *beside(files, how)], key=lambda entry: entry.record.name)
+    page = report.write(shown, folder, "Depthwright: what was promised, what was measured", note)
     print(f"page  {page.absolute()}")
     if bad:
         sys.exit(f"{len(bad)} of {len(entries)} experiments failed: {', '.join(bad)}")
@@ -247,4 +269,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("WANDB_SILENT", "true")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of `finally`
     guard(main)

@@ -4,9 +4,10 @@
 
 FOLDER is a results folder (default: outputs). May be repeated at any time, while a sweep runs too:
 `wandb sync` marks what it has sent, cells that are not finished wait for the next time, and of a
-cell that was begun several times only the last attempt is sent. An aggregate and a figure are made
-again online under their fixed ids, which replaces those that were there, and only when they have
-changed. Needs a key (WANDB_API_KEY or `wandb login`).
+cell that was begun several times only the attempt that finished it is sent. An aggregate and a
+figure are made again online under their fixed ids, which replaces those that were there, and only
+when they have changed. What cannot be sent is said, the rest is, and the exit status is 1. Needs a
+key (WANDB_API_KEY or `wandb login`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import argparse
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from depthwright import results
@@ -23,7 +26,7 @@ from depthwright.cli import guard
 from depthwright.figures.publish import publish
 from depthwright.figures.record import RECORD
 from depthwright.refusal import Refusal
-from depthwright.tracking import LoggerConfig, is_offline, need_key
+from depthwright.tracking import KEPT, LoggerConfig, Renewal, is_offline, need_key
 
 BATCH = 100
 """Runs per call of `wandb sync`: a command line has an end."""
@@ -33,11 +36,25 @@ def unsent(output: Path) -> list[Path]:
     """The W&B folders of finished cells that were kept offline and are not marked as sent."""
     found = []
     for finished in sorted(output.glob(f"*/*/{results.RESULTS}")):
-        attempts = sorted(
-            folder for folder in finished.parent.glob("wandb/*run-*") if not folder.is_symlink()
-        )
-        if attempts and is_offline(attempts[-1]) and not list(attempts[-1].glob("*.synced")):
-            found.append(attempts[-1])
+        told = finished.parent / KEPT
+        if not told.exists():
+            continue
+        # By its name: the results may have been moved since.
+        attempt = finished.parent / "wandb" / Path(told.read_text(encoding="utf-8").strip()).name
+        if attempt.is_dir() and is_offline(attempt) and not list(attempt.glob("*.synced")):
+            found.append(attempt)
+    return found
+
+
+def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[Renewal]:
+    """What became of each; a folder that holds nothing to send is said, and counts as failed."""
+    found: Counter[Renewal] = Counter()
+    for folder in folders:
+        try:
+            found[one(folder)] += 1
+        except (Refusal, OSError) as error:
+            print(f"{folder}: {error}", file=sys.stderr)
+            found[Renewal.FAILED] += 1
     return found
 
 
@@ -61,15 +78,20 @@ def main(arguments: list[str] | None = None) -> None:
     left = unsent(given.folder)
     experiments = sorted({path.parents[1] for path in given.folder.glob(f"*/*/{results.RESULTS}")})
     online = LoggerConfig(mode="online", project=given.project, entity=given.entity)
-    made = sum(aggregate(experiment, online) for experiment in experiments)
+    made = renewed(experiments, lambda experiment: aggregate(experiment, online))
     figures = sorted(path.parent for path in given.folder.glob(f"*/*/{RECORD}"))
-    drawn = sum(publish(figure, online) for figure in figures)
+    drawn = renewed(figures, lambda figure: publish(figure, online))
     print(
-        f"{len(waiting) - len(left)} runs sent, {made} of {len(experiments)} aggregates and "
-        f"{drawn} of {len(figures)} figures renewed"
+        f"{len(waiting) - len(left)} runs sent, {made[Renewal.WRITTEN]} of {len(experiments)} "
+        f"aggregates and {drawn[Renewal.WRITTEN]} of {len(figures)} figures renewed"
     )
-    if left:
-        raise Refusal(f"{len(left)} runs could not be sent, {left[0]} among them; repeat later")
+    if not experiments and not figures:
+        raise Refusal(f"{given.folder} holds no finished run; give the results folder of your runs")
+    lost = made[Renewal.FAILED] + drawn[Renewal.FAILED]
+    if left or lost:
+        raise Refusal(
+            f"{len(left)} runs, and {lost} aggregates and figures, could not be sent; repeat later"
+        )
 
 
 if __name__ == "__main__":

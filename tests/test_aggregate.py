@@ -11,7 +11,7 @@ import pytest
 from depthwright import results
 from depthwright.aggregate import FOLDER, aggregate, series
 from depthwright.results import COLUMNS, Row
-from depthwright.tracking import LoggerConfig
+from depthwright.tracking import LoggerConfig, Renewal
 from wandb_files import read_back
 
 OFFLINE = LoggerConfig()
@@ -49,7 +49,7 @@ def test_series_are_medians_by_place() -> None:
 
 
 def test_the_run_holds_the_rows_the_charts_and_the_curves(experiment: Path) -> None:
-    assert aggregate(experiment, OFFLINE)
+    assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     state, history = read_back(experiment)
     assert state["run_id"] == "mine-aggregate"
     assert state["config"]["units"]["build_seconds"] == "s"
@@ -73,16 +73,16 @@ def test_the_run_holds_the_rows_the_charts_and_the_curves(experiment: Path) -> N
 
 
 def test_it_is_written_again_only_when_a_row_has_changed(experiment: Path) -> None:
-    assert aggregate(experiment, OFFLINE)
-    assert not aggregate(experiment, OFFLINE)
+    assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
+    assert aggregate(experiment, OFFLINE) == Renewal.UNCHANGED
     results.write(experiment / "c", cell(3, 0.25, 4.5))
-    assert aggregate(experiment, OFFLINE)
+    assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     assert len(list((experiment / FOLDER).glob("wandb/offline-run-*"))) == 1, "in its place"
-    assert not aggregate(experiment, LoggerConfig(mode="none"))
+    assert aggregate(experiment, LoggerConfig(mode="none")) == Renewal.UNCHANGED
 
 
 def test_cells_of_another_version_are_left_out_and_said(experiment: Path) -> None:
     (experiment / "a" / results.RESULTS).write_text('[{"contender": "constructed"}]')
     with pytest.warns(UserWarning, match="left out of the aggregate"):
-        assert aggregate(experiment, OFFLINE)
+        assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     assert read_back(experiment)[0]["summary"]["cells"] == 2

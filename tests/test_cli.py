@@ -130,15 +130,23 @@ def test_sweep_runs_every_cell_and_survives_a_bad_one(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("outputs/comparison/cone-*/wandb"))) == 2, "one W&B run each"
 
 
-def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from depthwright.cli import main; main()",
-        *SMALL,
-        "training.steps=1000000",
-        "logger=none",
-    ]
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("output=/proc/nope", "/proc/nope cannot be written to"),
+        ("output=a,b", "a sweep has one results folder and this one 2"),
+        ("seed=range(0)", "the sweep has no cells"),
+    ],
+)
+def test_a_sweep_that_cannot_begin_says_why(tmp_path: Path, override: str, told: str) -> None:
+    done = depthwright(tmp_path, "--multirun", *SMALL, override)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_killed_half_way_leaves_no_half_row(tmp_path: Path) -> None:
+    command = [*DEPTHWRIGHT, *SMALL, "training.steps=1000000", "logger=none"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("outputs/*/*/config.yaml")) and time.monotonic() < deadline:
@@ -158,7 +166,8 @@ def test_killed_half_way_leaves_no_half_row_and_starts_again(tmp_path: Path) -> 
         ("experiment_name=../x", "is no folder name"),
         ("distribution=uniform_cube", "the target on the ball"),
         ("target.input_dim=100000", "lower evaluation.points"),
-        ("output=/proc/nope", "output=/proc/nope cannot be written to"),
+        ("output=/proc/nope", "/proc/nope/comparison"),
+        ("output=/proc/nope", "cannot be written to"),
         ("accuracy=0", "accuracy=0.0 is not a positive number"),
         ("accuracy=nan", "accuracy=nan is not a positive number"),
         ("accuracy=abc", "could not be converted to Float"),
@@ -190,9 +199,7 @@ def test_a_lost_picture_is_drawn_again(finished: tuple[Path, str]) -> None:
 
 def test_interrupted_while_training_says_so(tmp_path: Path) -> None:
     command = [
-        sys.executable,
-        "-c",
-        "from depthwright.cli import main; main()",
+        *DEPTHWRIGHT,
         *SMALL,
         "training.steps=1000000",
         "trainer.progress=true",
@@ -253,4 +260,4 @@ def test_a_launcher_that_is_not_installed_says_what_to_install(tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 1
-    assert "pip install 'depthwright[joblib]'" in done.stderr
+    assert "pip install -e '.[joblib]'" in done.stderr

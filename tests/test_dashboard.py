@@ -17,6 +17,7 @@ from depthwright import config as configs
 from depthwright import results
 from depthwright.aggregate import series
 from depthwright.refusal import Refusal
+from depthwright.tracking import KEPT
 from experiment_files import FOLDER, load
 from test_aggregate import cell
 
@@ -71,6 +72,7 @@ def kept(cell_folder: Path, *attempts: str) -> None:
     results.write(cell_folder, cell(2, 0.5, 1.0))
     for attempt in attempts:
         (cell_folder / "wandb" / attempt).mkdir(parents=True)
+    (cell_folder / KEPT).write_text(f"/moved/since/wandb/{attempts[-1]}\n")
 
 
 def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> None:
@@ -79,9 +81,10 @@ def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> N
     kept(tmp_path / "e" / "c", "offline-run-20260101_000000-c")
     (tmp_path / "e/c/wandb/offline-run-20260101_000000-c/run-c.wandb.synced").touch()
     (tmp_path / "e" / "d" / "wandb" / "offline-run-20260101_000000-d").mkdir(parents=True)
+    kept(tmp_path / "e" / "f", "run-20260101_000000-f", "offline-run-20260102_000000-f")
     (tmp_path / "e/a/wandb/latest-run").symlink_to("offline-run-20260102_000000-a")
     found = [folder.name for folder in load("sync").unsent(tmp_path)]
-    assert found == ["offline-run-20260102_000000-a"]
+    assert found == ["offline-run-20260102_000000-a", "offline-run-20260102_000000-f"]
 
 
 def test_without_a_key_one_sentence_says_what_to_do(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import polars
 import pytest
 
 from depthwright.experiment import Run, described, holds_experiment, largest, least
+from depthwright.provenance import Made
 from depthwright.refusal import Refusal
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,31 @@ def test_cells_are_computed_once_and_again_when_the_source_changes(tmp_path: Pat
     assert calls == [2, 3, 4]
     Run("x", "smoke", tmp_path, "another source").cells([{"n": 2}], measure)
     assert calls == [2, 3, 4, 2]
+    elsewhere = Run("x", "smoke", tmp_path, "one source", here=Made("another processor"))
+    elsewhere.cells([{"n": 2}], measure)
+    assert calls == [2, 3, 4, 2, 2]
+
+
+def test_rows_say_with_what_they_were_computed_and_damaged_ones_are_computed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> Run:
+        found = Run("x", "smoke", tmp_path, here=Made("a key"))
+        found.cells([{"n": 2}], lambda n: {"value": n})
+        return found
+
+    (first,) = run().parts
+    assert first == Made.here()
+    (path,) = tmp_path.glob("x/cells/*.json")
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"made": {"device": "long ago", "versions": {"a": "1"}}}))
+    (read,) = run().parts
+    assert read == Made("long ago", {"a": "1"})
+    together = Made.together([read, Made("today", {"a": "1", "b": "2"}), read])
+    assert together == Made("long ago / today", {"a": "1", "b": "2"})
+    path.write_text('{"rows": [')
+    assert run().parts == [first]
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_a_failing_cell_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
@@ -56,7 +82,7 @@ def test_a_failing_cell_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_override_that_nothing_takes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no key for d=3"):
+    with pytest.raises(Refusal, match="sweeps no comparisons, so d=3 sets nothing"):
         Run("x", "smoke", tmp_path, overrides=("d=3",)).cells([], dict)
 
 
@@ -138,7 +164,7 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     assert "python experiments/good.py --scale smoke" in page
     assert "1/3 n=1" in (tmp_path / "outputs/wrong/smoke/log.txt").read_text()
     record = json.loads((tmp_path / "outputs/good/smoke/record.json").read_text())
-    assert record["versions"]["polars"] == polars.__version__
+    assert record["made"]["versions"]["polars"] == polars.__version__
     assert polars.read_csv(tmp_path / "outputs/report-smoke/good.csv")["square"].to_list() == [
         1,
         4,

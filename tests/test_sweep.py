@@ -83,7 +83,7 @@ def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path)
         assert "Traceback" not in said
     assert sorted(row["input_dim"] for (row,) in rows(tmp_path).values()) == [2, 3, 4, 5]
     computed = [line for said in told for line in said.splitlines() if line.endswith(" s")]
-    assert len(computed) == len({line.split(":")[0] for line in computed}), "each once"
+    assert len(computed) == len({line.split(":")[0] for line in computed}) == 4, "each once"
     states = {f: cell.state(f) for f in tmp_path.glob("outputs/comparison/*")}
     assert sorted(states.values()) == [State.FAILED] + 4 * [State.FINISHED]
     view = watch.look(tmp_path / "outputs")
@@ -145,12 +145,36 @@ def test_a_cell_that_kills_its_workers_is_given_up(
         sweep.run([["seed=0"], ["seed=1"], ["seed=2"]], grid.compose, launch)
     assert grid.launched == [
         [["seed=0"], ["seed=1"], ["seed=2"]],
-        [["seed=1"], ["seed=2"]],
+        [["seed=1"]],  # by itself, that it takes no other with it
         [["seed=2"]],
     ]
     told = capsys.readouterr().err
     assert "2 of 3 cells finished" in told
     assert "seed=1: lost 2 times with its process" in told
+
+
+def test_a_cell_that_kills_a_pool_fails_alone(
+    tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As joblib's pool dies: with all that run, whoever was to blame."""
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        grid.launched.append(cells)
+        if ["seed=1"] not in cells:
+            for each in cells:
+                grid.finish(each)
+            return [None] * len(cells)
+        for each in cells:
+            grid.folder(*each).mkdir(parents=True, exist_ok=True)
+            mark = {"pid": 2**22 + 1, "host": os.uname().nodename, "started": 0.0}
+            (grid.folder(*each) / cell.RUNNING).write_text(json.dumps(mark))
+        raise RuntimeError("the pool is gone")
+
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"], ["seed=1"], ["seed=2"]], grid.compose, launch)
+    assert grid.launched[1:] == [[["seed=0"]], [["seed=1"]], [["seed=2"]]]
+    assert "2 of 3 cells finished" in capsys.readouterr().err
 
 
 def test_a_launcher_that_fails_by_itself_is_heard(
@@ -187,6 +211,8 @@ def test_watching_tells_states_and_the_time_left(
     for k in (0, 1, 2):
         (grid.folder(f"seed={k}") / cell.ERROR).unlink()
     grid.finish(["seed=0"])
+    (list_of_cells,) = tmp_path.glob(f"{sweep.SWEEPS}/*.json")
+    begun = list_of_cells.stat().st_mtime
     with cell.hold(grid.folder("seed=1")):
         view = watch.look(tmp_path)
         assert {view.points[f]: s for f, s in view.cells.items()} == {
@@ -197,6 +223,10 @@ def test_watching_tells_states_and_the_time_left(
         }
         # Two have ended since the sweep began, two are open: as long again as until now.
         assert view.seconds_left == pytest.approx(view.at - view.begun)
+        assert view.begun == begun
+        os.utime(grid.folder("seed=3") / cell.ERROR, (begun - 1, begun - 1))
+        failed = grid.folder("seed=3")
+        assert watch.look(tmp_path).cells[failed] == State.WAITING, "to be made up for"
         monkeypatch.chdir(tmp_path)
         watch.watch([str(tmp_path)])
 

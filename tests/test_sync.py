@@ -98,8 +98,24 @@ def test_what_was_kept_offline_arrives_whole_and_once(offline: Path) -> None:
         assert {name: run.beginnings for name, run in server.runs.items()} == begun
         figure(offline, "Another sentence.")
         assert "0 runs sent, 0 of 1 aggregates and 1 of 1 figures renewed" in sync(offline, server)
+        assert server.unknown == []
         assert drawn.summary["sentence"] == "Another sentence."
         assert drawn.beginnings == begun["mine-smoke-figure"] + 1
+
+
+def test_what_cannot_be_sent_is_said_and_the_rest_is(offline: Path) -> None:
+    damaged = offline / "outputs/damaged/smoke/record.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{", encoding="utf-8")
+    figure(offline, "A third sentence.")
+    with serve() as server:
+        done = python(offline, str(FOLDER / "sync.py"), **server.environment)
+        damaged.unlink()
+        assert done.returncode == 1
+        assert "1 of 2 figures renewed" in done.stdout
+        assert f"{damaged} is no record of this version" in done.stderr
+        assert done.stderr.splitlines()[-1].endswith("could not be sent; repeat later")
+        assert server.runs["mine-smoke-figure"].summary["sentence"] == "A third sentence."
 
 
 def test_an_online_run_arrives_while_it_is_computed(tmp_path: Path) -> None:
@@ -163,3 +179,4 @@ def test_agents_do_the_cells_of_the_sweep_file(tmp_path: Path) -> None:
             wanted = found[run.summary["constructed/accuracy"]]
             assert {key: run.summary.get(key) for key in wanted} == wanted
             assert run.exit_code == 0
+        assert server.unknown == []

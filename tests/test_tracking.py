@@ -128,6 +128,8 @@ with track(LoggerConfig(), Path(sys.argv[1]), "a", "name", "group", {}) as track
         notify_module_loaded(types.ModuleType(name))  # as an import does
     for step in range(1000):
         tracker.log(step, {"a": 1.0})
+with track(LoggerConfig(), Path(sys.argv[1]) / "next", "b", "name", "group", {}) as tracker:
+    tracker.summary({"number": 2})
 print("went on")
 """
 
@@ -138,3 +140,17 @@ def test_wandb_killed_under_a_run_costs_only_the_view(tmp_path: Path) -> None:
     )
     assert "went on" in done.stdout, done.stderr
     assert done.stderr.count("W&B failed and is left out") == 1
+    state, _ = read_back(tmp_path / "next")
+    assert (state["run_id"], state["summary"]["number"]) == ("b", 2), "a run of its own"
+
+
+def test_a_run_of_the_callers_own_is_left_alone(tmp_path: Path) -> None:
+    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as own:
+        with start(tmp_path / "ours") as tracker:
+            tracker.summary({"number": 3})
+        own.log({"mine": 1.0})
+    assert read_back(tmp_path / "ours")[0]["summary"] == {"number": 3} | _runtime(tmp_path)
+
+
+def _runtime(folder: Path) -> dict[str, Any]:
+    return {k: v for k, v in read_back(folder / "ours")[0]["summary"].items() if k[0] == "_"}

@@ -27,7 +27,7 @@ from depthwright import results
 from depthwright.comparison import CONSTRUCTED
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
-from depthwright.tracking import LoggerConfig, Point, Tracker, renew
+from depthwright.tracking import LoggerConfig, Point, Renewal, Tracker, renew
 
 FOLDER = ".aggregate"
 AGGREGATE = "aggregate"
@@ -40,14 +40,14 @@ Series = Mapping[str, Sequence[Point]]
 """CONTENDER/COLUMN → points, by place on the axis."""
 
 
-def aggregate(experiment: Path, logger: LoggerConfig) -> bool:
-    """Bring an experiment's aggregate run up to date; whether it was written.
+def aggregate(experiment: Path, logger: LoggerConfig) -> Renewal:
+    """Bring an experiment's aggregate run up to date.
 
     `experiment` is the folder of its cells. Whatever W&B does, nothing is raised.
     """
     cells = [] if logger.mode == "none" else finished_cells(experiment)
     if not cells:
-        return False
+        return Renewal.UNCHANGED
     steady = [[replace(row, **dict.fromkeys(results.SECONDS, None)) for row in c] for c in cells]  # type: ignore[arg-type]
     name = experiment.name
     return renew(

@@ -52,7 +52,7 @@ def _sentence(error: Exception) -> str:
     """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
     for launcher, extra in EXTRAS.items():
         if f"Could not find 'hydra/launcher/{launcher}'" in str(error):
-            return f"this launcher is not installed; pip install 'depthwright[{extra}]'"
+            return f"this launcher is not installed; pip install -e '.[{extra}]'"
     lines = [line.strip() for line in str(error).splitlines()]
     stop = next((k for k, line in enumerate(lines) if line.startswith("Config search")), len(lines))
     told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]

@@ -18,11 +18,12 @@ import argparse
 import ast
 import hashlib
 import json
+import shlex
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,10 @@ import numpy as np
 from depthwright import __version__
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
-from depthwright.figures.record import Record, device, versions, write
+from depthwright.figures.record import Record, read, write
+from depthwright.provenance import MADE, Made
 from depthwright.refusal import Refusal
-from depthwright.results import write_json, write_text
+from depthwright.results import need_writable, table, write_json, write_text
 from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Run:
     """KEY=VALUE, for those that sweep comparisons."""
     logger: str = "none"
     """What watches those comparisons: a name of conf/logger."""
+    here: Made = field(default_factory=Made.here)
+    """A cell computed with other versions or on another processor is computed again."""
+    parts: list[Made] = field(default_factory=list)
+    """With what the rows were computed, as they come together."""
 
     @property
     def folder(self) -> Path:
@@ -76,8 +82,12 @@ class Run:
         from depthwright.sweep import sweep
 
         quick = (*QUICK, f"experiment_name={self.name}-smoke") if self.scale == "smoke" else ()
-        own = (f"output={self.output}", f"logger={self.logger}")
-        return sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
+        own = (f"output={_quoted(self.output)}", f"logger={self.logger}")
+        folders = sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
+        for folder in folders:
+            if (folder / MADE).exists():
+                self.parts.append(Made(**json.loads((folder / MADE).read_text(encoding="utf-8"))))
+        return table(folders)
 
     def cells(
         self, cells: Iterable[Mapping[str, Any]], measure: Callable[..., Any]
@@ -92,7 +102,7 @@ class Run:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
         if self.overrides:
-            raise Refusal(f"{self.name} has no key for {self.overrides[0]}; it takes --scale only")
+            raise Refusal(f"{self.name} sweeps no comparisons, so {self.overrides[0]} sets nothing")
         wanted = list(cells)
         failed: list[str] = []
         rows: list[dict[str, Any]] = []
@@ -120,11 +130,18 @@ class Run:
         return polars.DataFrame(rows, infer_schema_length=None)
 
     def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
-        what = json.dumps([dict(cell), __version__, self.source], sort_keys=True)
+        key = [dict(cell), __version__, self.source, asdict(self.here)]
+        what = json.dumps(key, sort_keys=True)
         path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
         done = path.with_suffix(".json")
-        if done.exists():
-            return list(json.loads(done.read_text(encoding="utf-8")))
+        try:
+            kept = json.loads(done.read_text(encoding="utf-8"))
+            self.parts.append(Made(**kept["made"]))
+            return list(kept["rows"])
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as damage:
+            print(f"{done} is damaged ({damage!r}) and computed again", file=sys.stderr)
         try:
             found = measure(**cell)
         except Exception:
@@ -133,7 +150,9 @@ class Run:
         part = found if isinstance(found, list) else [found]
         shown = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in cell.items()}
         rows = [{**shown, **row} for row in part]
-        write_json(done, rows)
+        made = Made.here()
+        write_json(done, {"made": asdict(made), "rows": rows})
+        self.parts.append(made)
         path.with_suffix(".error.txt").unlink(missing_ok=True)
         return rows
 
@@ -189,23 +208,27 @@ class Experiment:
         logger = options.logger or ("none" if options.scale == "smoke" else "offline")
         overrides = tuple(options.override)
         run = Run(file.stem, options.scale, options.output, text, overrides, logger)
+        need_writable(run.folder)
         start = time.perf_counter()
         rows = stored(run) if options.redraw else self.rows(run)
+        seconds, made = time.perf_counter() - start, Made.together(run.parts or [run.here])
+        if options.redraw:
+            before = read(run.folder)
+            seconds, made = before.seconds, before.made
         record = Record(
             name=run.name,
             title=title,
             about=about,
             scale=run.scale,
-            command=" ".join(
-                [f"python experiments/{file.name}", "--scale", run.scale, *run.overrides]
+            command=shlex.join(
+                ["python", f"experiments/{file.name}", "--scale", run.scale, *run.overrides]
             ),
             sentence=self.sentence(rows),
             broken=tuple(self.broken(rows)),
             chart=self.chart(rows),
             columns=self.columns,
-            seconds=time.perf_counter() - start,
-            device=device(),
-            versions=versions(),
+            seconds=seconds,
+            made=made,
         )
         write(record, rows, run.folder)
         publish(run.folder, LoggerConfig(mode=LOGGERS[logger]))
@@ -223,6 +246,12 @@ def least(rows: polars.DataFrame, column: str) -> float:
 def largest(rows: polars.DataFrame, column: str) -> float:
     """The largest value of a numeric column."""
     return float(np.max(rows[column].drop_nulls().to_numpy()))
+
+
+def _quoted(path: Path) -> str:
+    """For Hydra, to which commas and brackets mean something."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
 
 
 def stored(run: Run) -> polars.DataFrame:

@@ -7,6 +7,7 @@ written last and in one piece, so a folder that has it is finished and one that 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -110,6 +111,18 @@ UNITS: dict[str, str] = {
     if name in SECONDS or (name.startswith("error_") and name != "error_l2_relative")
 }
 """What a column counts in; the other columns are names and seeds."""
+
+
+def need_writable(folder: Path) -> None:
+    """Make the folder; raises Refusal where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Refusal(
+            f"output={str(folder)!r} cannot be written to ({error.strerror}); choose another folder"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

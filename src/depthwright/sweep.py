@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,9 +25,9 @@ from depthwright import cell, results, task
 from depthwright import config as configs
 from depthwright.aggregate import aggregate
 from depthwright.cell import State
+from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
-    import polars
     from hydra.plugins.launcher import Launcher
 
 SWEEPS = ".sweeps"
@@ -58,8 +57,8 @@ class Cell:
 
 def sweep(
     experiment: str, grid: Mapping[str, Sequence[Any]], overrides: Sequence[str] = ()
-) -> polars.DataFrame:
-    """The rows of every cell of the grid, running those that are missing.
+) -> list[Path]:
+    """The folders of every cell of the grid, running those that are missing.
 
     `overrides` go to every cell, as on the command line; `launcher=joblib` among them runs the
     cells in parallel. Raises Incomplete after the last cell when one has no rows.
@@ -70,7 +69,7 @@ def sweep(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         cells = hydra.multirun("config", task.task, [f"experiment={experiment}", *overrides, *axes])
-    return results.table(each.folder for each in cells)
+    return [each.folder for each in cells]
 
 
 def run(
@@ -83,16 +82,23 @@ def run(
     `launch` runs cells to their end, wherever, and returns for each what became of the process
     that ran it (None: it came to its end). Raises Incomplete when a cell has no rows.
     """
+    if not grid:
+        raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
     composed = [compose(overrides) for overrides in grid]
     cells = [
         Cell(tuple(overrides), configs.run_folder(config))
         for overrides, config in zip(grid, composed, strict=True)
     ]
-    begun = time.time()
+    outputs = {Path(config.output).absolute() for config in composed}
+    if len(outputs) != 1:
+        raise Refusal(
+            f"a sweep has one results folder and this one {len(outputs)}; give one output"
+        )
+    (output,) = outputs
+    results.need_writable(output)
     before = sum(each.state == State.FINISHED for each in cells)
-    output = Path(composed[0].output).absolute()
     _say(f"{len(cells)} cells, {before} finished before; to watch: depthwright watch {output}")
-    _write_down(output, cells, begun)
+    begun = _write_down(output, cells)
     try:
         _finish(cells, launch, begun)
     except KeyboardInterrupt:
@@ -110,22 +116,27 @@ def _finish(
     launch: Callable[[Sequence[Overrides]], Sequence[str | None]],
     begun: float,
 ) -> None:
-    """Launch what is missing until every cell has rows or an error from this sweep."""
+    """Launch what is missing until every cell has rows or an error from this sweep.
+
+    Cells that were lost with their process are tried again each by itself: one of them may be what
+    kills it, and would take the others with it.
+    """
     losses: Counter[Cell] = Counter()
     missing = [each for each in cells if each.state != State.FINISHED]
     while missing:
+        batch = [each for each in missing if losses[each]][:1] or missing
         try:
-            fates = launch([list(each.overrides) for each in missing])
+            fates = launch([list(each.overrides) for each in batch])
         except Exception as failure:  # a worker was killed, and the launcher with it
-            lost = [each for each in missing if each.state == State.STOPPED]
+            lost = [each for each in batch if each.state == State.STOPPED]
             if not lost:
                 raise
             _say(f"a worker died ({cell.sentence(failure)}); going on")
         else:
-            for each, fate in zip(missing, fates, strict=True):
+            for each, fate in zip(batch, fates, strict=True):
                 if fate and not results.finished(each.folder):
                     cell.write_error(each.folder, fate)
-            lost = [each for each in missing if each.state in (State.STOPPED, State.WAITING)]
+            lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
         losses.update(lost)
         for each in lost:
             if losses[each] >= LOSSES:
@@ -142,25 +153,29 @@ def _finish(
 
 def _failed(each: Cell, since: float) -> bool:
     try:
-        return (each.folder / cell.ERROR).stat().st_mtime >= since - 1  # a coarse file clock
+        return (each.folder / cell.ERROR).stat().st_mtime >= since
     except FileNotFoundError:
         return False
 
 
-def _write_down(output: Path, cells: Sequence[Cell], begun: float) -> None:
-    """The list of cells, for those who watch; the same sweep overwrites its own."""
+def _write_down(output: Path, cells: Sequence[Cell]) -> float:
+    """The list of cells, for those who watch; the same sweep overwrites its own.
+
+    Returns when, by the clock of the files: those of errors are compared with it.
+    """
     folders = sorted(str(each.folder.relative_to(output)) for each in cells)
     name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
+    path = output / SWEEPS / f"{name}.json"
     results.write_json(
-        output / SWEEPS / f"{name}.json",
+        path,
         {
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "begun": begun,
             "cells": [
                 asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
             ],
         },
     )
+    return path.stat().st_mtime
 
 
 def _conclude(cells: Sequence[Cell]) -> None:

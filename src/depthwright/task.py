@@ -6,10 +6,12 @@ goes wrong is left in its folder, so that the sweep goes on and can be read afte
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from depthwright import cell, results
 from depthwright import config as configs
+from depthwright.provenance import MADE, Made
 from depthwright.refusal import Refusal
+from depthwright.tracking import KEPT
 from depthwright.training.result import TrainingDiverged
 
 if TYPE_CHECKING:
@@ -77,14 +81,7 @@ def _compute(config: DictConfig, console: Console) -> bool:
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if not results.finished(folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / cell.LOCK).touch()
-        except OSError as error:
-            raise Refusal(
-                f"output={config.output} cannot be written to ({error.strerror}); "
-                "choose another folder"
-            ) from error
+        results.need_writable(folder)
         with cell.hold(folder):
             if not results.finished(folder):  # by someone who was quicker
                 _run(config, ready, watching, folder, console)
@@ -105,6 +102,8 @@ def _run(
     from depthwright.figures.comparison import draw
     from depthwright.tracking import track
 
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
+    (folder / KEPT).unlink(missing_ok=True)
     results.write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     with (
         track(
@@ -133,8 +132,9 @@ def _run(
             tracker.image("comparison", draw(folder, rows))
         except Exception as error:  # the rows are worth more than their picture
             warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
+        results.write_json(folder / MADE, asdict(Made.here()))
         if tracker.folder:
-            results.write_text(folder / "wandb_run.txt", f"{tracker.folder}\n")
+            results.write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
 
 
@@ -163,7 +163,7 @@ def show(folder: Path, console: Console) -> None:
     console.width = max(console.width, 30 + 18 * len(rows))
     console.print(table)
     console.print(f"run folder  {folder}", soft_wrap=True)
-    pointer = folder / "wandb_run.txt"
+    pointer = folder / KEPT
     if pointer.exists():
         wandb_folder = pointer.read_text().strip()
         console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)

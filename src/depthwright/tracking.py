@@ -10,16 +10,16 @@ picture. The config holds the units of all columns and the versions that compute
 
 from __future__ import annotations
 
-import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwright.provenance import versions
 from depthwright.refusal import Refusal
 from depthwright.results import UNITS, write_text
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MODES = ("none", "offline", "online")
 COMPARISON = "comparison"
 """W&B's job type of one run; the others are those of aggregates and of figures."""
+KEPT = "wandb_run.txt"
+"""In the folder of what was tracked: where W&B keeps it."""
 Point = tuple[float, float]
 INIT_TIMEOUT = 30
 """Seconds to wait for W&B's server before going on offline."""
@@ -53,6 +55,8 @@ class Tracker:
 
     def __init__(self, run: Run | None = None) -> None:
         self._run = run
+        self.failed = False
+        """Whether W&B has failed since."""
 
     @property
     def folder(self) -> Path | None:
@@ -127,11 +131,23 @@ class Tracker:
         try:
             action(self._run)
         except Exception as error:  # whatever W&B raises, the comparison must not be lost
-            self._run = None
+            lost, self._run, self.failed = self._run, None, True
+            _abandon(lost)
             warnings.warn(
                 f"W&B failed and is left out of this run from here on: {_first_line(error)}",
                 stacklevel=3,
             )
+
+
+def _abandon(run: Run) -> None:
+    """Leave nothing of it that the next run of this process would go into."""
+    import wandb
+
+    try:
+        run.finish(exit_code=1)
+    except Exception:  # its process is gone: the next run starts another
+        with suppress(Exception):
+            wandb.teardown(exit_code=1)
 
 
 @contextmanager
@@ -153,7 +169,7 @@ def track(
         "group": group,
         "tags": list(tags),
         "job_type": kind,
-        "config": {**config, "units": UNITS, "versions": _versions()},
+        "config": {**config, "units": UNITS, "versions": versions()},
     }
     tracker = Tracker(_start(logger, about))
     try:
@@ -164,10 +180,19 @@ def track(
     tracker.finish(failed=False)
 
 
+class Renewal(StrEnum):
+    """What became of a run that was to be brought up to date."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    """W&B did not take it, or took it offline only; that has been said."""
+
+
 def renew(
     logger: LoggerConfig, folder: Path, digest: str, log: Callable[[Tracker], None], **about: Any
-) -> bool:
-    """Write a run anew where what it shows (`digest`) has changed; whether it was written.
+) -> Renewal:
+    """Write a run anew where what it shows (`digest`) has changed.
 
     It takes the place of what was there: in the folder, and on W&B's server too, for a run that is
     started online under an id overwrites. Of several at once each waits for the one before.
@@ -176,28 +201,23 @@ def renew(
     from filelock import FileLock
 
     if logger.mode == "none":
-        return False
+        return Renewal.UNCHANGED
     mark = folder / "shown.sha256"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if mark.exists() and mark.read_text(encoding="utf-8") == f"{logger.mode} {digest}":
-            return False
+            return Renewal.UNCHANGED
         mark.unlink(missing_ok=True)
         shutil.rmtree(folder / "wandb", ignore_errors=True)
         with track(logger, folder, **about) as tracker:
             log(tracker)
             kept = tracker.folder
-        if kept is None:
-            return False
-        write_text(folder / "wandb_run.txt", f"{kept}\n")
+        if kept is None or tracker.failed:
+            return Renewal.FAILED
+        write_text(folder / KEPT, f"{kept}\n")
         mode = "offline" if is_offline(kept) else "online"
         write_text(mark, f"{mode} {digest}")
-    return mode == logger.mode
-
-
-def _versions() -> dict[str, str]:
-    names = ("depthwright", "torch", "pytorch-lightning", "numpy", "wandb")
-    return {name: version(name) for name in names} | {"python": platform.python_version()}
+    return Renewal.WRITTEN if mode == logger.mode else Renewal.FAILED
 
 
 def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
@@ -212,13 +232,15 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
             console="off",
             disable_git=True,
             init_timeout=INIT_TIMEOUT,
+            reinit="create_new",  # a run of the caller's own is none of ours
             x_save_requirements=False,  # a quarter of a second a run; versions are in the config
         )
         run = wandb.init(
             project=logger.project, entity=logger.entity, mode=mode, settings=settings, **about
         )
-        # Its hooks on imports would raise out of our imports once W&B's process is gone.
-        run._unregister_telemetry_import_hooks(run.id)
+        with suppress(AttributeError):
+            # Its hooks on imports would raise out of our imports once W&B's process is gone.
+            run._unregister_telemetry_import_hooks(run.id)
         return run
 
     try:

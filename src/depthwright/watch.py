@@ -74,14 +74,13 @@ def _ended(folder: Path) -> float:
 
 def look(output: Path) -> View:
     """The sweep of a results folder that was started last; raises Refusal where there is none."""
-    sweeps: list[dict[str, Any]] = [
-        json.loads(path.read_text(encoding="utf-8")) for path in (output / SWEEPS).glob("*.json")
-    ]
+    sweeps = {path.stat().st_mtime: path for path in (output / SWEEPS).glob("*.json")}
     if not sweeps:
         raise Refusal(
             f"{output} holds no sweep; give the results folder of a `depthwright --multirun`"
         )
-    last = max(sweeps, key=lambda sweep: sweep["begun"])
+    begun = max(sweeps)
+    last: dict[str, Any] = json.loads(sweeps[begun].read_text(encoding="utf-8"))
     shared = set.intersection(*(set(each["overrides"]) for each in last["cells"]))
     points = {
         output / each["folder"]: " ".join(o for o in each["overrides"] if o not in shared)
@@ -89,11 +88,17 @@ def look(output: Path) -> View:
     }
     return View(
         command=last["command"],
-        begun=last["begun"],
+        begun=begun,
         at=time.time(),
-        cells={folder: cell.state(folder) for folder in points},
+        cells={folder: _state(folder, begun) for folder in points},
         points=points,
     )
+
+
+def _state(folder: Path, begun: float) -> State:
+    """A failure of before this start of the sweep is to be made up for: the cell waits."""
+    now = cell.state(folder)
+    return State.WAITING if now == State.FAILED and _ended(folder) < begun else now
 
 
 def draw(view: View) -> Group:
@@ -110,6 +115,8 @@ def draw(view: View) -> Group:
     if view.open:
         left = view.seconds_left
         line.append("time left: " + (_clock(left) if left is not None else "not known yet"))
+        if not counts[State.RUNNING]:
+            line.append("  (nobody is at work)")
     lines = [Text(view.command, "dim"), line]
     for state in (State.RUNNING, State.FAILED, State.STOPPED):
         chosen = [folder for folder, now in view.cells.items() if now == state]

@@ -14,7 +14,7 @@ from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, write
 from depthwright.refusal import Refusal
-from depthwright.tracking import LoggerConfig
+from depthwright.tracking import LoggerConfig, Renewal
 from wandb_files import read_back
 
 ROWS = polars.DataFrame({"d": [2, 3], "note": ["a", None], "error": [0.5, 0.25]})
@@ -33,7 +33,7 @@ def figure(folder: Path, sentence: str = "Half, then a quarter.") -> None:
 
 def test_the_run_holds_rows_lines_picture_and_sentence(tmp_path: Path) -> None:
     figure(tmp_path)
-    assert publish(tmp_path, OFFLINE)
+    assert publish(tmp_path, OFFLINE) == Renewal.WRITTEN
     state, _ = read_back(tmp_path)
     assert state["run_id"] == "mine-smoke-figure"
     assert state["summary"]["sentence"] == "Half, then a quarter."
@@ -50,19 +50,19 @@ def test_the_run_holds_rows_lines_picture_and_sentence(tmp_path: Path) -> None:
 
 def test_it_is_written_again_only_when_the_figure_has_changed(tmp_path: Path) -> None:
     figure(tmp_path)
-    assert publish(tmp_path, OFFLINE)
-    assert not publish(tmp_path, OFFLINE)
+    assert publish(tmp_path, OFFLINE) == Renewal.WRITTEN
+    assert publish(tmp_path, OFFLINE) == Renewal.UNCHANGED
     figure(tmp_path, "Another sentence.")
-    assert publish(tmp_path, OFFLINE)
+    assert publish(tmp_path, OFFLINE) == Renewal.WRITTEN
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1, "in its place"
-    assert not publish(tmp_path, LoggerConfig(mode="none"))
+    assert publish(tmp_path, LoggerConfig(mode="none")) == Renewal.UNCHANGED
 
 
 ONE = """
 import sys
 from pathlib import Path
 from depthwright.figures.publish import publish
-from depthwright.tracking import LoggerConfig
+from depthwright.tracking import LoggerConfig, Renewal
 print(publish(Path(sys.argv[1]), LoggerConfig()))
 """
 
@@ -72,7 +72,7 @@ def test_of_several_at_once_one_writes_and_the_others_find_it_written(tmp_path: 
     command = [sys.executable, "-c", ONE, str(tmp_path)]
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     told = [process.communicate(timeout=100)[0] for process in several]
-    assert sorted(told) == ["False\n", "False\n", "True\n"]
+    assert sorted(told) == ["unchanged\n", "unchanged\n", "written\n"]
     assert read_back(tmp_path)[0]["summary"]["rows"] == 2
 
 

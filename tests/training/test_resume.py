@@ -32,7 +32,7 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def train(checkpoint=None, stop=None, **changes):
+def train(checkpoint=None, stop=None, say=lambda message: None, **changes):
     seen = []
 
     def watch(step, errors):
@@ -53,6 +53,7 @@ def train(checkpoint=None, stop=None, **changes):
         on_validation=watch,
         starts={"tuned": [(m.weight, m.bias) for m in module]},
         checkpoint=checkpoint,
+        say=say,
     )
     return result, seen
 
@@ -75,13 +76,15 @@ def outcome(result):
 @pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
 @pytest.mark.parametrize("stop", [10, 40, 90])
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, stop):
-    whole, _ = train()
+    (whole, curve), told = train(), []
     path = tmp_path / "training.ckpt"
     with pytest.raises(Killed):
         train(path, stop)
     assert path.exists() == (stop > 10)
-    resumed, seen = train(path)
-    assert next(step for step, _ in seen) == (stop if stop > 10 else 0)
+    resumed, seen = train(path, say=told.append)
+    saved = stop - 10  # what follows the last save is lost
+    assert told == ([f"training goes on at step {saved} of 90"] if stop > 10 else [])
+    assert seen == curve, "whoever watches is told the whole curve"
     assert outcome(resumed) == outcome(whole)
     for a, b in zip(bits(whole).values(), bits(resumed).values(), strict=True):
         assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
@@ -90,9 +93,10 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, stop):
 @pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
 def test_a_finished_training_is_not_repeated(tmp_path):
     path = tmp_path / "training.ckpt"
-    first, _ = train(path)
-    again, seen = train(path)
-    assert seen == []
+    (first, curve), told = train(path), []
+    again, seen = train(path, say=told.append)
+    assert told == ["training goes on at step 90 of 90"]
+    assert seen == curve
     assert outcome(again) == outcome(first)
 
 
@@ -169,7 +173,9 @@ def test_a_checkpoint_that_lacks_something_is_replaced(tmp_path, keys):
         anew, seen = train(path)
     assert seen[0][0] == 0
     assert outcome(anew) == outcome(train()[0])
-    assert train(path)[1] == []  # the new one is whole
+    told = []
+    train(path, say=told.append)
+    assert told == ["training goes on at step 90 of 90"], "the new one is whole"
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthwright.comparison import CONSTRUCTED
 from depthwright.figures.chart import Chart, Kind, Panel, Series, series
-from depthwright.figures.paper import paper
 from depthwright.figures.style import label
 
 if TYPE_CHECKING:
@@ -70,9 +68,3 @@ def _line(
         band=band,
         inverse=inverse,
     )
-
-
-def draw(rows: polars.DataFrame, column: str, axis: str, path: Path, *, inverse: bool) -> Path:
-    """That chart, for paper."""
-    paper(against(rows, column, axis, inverse=inverse), path)
-    return path

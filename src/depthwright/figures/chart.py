@@ -90,7 +90,12 @@ class Chart:
             replace(
                 self,
                 panels=tuple(
-                    replace(panel, series=tuple(_finite(s) for s in panel.series))
+                    replace(
+                        panel,
+                        series=tuple(_finite(s) for s in panel.series),
+                        lines=tuple(line for line in panel.lines if math.isfinite(line[1])),
+                        ticks=tuple(tick for tick in panel.ticks if math.isfinite(tick)),
+                    )
                     for panel in self.panels
                 ),
             )

@@ -71,9 +71,10 @@ def _panel(panel: Panel) -> dict[str, Any]:
         }
     if panel.title:
         layout["title"] = {"text": panel.title, "font": {"size": 13}, "x": 0, "xref": "paper"}
+    lines = [(name, y) for name, y in panel.lines if y > 0 or not panel.y_log]
     layout["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": {"width": 1}}
-        for _, y in panel.lines
+        for _, y in lines
     ]
     layout["annotations"] = [
         {
@@ -87,7 +88,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "showarrow": False,
             "font": {"size": 11},
         }
-        for name, y in panel.lines
+        for name, y in lines
     ]
     return {"data": traces, "layout": layout}
 

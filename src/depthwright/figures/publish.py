@@ -13,12 +13,13 @@ only when the figure has changed (see `tracking.renew`).
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthwright.figures.chart import Panel
 from depthwright.figures.record import Record, read
-from depthwright.tracking import LoggerConfig, Point, Tracker, renew
+from depthwright.tracking import LoggerConfig, Point, Renewal, Tracker, renew
 
 if TYPE_CHECKING:
     import polars
@@ -27,8 +28,8 @@ FIGURE = "figure"
 """W&B's job type of these runs."""
 
 
-def publish(folder: Path, logger: LoggerConfig) -> bool:
-    """Bring a figure's run up to date; whether it was written.
+def publish(folder: Path, logger: LoggerConfig) -> Renewal:
+    """Bring a figure's run up to date.
 
     `folder` holds the figure. Raises Refusal where there is none; whatever W&B does, nothing else.
     """
@@ -36,7 +37,9 @@ def publish(folder: Path, logger: LoggerConfig) -> bool:
 
     record = read(folder)
     rows = polars.read_parquet(folder / f"{record.name}.parquet")
-    shown = (folder / f"{record.name}.csv").read_bytes() + record.sentence.encode()
+    drawn = record.chart.to_json() if record.chart else None
+    told = json.dumps([record.title, record.sentence, record.broken, drawn])
+    shown = (folder / f"{record.name}.csv").read_bytes() + told.encode()
     return renew(
         logger,
         folder,
@@ -63,7 +66,7 @@ def _log(tracker: Tracker, record: Record, rows: polars.DataFrame, folder: Path)
             "sentence": record.sentence,
             "broken": len(record.broken),
             "rows": len(rows),
-            "device": record.device,
+            "device": record.made.device,
         }
     )
 

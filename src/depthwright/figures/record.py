@@ -8,19 +8,13 @@ record.json              title, sentence, chart, command, versions, device; writ
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthwright.figures.chart import Chart
 from depthwright.figures.paper import paper
+from depthwright.provenance import Made
 from depthwright.refusal import Refusal
 from depthwright.results import write_json
 from depthwright.whole_file import whole_file
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 DATA = (".csv", ".parquet")
 PICTURES = (".png", ".svg")
-NAMED = ("depthwright", "torch", "numpy", "scipy", "polars", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,8 @@ class Record:
     """Of the rows, for the page's table; () shows all."""
     seconds: float = 0.0
     """Of this run; what was finished before was only read."""
-    device: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    made: Made = field(default_factory=Made)
+    """With what the rows were computed, also those that were only read."""
 
 
 def write(record: Record, rows: polars.DataFrame, folder: Path) -> None:
@@ -80,46 +73,9 @@ def read(folder: Path) -> Record:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         stored["chart"] = Chart.from_json(stored["chart"]) if stored["chart"] else None
+        stored["made"] = Made(**stored["made"])
         return Record(**stored | {k: tuple(stored[k]) for k in ("broken", "columns")})
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise Refusal(
             f"{path} is no record of this version ({error!r}); run the experiment"
         ) from error
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of what the numbers come from."""
-    found = {"python": platform.python_version()}
-    for name in NAMED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def device() -> str:
-    """The GPU if torch is at work and sees one, and the processor."""
-    parts = []
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name(0))
-    return ", ".join([*parts, processor()])
-
-
-def processor() -> str:
-    """Its name where the system tells, and how many cores this process may use."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    elif sys.platform == "darwin" and shutil.which("sysctl"):
-        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{name}, {cores()} cores"
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

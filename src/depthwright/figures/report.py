@@ -11,6 +11,7 @@ import csv
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,21 @@ class Entry:
         return [path for path in found if path.exists()]
 
 
+def need_page() -> None:
+    """Raises Refusal where what makes a page is not installed."""
+    missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
+    if missing:
+        raise Refusal(
+            f"the page needs {' and '.join(missing)}; pip install -e '.[report]' brings them"
+        )
+
+
 def write(entries: Sequence[Entry], folder: Path, title: str, note: str = "") -> Path:
     """`report.html` in the folder, the figures' files beside it."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise Refusal(
-            f"the page needs {error.name}; pip install -e '.[report]' brings it"
-        ) from error
+    need_page()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -157,6 +157,16 @@ class RivalTraining(pl.LightningModule):
         for kind, state in zip(self.index, found["families"], strict=True):
             self.family(*kind).resume(state)
 
+    def _retell(self) -> None:
+        """The curves so far to whoever watches: it has seen nothing of what was taken back."""
+        steps: dict[int, dict[str, float]] = {}
+        for name, points in self.history.items():
+            for step, error in points:
+                steps.setdefault(step, {})[name] = error
+        for step, errors in sorted(steps.items()):
+            if self.on_validated is not None:
+                self.on_validated(step, errors)
+
     def on_fit_start(self) -> None:
         """Draw the validation points (on the CPU: the same on every device), seed the others."""
         generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
@@ -187,6 +197,7 @@ class RivalTraining(pl.LightningModule):
         else:
             check_moments(self._moments, self._optimisers())
             self.started = True
+            self._retell()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One chunk."""
