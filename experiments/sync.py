@@ -53,7 +53,7 @@ def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[
         try:
             found[one(folder)] += 1
         except (Refusal, OSError) as error:
-            print(f"{folder}: {error}", file=sys.stderr)
+            print(f"not sent: {error}", file=sys.stderr)
             found[Renewal.FAILED] += 1
     return found
 

@@ -121,6 +121,9 @@ class Server:
     def _no_artifact(self, values: dict[str, Any]) -> dict[str, Any]:
         return {"project": {"artifact": None}}
 
+    def _organization(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"entity": {"organization": None}}
+
     def _features(self, values: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
@@ -163,6 +166,7 @@ class Server:
         "mutation CreateRunFiles": _files,
         "mutation CreateArtifact": _artifact,
         "query ArtifactType": _no_artifact,
+        "query OrganizationCoreWeaveOrganizationID": _organization,
         "query ServerFeaturesQuery": _features,
         "mutation UpsertSweep": _new_sweep,
         "query SweepWithRuns": _known_sweep,

@@ -121,7 +121,7 @@ def need_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise Refusal(
-            f"output={str(folder)!r} cannot be written to ({error.strerror}); choose another folder"
+            f"{folder} cannot be written to ({error.strerror}); choose another output"
         ) from error
 
 
