@@ -63,17 +63,14 @@ def rows(run: Run) -> polars.DataFrame:
     """The comparisons, and the draws (marked by their number of neurons)."""
     import polars
 
-    compared = []
-    for terms in TERMS[run.scale]:
-        found = run.sweep({"target.terms": [terms]})
-        compared.append(found.with_columns(polars.lit(terms).alias("terms")))
+    compared = run.sweep({"target.terms": TERMS[run.scale]})
     cells = [
         {"terms": terms, "neurons": neurons, "draws": DRAWS[run.scale]}
         for terms in FLOOR_TERMS[run.scale]
         for neurons in WIDTHS[run.scale]
     ]
     drawn = replace(run, overrides=()).cells(cells, measure)
-    return polars.concat([*compared, drawn], how="diagonal_relaxed")
+    return polars.concat([compared, drawn], how="diagonal_relaxed")
 
 
 def chart(rows: polars.DataFrame) -> Chart:

@@ -44,7 +44,7 @@ AT_ONCE = {"smoke": min(4, cores()), "cpu": 1, "gpu": 1}
 """Experiments that run beside each other; the larger scales use all cores in each."""
 LOG = "log.txt"
 """In an experiment's folder: what it said on its way."""
-INTERVAL = 0.1
+INTERVAL = 0.25
 """Seconds between two looks at those that run."""
 TOLD = 40
 """Last lines of an error that the page shows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,6 +37,20 @@ def multirun(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=start_new_session,
+    )
+
+
+def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder, with no other W&B than that of `variables`."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment | {"HOME": str(folder)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
 
 

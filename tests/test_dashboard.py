@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from command_line import python
 from depthwright import config as configs
 from depthwright import results
 from depthwright.aggregate import series
@@ -55,16 +53,8 @@ def test_the_dashboard_draws_what_the_aggregate_logs(tmp_path: Path) -> None:
     assert axes == ("summary:constructed/error_promised", "summary:constructed/error_sup_attacked")
 
 
-def keyless(name: str, *arguments: str, folder: Path, **variables: str) -> tuple[int, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{name}.py"), *arguments],
-        cwd=folder,
-        env=environment | {"HOME": str(folder)} | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def sync(folder: Path, **variables: str) -> tuple[int, str]:
+    done = python(folder, str(FOLDER / "sync.py"), **variables)
     return done.returncode, done.stderr
 
 
@@ -89,11 +79,11 @@ def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> N
 
 def test_without_a_key_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     kept(tmp_path / "outputs" / "e" / "a", "offline-run-20260101_000000-a")
-    status, told = keyless("sync", folder=tmp_path)
+    status, told = sync(tmp_path)
     assert (status, told.count("\n")) == (1, 1), told
     assert "WANDB_API_KEY" in told
     assert "1 runs wait" in told
-    status, told = keyless("sync", folder=tmp_path, WANDB_API_KEY="nonsense")
+    status, told = sync(tmp_path, WANDB_API_KEY="nonsense")
     assert status == 1
     assert "W&B cannot be reached" in told
     assert "Traceback" not in told

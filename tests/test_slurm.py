@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def _cluster() -> str | None:
         if shutil.which(tool) is None:
             return f"Slurm is not installed: no {tool}"
     for command in (["sinfo", "-h", "-t", "idle,mixed"], ["sacct", "-n"]):
-        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        except subprocess.TimeoutExpired:
+            return f"no Slurm cluster answers {' '.join(command)} within 20 s"
         if asked.returncode or (command[0] == "sinfo" and not asked.stdout.strip()):
             why = (asked.stderr.splitlines() or ["no idle node"])[0]
             return f"no Slurm cluster answers {' '.join(command)}: {why}"
@@ -98,3 +102,23 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert alone.returncode == 0
     assert rows(tmp_path) == rows(quiet)
     assert len(rows(quiet)) == 12
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_takes_the_jobs_back(tmp_path: Path) -> None:
+    axis = "training.steps=1000000,1000001"
+    process = multirun(tmp_path, *CELLS[1:], *SLURM, axis)
+    _, job = until(lambda: running(tmp_path, 1_000_000))
+    array = job.partition("_")[0]
+    assert array in queued()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "stopped with 0 of 2 cells finished" in told
+    until(lambda: array not in queued())
+    assert not list(tmp_path.rglob(cell.ERROR)), "an interruption is no failure"
+
+
+def queued() -> str:
+    asked = ["squeue", "--noheader", "--format=%F"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,13 @@ import polars
 import pytest
 import yaml
 
-from command_line import DEPTHWRIGHT, SMALL
+from command_line import DEPTHWRIGHT, SMALL, python
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.record import Record, write
 from experiment_files import FOLDER
 from wandb_server import ME, SWEEP, Server, serve
 
 ROWS = polars.DataFrame({"d": [2, 3], "error": [0.5, 0.25]})
-
-
-def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """In a folder, with no other W&B than the one of `variables`."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment | {"HOME": str(folder)} | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
 
 
 def sync(folder: Path, server: Server) -> str:

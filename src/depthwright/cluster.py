@@ -77,5 +77,5 @@ def _fate(job: Any, cluster: str) -> str | None:
         return None
     if isinstance(failure, UncompletedJobError):
         return f"{cluster} job {job.job_id} ended as {job.state}; its log is {job.paths.stderr}"
-    last = str(failure).strip().splitlines()[-1]
+    last = (str(failure).strip() or type(failure).__name__).splitlines()[-1]
     return f"{cluster} job {job.job_id} failed: {last}; its log is {job.paths.stderr}"

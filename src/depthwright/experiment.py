@@ -35,7 +35,7 @@ from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
 from depthwright.provenance import MADE, Made
 from depthwright.refusal import Refusal
-from depthwright.results import need_writable, table, write_json, write_text
+from depthwright.results import COLUMNS, need_writable, table, write_json, write_text
 from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
@@ -77,17 +77,30 @@ class Run:
     def sweep(self, grid: Mapping[str, Sequence[Any]], *overrides: str) -> polars.DataFrame:
         """The grid of comparisons of conf/experiment/NAME.yaml; the user's overrides come last.
 
+        An axis that rows have no column for becomes one: `target.terms` is `terms` in the rows.
         Those of scale smoke lie in output/NAME-smoke: no aggregate mixes them with the others.
         """
+        import polars
+
         from depthwright.sweep import sweep
 
         quick = (*QUICK, f"experiment_name={self.name}-smoke") if self.scale == "smoke" else ()
         own = (f"output={_quoted(self.output)}", f"logger={self.logger}")
-        folders = sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
-        for folder in folders:
-            if (folder / MADE).exists():
-                self.parts.append(Made(**json.loads((folder / MADE).read_text(encoding="utf-8"))))
-        return table(folders)
+        cells = sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
+        tables = []
+        for cell in cells:
+            made = cell.folder / MADE
+            if made.exists():
+                self.parts.append(Made(**json.loads(made.read_text(encoding="utf-8"))))
+            place = {
+                key.rpartition(".")[2]: polars.lit(value)
+                for key, values in grid.items()
+                for value in values
+                if f"{key}={value}" in cell.overrides
+            }
+            added = {name: value for name, value in place.items() if name not in COLUMNS}
+            tables.append(table([cell.folder]).with_columns(**added))
+        return polars.concat(tables, how="diagonal_relaxed")
 
     def cells(
         self, cells: Iterable[Mapping[str, Any]], measure: Callable[..., Any]

@@ -57,8 +57,8 @@ class Cell:
 
 def sweep(
     experiment: str, grid: Mapping[str, Sequence[Any]], overrides: Sequence[str] = ()
-) -> list[Path]:
-    """The folders of every cell of the grid, running those that are missing.
+) -> list[Cell]:
+    """Every cell of the grid, each with its rows, running those that are missing.
 
     `overrides` go to every cell, as on the command line; `launcher=joblib` among them runs the
     cells in parallel. Raises Incomplete after the last cell when one has no rows.
@@ -68,8 +68,9 @@ def sweep(
     with initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        cells = hydra.multirun("config", task.task, [f"experiment={experiment}", *overrides, *axes])
-    return [each.folder for each in cells]
+        given = [f"experiment={experiment}", *overrides, *axes]
+        cells: list[Cell] = hydra.multirun("config", task.task, given)
+    return cells
 
 
 def run(
@@ -134,7 +135,7 @@ def _finish(
             _say(f"a worker died ({cell.sentence(failure)}); going on")
         else:
             for each, fate in zip(batch, fates, strict=True):
-                if fate and not results.finished(each.folder):
+                if fate and each.state not in (State.FINISHED, State.RUNNING):
                     cell.write_error(each.folder, fate)
             lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
         losses.update(lost)

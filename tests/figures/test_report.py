@@ -180,11 +180,10 @@ setTimeout(() => {
   const plots = [...document.querySelectorAll(".plot")];
   const before = plots.map(drawn);
   document.querySelector('button[data-series="constructed"]').click();
-  const axis = document.querySelector('button[data-axis="y"]');
-  const types = [plots[0].layout.yaxis.type];
-  axis.click();
+  const types = [plots[0].layout.xaxis.type, plots[0].layout.yaxis.type];
+  for (const axis of "xy") document.querySelector(`button[data-axis="${axis}"]`).click();
   setTimeout(() => {
-    types.push(plots[0].layout.yaxis.type);
+    types.push(plots[0].layout.xaxis.type, plots[0].layout.yaxis.type);
     const out = document.createElement("pre");
     out.id = "probe";
     out.textContent = JSON.stringify({
@@ -254,7 +253,7 @@ def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(
     assert seen["loaded"] == []
     assert seen["before"] == [5, 1, 5, 1]  # a band is two traces
     assert seen["after"] == [4, 0, 5, 1]  # switched off in the first figure, both panels
-    assert seen["types"] == ["log", "linear"]
+    assert seen["types"] == ["linear", "log", "log", "linear"]
     assert seen["overflow"] <= 0
 
 
