@@ -137,6 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
             "the dashboard needs wandb-workspaces; pip install -e '.[dashboard]'"
         ) from error
     if given.json:
+        results.need_writable(given.json.parent)
         results.write_json(given.json, specification(workspace))
         print(f"specification  {given.json.absolute()}")
         return

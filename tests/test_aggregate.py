@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from depthwright import results
-from depthwright.aggregate import FOLDER, aggregate, series
+from depthwright.aggregate import FOLDER, aggregate, alike, finished_cells, series
+from depthwright.config import CONFIG
 from depthwright.results import COLUMNS, Row
 from depthwright.tracking import LoggerConfig, Renewal
 from wandb_files import read_back
@@ -86,3 +89,21 @@ def test_cells_of_another_version_are_left_out_and_said(experiment: Path) -> Non
     with pytest.warns(UserWarning, match="left out of the aggregate"):
         assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     assert read_back(experiment)[0]["summary"]["cells"] == 2
+
+
+def test_lines_hold_the_settings_of_the_newest_cell_and_the_table_all(experiment: Path) -> None:
+    """A cell of shorter training at a place of another one's, finished before it."""
+    config = {"accuracy": 0.5, "seed": 0, "target": {"name": "cone", "input_dim": 2}}
+    config |= {"output": "here", "logger": {}, "trainer": {"progress": True, "threads": 1}}
+    for k, (name, steps) in enumerate({"a": 100, "b": 2000, "c": 2000}.items()):
+        training = {"steps": steps, "checkpoint_seconds": 20.0}
+        own = config | {"training": training, "seed": k, "output": name}
+        (experiment / name / CONFIG).write_text(yaml.safe_dump(own))
+        os.utime(experiment / name / results.RESULTS, (k, k))
+    found = finished_cells(experiment)
+    assert [cell.rows[0].error_l2 for cell in alike(found)] == [3.0, 4.0]
+    assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
+    state, history = read_back(experiment)
+    assert (state["summary"]["cells"], state["summary"]["cells_drawn"]) == (3, 2)
+    drawn = [p["input_dim/constructed/error_l2"] for p in history if "input_dim/input_dim" in p]
+    assert drawn == [3.0, 4.0]

@@ -4,8 +4,11 @@
     error_against_input_dim, …_inverse_accuracy   charts, one line per contender and kind of error
     AXIS/CONTENDER/COLUMN over AXIS/AXIS    the same as curves, for panels that compare experiments
 
-AXIS is `input_dim` or `inverse_accuracy` (1/ε). Cells that share a place on the axis are given
-by their median. `size_ratio` is the contender's parameters over those of the construction.
+AXIS is `input_dim` or `inverse_accuracy` (1/ε). Lines and curves hold the cells whose settings are
+those of the newest one, dimension, accuracy and seed aside: what was trained for longer, say, is
+not mixed with what was trained for less. Those that share a place on the axis are given by their
+median. The table holds all. `size_ratio` is the contender's parameters over those of the
+construction.
 
 The run's id is fixed by the experiment's name, its folder is `EXPERIMENT/.aggregate`; it is written
 again only when a row has changed (see `tracking.renew`), so there is one, however often a sweep
@@ -15,16 +18,21 @@ runs.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import statistics
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED
+from depthwright.config import CONFIG, unwatched
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
 from depthwright.tracking import LoggerConfig, Point, Renewal, Tracker, renew
@@ -33,6 +41,8 @@ FOLDER = ".aggregate"
 AGGREGATE = "aggregate"
 """W&B's job type of these runs."""
 AXES = ("input_dim", "inverse_accuracy")
+VARIED = ("input_dim", "accuracy", "seed")
+"""Keys of a config, and of its groups, that cells of one line differ in."""
 ERRORS = ("error_l2", "error_sup_attacked", "error_promised")
 DRAWN = (*ERRORS, "error_sup_sampled", "parameters", "size_ratio")
 
@@ -48,7 +58,10 @@ def aggregate(experiment: Path, logger: LoggerConfig) -> Renewal:
     cells = [] if logger.mode == "none" else finished_cells(experiment)
     if not cells:
         return Renewal.UNCHANGED
-    steady = [[replace(row, **dict.fromkeys(results.SECONDS, None)) for row in c] for c in cells]  # type: ignore[arg-type]
+    steady = [
+        [replace(row, **dict.fromkeys(results.SECONDS, None)) for row in cell.rows]  # type: ignore[arg-type]
+        for cell in cells
+    ]
     name = experiment.name
     return renew(
         logger,
@@ -59,34 +72,65 @@ def aggregate(experiment: Path, logger: LoggerConfig) -> Renewal:
         name=f"{name}: all rows",
         group=name,
         config={"experiment_name": name, "cells": len(cells)},
-        tags=sorted({c[0].construction for c in cells} | {c[0].target for c in cells}),
+        tags=sorted({word for c in cells for word in (c.rows[0].construction, c.rows[0].target)}),
         kind=AGGREGATE,
     )
 
 
-def _log(tracker: Tracker, cells: Sequence[Sequence[Row]]) -> None:
-    rows = [astuple(row) for each in cells for row in each]
+def _log(tracker: Tracker, cells: Sequence[Finished]) -> None:
+    rows = [astuple(row) for cell in cells for row in cell.rows]
     tracker.table("rows", COLUMNS, rows)
+    drawn = [cell.rows for cell in alike(cells)]
     for axis in AXES:
-        along = series(cells, axis)
+        along = series(drawn, axis)
         errors = {key: points for key, points in along.items() if key.endswith(ERRORS)}
         tracker.lines(f"error_against_{axis}", axis, errors)
         tracker.over(f"{axis}/{axis}", f"{axis}/*")
         for x, values in places(along).items():
             numbers = {f"{axis}/{key}": y for key, y in values.items()}
             tracker.log(None, {f"{axis}/{axis}": x} | numbers)
-    tracker.summary({"cells": len(cells), "rows": len(rows)})
+    tracker.summary({"cells": len(cells), "rows": len(rows), "cells_drawn": len(drawn)})
 
 
-def finished_cells(experiment: Path) -> list[list[Row]]:
-    """The rows of each finished cell, by folder; those of other versions are left out."""
+@dataclass(frozen=True)
+class Finished:
+    """A cell with rows."""
+
+    rows: list[Row]
+    settings: str = ""
+    """All of its config but what the axes and seeds vary."""
+    when: float = 0.0
+    """It was finished, in seconds since 1970."""
+
+
+def finished_cells(experiment: Path) -> list[Finished]:
+    """Every finished cell, by folder; those of other versions are left out."""
     cells = []
     for path in sorted(experiment.glob(f"*/{results.RESULTS}")):
         try:
-            cells.append(results.read(path.parent))
+            rows = results.read(path.parent)
         except Refusal as refusal:
             warnings.warn(f"left out of the aggregate: {refusal}", stacklevel=2)
+            continue
+        cells.append(Finished(rows, _settings(path.parent / CONFIG), path.stat().st_mtime))
     return cells
+
+
+def _settings(path: Path) -> str:
+    if not path.exists():
+        return ""
+    plain: Any = unwatched(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    groups = [plain, *(part for part in plain.values() if isinstance(part, dict))]
+    for group in groups:
+        for key in VARIED:
+            group.pop(key, None)
+    return json.dumps(plain, sort_keys=True)
+
+
+def alike(cells: Sequence[Finished]) -> list[Finished]:
+    """Those with the settings of the newest."""
+    newest = max(cells, key=lambda cell: cell.when)
+    return [cell for cell in cells if cell.settings == newest.settings]
 
 
 def series(cells: Sequence[Sequence[Row]], axis: str) -> Series:

@@ -6,6 +6,7 @@ is made from its own fields, so a new one needs no code here. A group's `name` i
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -34,6 +35,8 @@ REGISTRIES: dict[str, Mapping[str, type]] = {
     "distribution": distributions.REGISTRY,
     "construction": constructions.REGISTRY,
 }
+CONFIG = "config.yaml"
+"""In a run's folder: its config, resolved."""
 WATCHING = (
     "logger",
     "output",
@@ -197,12 +200,18 @@ def run_folder(config: DictConfig) -> Path:
 
 def run_hash(config: DictConfig) -> str:
     """Ten hex digits of what determines the numbers, this package's version included."""
-    plain = resolved(config) | {"version": depthwright.__version__}
-    for path in WATCHING:
-        *parents, last = path.split(".")
-        node = plain
-        for parent in parents:
-            node = node[parent]
-        node.pop(last)
+    plain = unwatched(resolved(config)) | {"version": depthwright.__version__}
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def unwatched(plain: dict[str, Any]) -> dict[str, Any]:
+    """A resolved config without what only watches."""
+    kept = copy.deepcopy(plain)
+    for path in WATCHING:
+        *parents, last = path.split(".")
+        node = kept
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    return kept

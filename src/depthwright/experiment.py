@@ -217,7 +217,7 @@ class Experiment:
             "--logger", choices=LOGGERS, help="W&B; none at scale smoke, else offline"
         )
         parser.add_argument("override", nargs="*", metavar="KEY=VALUE")
-        options = parser.parse_args(arguments)
+        options = parser.parse_intermixed_args(arguments)
         logger = options.logger or ("none" if options.scale == "smoke" else "offline")
         overrides = tuple(options.override)
         run = Run(file.stem, options.scale, options.output, text, overrides, logger)

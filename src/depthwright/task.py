@@ -104,7 +104,7 @@ def _run(
 
     shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
     (folder / KEPT).unlink(missing_ok=True)
-    results.write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    results.write_text(folder / configs.CONFIG, OmegaConf.to_yaml(config, resolve=True))
     with (
         track(
             watching,
