@@ -141,6 +141,8 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     (folder / "wrong.py").write_text(
         GOOD.replace("def rows", FINE, 1).replace("n * n", "n / (n - 2)")
     )
+    late = GOOD.replace("def rows", FINE, 1) + '    raise SystemExit("after its record")\n'
+    (folder / "late.py").write_text(late)
     (folder / "command.py").write_text(COMMAND)
     assert holds_experiment((folder / "good.py").read_text())
     assert not holds_experiment(COMMAND)
@@ -154,9 +156,10 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "2 of 3 experiments failed: harmed, wrong" in done.stderr
+    assert "3 of 4 experiments failed: harmed, late, wrong" in done.stderr
     page = (tmp_path / "outputs/report-smoke/report.html").read_text(encoding="utf-8")
-    assert page.count("<section ") == 3
+    assert page.count("<section ") == 4
+    assert "after its record" in page
     assert "Nine is 9." in page
     assert "A promise was broken: two is not three" in page
     assert "division by zero" in page
@@ -170,6 +173,46 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
         4,
         9,
     ]
+
+
+ENDLESS = '''"""An experiment that starts a child and never ends.
+
+    python experiments/endless.py
+"""
+
+import subprocess
+import time
+
+if __name__ == "__main__":
+    print(subprocess.Popen(["sleep", "1000"]).pid, file=open("child", "w"), flush=True)
+    time.sleep(1000)
+
+EXPERIMENT = Experiment(None, None, None)
+'''
+
+
+def test_an_experiment_beyond_its_limit_is_stopped_with_what_it_started(tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    shutil.copy(ROOT / "experiments" / "reproduce.py", folder)
+    (folder / "endless.py").write_text(ENDLESS)
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(folder / "reproduce.py"), "endless", "endless"]
+    done = subprocess.run(
+        [*command, "--scale", "smoke", "--limit", "5"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "1 of 1 experiments failed: endless" in done.stderr
+    assert "not finished after 5 s" in (tmp_path / "outputs/report-smoke/report.html").read_text()
+    child = int((tmp_path / "child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 def test_the_gallery_shows_every_experiment() -> None:

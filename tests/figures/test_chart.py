@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -32,6 +33,15 @@ def test_a_logarithmic_axis_has_ticks_that_can_be_read(lowest: float) -> None:
     axis = interactive(Chart((Panel("x", "y", drawn, y_log=True),)))[0]["layout"]["yaxis"]
     assert 3 <= -math.log10(lowest) / axis["dtick"] < 10
     assert axis["dtick"] == int(axis["dtick"]), "powers of ten"
+
+
+def test_lines_that_cannot_be_drawn_are_left_out_and_lose_no_page() -> None:
+    lines = (("nothing", 0.0), ("unknown", math.nan), ("half", 0.5))
+    panel = Panel("x", "y", (Series("a", (1.0, 2.0), (0.2, 1.0)),), y_log=True, lines=lines)
+    stored = Chart.from_json(json.loads(json.dumps(Chart((panel,)).to_json(), allow_nan=False)))
+    assert [name for name, _ in stored.panels[0].lines] == ["nothing", "half"]
+    layout = interactive(stored)[0]["layout"]
+    assert [note["text"] for note in layout["annotations"]] == ["half"]
 
 
 def test_less_than_a_decade_keeps_its_inner_ticks() -> None:
