@@ -131,30 +131,35 @@ raise SystemExit("this is not to be run")
 '''
 
 
-def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
+def reproduce(
+    tmp_path: Path, files: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Of a folder with these experiments and no others."""
     pytest.importorskip("plotly")
     folder = tmp_path / "experiments"
     folder.mkdir()
     shutil.copy(ROOT / "experiments" / "reproduce.py", folder)
-    (folder / "good.py").write_text(GOOD.replace("def rows", FINE, 1))
-    (folder / "harmed.py").write_text(GOOD.replace("def rows", HARMED, 1))
-    (folder / "wrong.py").write_text(
-        GOOD.replace("def rows", FINE, 1).replace("n * n", "n / (n - 2)")
-    )
-    late = GOOD.replace("def rows", FINE, 1) + '    raise SystemExit("after its record")\n'
-    (folder / "late.py").write_text(late)
-    (folder / "command.py").write_text(COMMAND)
-    assert holds_experiment((folder / "good.py").read_text())
-    assert not holds_experiment(COMMAND)
+    for name, source in files.items():
+        (folder / f"{name}.py").write_text(source)
     paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(folder / "reproduce.py"), "--scale", "smoke"],
+    return subprocess.run(
+        [sys.executable, str(folder / "reproduce.py"), "--scale", "smoke", *arguments],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
+    good = GOOD.replace("def rows", FINE, 1)
+    files = {"good": good, "harmed": GOOD.replace("def rows", HARMED, 1), "command": COMMAND}
+    files |= {"wrong": good.replace("n * n", "n / (n - 2)")}
+    files |= {"late": good + '    raise SystemExit("after its record")\n'}
+    assert holds_experiment(good)
+    assert not holds_experiment(COMMAND)
+    done = reproduce(tmp_path, files)
     assert done.returncode == 1
     assert "3 of 4 experiments failed: harmed, late, wrong" in done.stderr
     page = (tmp_path / "outputs/report-smoke/report.html").read_text(encoding="utf-8")
@@ -192,21 +197,7 @@ EXPERIMENT = Experiment(None, None, None)
 
 
 def test_an_experiment_beyond_its_limit_is_stopped_with_what_it_started(tmp_path: Path) -> None:
-    pytest.importorskip("plotly")
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    shutil.copy(ROOT / "experiments" / "reproduce.py", folder)
-    (folder / "endless.py").write_text(ENDLESS)
-    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, str(folder / "reproduce.py"), "endless", "endless"]
-    done = subprocess.run(
-        [*command, "--scale", "smoke", "--limit", "5"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = reproduce(tmp_path, {"endless": ENDLESS}, "endless", "endless", "--limit", "5")
     assert done.returncode == 1
     assert "1 of 1 experiments failed: endless" in done.stderr
     assert "not finished after 5 s" in (tmp_path / "outputs/report-smoke/report.html").read_text()

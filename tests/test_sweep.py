@@ -124,6 +124,13 @@ class Grid:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text("[]")
 
+    def lose(self, overrides: list[str]) -> None:
+        """As a killed process leaves it."""
+        folder = self.folder(*overrides)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = {"pid": 2**22 + 1, "host": os.uname().nodename, "started": 0.0}
+        (folder / cell.RUNNING).write_text(json.dumps(mark))
+
 
 def test_a_cell_that_kills_its_workers_is_given_up(
     tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
@@ -133,10 +140,8 @@ def test_a_cell_that_kills_its_workers_is_given_up(
     def launch(cells: list[list[str]]) -> list[None]:
         grid.launched.append(cells)
         for each in cells:
-            if each == ["seed=1"]:  # as a killed process leaves it
-                grid.folder(*each).mkdir(parents=True, exist_ok=True)
-                mark = {"pid": 2**22 + 1, "host": os.uname().nodename, "started": 0.0}
-                (grid.folder(*each) / cell.RUNNING).write_text(json.dumps(mark))
+            if each == ["seed=1"]:
+                grid.lose(each)
                 raise RuntimeError("a worker is gone")
             grid.finish(each)
         return [None] * len(cells)
@@ -166,9 +171,7 @@ def test_a_cell_that_kills_a_pool_fails_alone(
                 grid.finish(each)
             return [None] * len(cells)
         for each in cells:
-            grid.folder(*each).mkdir(parents=True, exist_ok=True)
-            mark = {"pid": 2**22 + 1, "host": os.uname().nodename, "started": 0.0}
-            (grid.folder(*each) / cell.RUNNING).write_text(json.dumps(mark))
+            grid.lose(each)
         raise RuntimeError("the pool is gone")
 
     with pytest.raises(sweep.Incomplete):
