@@ -201,6 +201,25 @@ def test_what_became_of_a_lost_job_is_recorded(
     assert cell.error(grid.folder("seed=0")) == "job 7 ended as CANCELLED"
 
 
+def test_a_job_lost_on_another_machine_is_not_launched_again(
+    tmp_path: Path, composed: Callable[..., Any]
+) -> None:
+    """Its last sign of life is young, so that its mark alone would say that it runs."""
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[str]:
+        grid.launched.append(cells)
+        grid.lose(cells[0])
+        mark = grid.folder(*cells[0]) / cell.RUNNING
+        mark.write_text(json.dumps(json.loads(mark.read_text()) | {"host": "another"}))
+        return ["job 7 ended as OUT_OF_MEMORY"]
+
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"]], grid.compose, launch)
+    assert len(grid.launched) == 1
+    assert cell.error(grid.folder("seed=0")) == "job 7 ended as OUT_OF_MEMORY"
+
+
 def test_watching_tells_states_and_the_time_left(
     tmp_path: Path, composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,7 @@ def _finish(
             _say(f"a worker died ({cell.sentence(failure)}); going on")
         else:
             for each, fate in zip(batch, fates, strict=True):
-                if fate and each.state not in (State.FINISHED, State.RUNNING):
+                if fate and not results.finished(each.folder):
                     cell.write_error(each.folder, fate)
             lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
         losses.update(lost)
