@@ -1,0 +1,69 @@
+"""The one reader of networks that users bring: anything feed-forward with ReLUs → plain layers.
+
+`read(source)` takes a torch module, a state dict, or the path of a .safetensors, .onnx or .nnet
+file, and returns its layers W_l, b_l in float64 with σ between them (`PlainNetwork`). LeakyReLU,
+pooling, residual sums and the like are rewritten, for instance max(a, b) = b + σ(a − b), so that
+the plain network is the given one as a real function of its weights. Where an entry of a layer is
+no float (a BatchNorm's factor, a product of two layers without a ReLU between them), it is rounded
+once and the bound of that is kept: `PlainNetwork.deviation` says what it can do to a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from depthwright.networks.reading.layers import PlainNetwork
+from depthwright.refusal import Refusal
+
+SUFFIXES = (".safetensors", ".onnx", ".nnet")
+
+
+def read(
+    source: Any,
+    *,
+    input_shape: Sequence[int] | None = None,
+    order: Sequence[str] | None = None,
+    like: Any = None,
+) -> PlainNetwork:
+    """The plain layers of a module, a state dict or a file.
+
+    `input_shape`: the shape of one input without the batch, as (1, 28, 28), where nothing in the
+    network tells it; the plain network reads its entries in a row. `order` and `like` say what a
+    state dict leaves open: the names of its layers as they act, or a module that it fits.
+    """
+    if isinstance(source, (str, Path)):
+        return _read_file(Path(source), input_shape, order, like)
+    if isinstance(source, Mapping):
+        from depthwright.networks.reading.states import read_state
+
+        return read_state(source, order, like, input_shape)
+    from depthwright.networks.reading.modules import read_module
+
+    return read_module(source, input_shape)
+
+
+def _read_file(
+    path: Path, input_shape: Sequence[int] | None, order: Sequence[str] | None, like: Any
+) -> PlainNetwork:
+    if not path.is_file():
+        raise Refusal(f"{path} is not there")
+    if path.suffix == ".safetensors":
+        from depthwright.networks.reading.states import read_safetensors
+
+        return read_safetensors(path, order, like, input_shape)
+    if path.suffix == ".onnx":
+        from depthwright.networks.reading.onnx_files import read_onnx
+
+        return read_onnx(path, input_shape)
+    if path.suffix == ".nnet":
+        from depthwright.networks.reading.nnet import read_nnet
+
+        return read_nnet(path)
+    raise Refusal(
+        f"{path.name} is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, the kinds read here"
+    )
+
+
+__all__ = ["PlainNetwork", "read"]

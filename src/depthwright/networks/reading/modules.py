@@ -1,0 +1,355 @@
+"""torch modules, whatever their class, read by running them once on numbers of elements.
+
+The module is called as it is, on a tensor that knows of each entry which element it stands for
+(a `Symbol`). torch's dispatcher shows every operation that meets such a tensor: movements are run
+on the element numbers, so that views and in-place operations share what they share in torch;
+those of `operations` are recorded. What depends on weights alone (pruning, weight_norm)
+torch computes itself, and the result is the weight. A module whose run needs the value of an entry
+(dynamic control flow) or any other operation is refused by the name of the layer.
+
+This takes more modules than torch.fx or torch.export: python runs as usual, so that loops, asserts
+on shapes, hooks, overridden `forward`s and parametrizations need no understanding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils import _pytree as pytree
+
+from depthwright.networks.reading.expressions import Ids, Tape
+from depthwright.networks.reading.layers import PlainNetwork, plain_network
+from depthwright.networks.reading.operations import (
+    FACTORIES,
+    IN_FLOATS,
+    MOVEMENTS,
+    OPERATIONS,
+    UNKNOWN,
+)
+from depthwright.networks.reading.tensors import fault_of
+from depthwright.networks.torch_network import full_precision
+from depthwright.refusal import Refusal
+
+FLOW = "its course depends on values, and it may jump; a ReLU network is fixed and continuous"
+FACTOR = "its factor depends on the input; BatchNorm in eval mode is understood"
+ATTENTION = "attention multiplies values with each other; give the part without it"
+CURES: dict[str, str] = {
+    **dict.fromkeys(("softmax", "log_softmax"), "give the part before the softmax"),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "where", "sign", "argmax"), FLOW),
+    **dict.fromkeys(("local_scalar_dense", "is_nonzero", "equal", "nonzero"), FLOW),
+    **dict.fromkeys(("dropout", "bernoulli"), "call eval() first"),
+    **dict.fromkeys(("layer_norm", "group_norm"), FACTOR),
+    "multi_head_attention": ATTENTION,
+    "scaled_dot_product_flash_attention_for_cpu": ATTENTION,
+}
+"""By operation."""
+USUAL_CURE = "give the part of the network without it"
+
+
+class Symbol(torch.Tensor):
+    """A tensor without values: entry by entry, the number of an element of the tape."""
+
+    ids: torch.Tensor
+    tape: Tape
+
+    @staticmethod
+    def __new__(cls, ids: torch.Tensor, tape: Tape, dtype: torch.dtype, device: Any) -> Symbol:
+        """`ids` is kept: views of it are views of the symbol."""
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, ids.shape, strides=ids.stride(), dtype=dtype, device=device
+        )
+        self.ids, self.tape = ids, tape
+        return self
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run or record one operation."""
+        kwargs = kwargs or {}
+        name = function.overloadpacket.__name__
+        symbols = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Symbol)]
+        model = symbols[0]
+
+        def wrap(ids: Any) -> Any:
+            if isinstance(ids, np.ndarray):
+                ids = torch.from_numpy(np.ascontiguousarray(ids))
+            if not isinstance(ids, torch.Tensor):
+                return ids
+            return Symbol(ids, model.tape, kwargs.get("dtype") or model.dtype, model.device)
+
+        if name in FACTORIES:
+            return wrap(_made(model.tape, function, args, kwargs))
+        if name in ("copy_", "fill_", "zero_"):
+            return _overwrite(args[0], args[1] if len(args) > 1 else 0.0)
+        if name == "_to_copy":
+            _check_cast(kwargs.get("dtype"))
+            return wrap(model.ids.clone())
+        if name in MOVEMENTS:
+            return pytree.tree_map(wrap, _moved(model.tape, function, args, kwargs, name))
+        if any(bool((s.ids == UNKNOWN).any()) for s in symbols):
+            raise Refusal("uses the position of a maximum, which is no continuous function")
+        in_place = name.endswith("_") and not name.endswith("__")
+        operation = OPERATIONS.get(name[:-1] if in_place else name)
+        if operation is None:
+            raise Refusal(_unknown(name))
+        given = pytree.tree_map(
+            lambda a: a.ids.numpy() if isinstance(a, Symbol) else a, (args, kwargs)
+        )
+        kwargs_given = {k: v for k, v in given[1].items() if k not in ("dtype", "memory_format")}
+        out = operation(model.tape, *given[0], **kwargs_given)
+        if in_place:
+            return _overwrite(args[0], wrap(out))
+        return tuple(map(wrap, out)) if isinstance(out, tuple) else wrap(out)
+
+
+def _moved(tape: Tape, function: Any, args: Any, kwargs: Any, name: str) -> Any:
+    """A movement of element numbers, run by torch; plain tensors among them become constants."""
+    tensors = pytree.tree_leaves(args[0])  # the rest are indices and sizes
+    if not any(isinstance(t, Symbol) for t in tensors):
+        raise Refusal("picks entries at places that depend on the input")
+
+    def ids(value: Any) -> Any:
+        if isinstance(value, Symbol):
+            return value.ids
+        if isinstance(value, torch.Tensor):
+            return torch.from_numpy(tape.constant(value.detach().cpu().double().numpy()))
+        return value
+
+    def positions(value: Any) -> Any:
+        if isinstance(value, Symbol):
+            raise Refusal("picks entries at places that depend on the input")
+        return value.cpu() if isinstance(value, torch.Tensor) else value
+
+    first = pytree.tree_map(ids, args[0])
+    if name in IN_FLOATS:
+        moved = function(first.double(), *args[1:], **kwargs)
+        return pytree.tree_map(lambda t: t.long(), moved)
+    return function(first, *pytree.tree_map(positions, args[1:]), **kwargs)
+
+
+def _made(tape: Tape, function: Any, args: Any, kwargs: Any) -> Ids:
+    """Constants of the shape or dtype of a symbol."""
+    like = torch.empty(args[0].shape, dtype=torch.float64)
+    made = function(like, *args[1:], **{k: v for k, v in kwargs.items() if k == "pin_memory"})
+    empty = function.overloadpacket.__name__.endswith(("empty", "empty_like"))
+    return tape.constant((torch.zeros_like(made) if empty else made).numpy())
+
+
+def _overwrite(into: Any, values: Any) -> Any:
+    """An in-place operation: views of the same tensor see it."""
+    if not isinstance(into, Symbol):
+        raise Refusal(
+            "writes values of the network into a plain tensor; use torch.cat or torch.stack"
+        )
+    if isinstance(values, Symbol):
+        ids = values.ids
+    else:
+        numbers = torch.as_tensor(values).detach().cpu().double().numpy()
+        ids = torch.from_numpy(into.tape.constant(numbers))
+    into.ids.copy_(ids)
+    return into
+
+
+def _check_cast(dtype: torch.dtype | None) -> None:
+    if dtype is not None and not dtype.is_floating_point:
+        raise Refusal(f"turns values into {str(dtype).removeprefix('torch.')}")
+
+
+def _unknown(name: str) -> str:
+    """What a layer does that no ReLU network does, with the cure."""
+    plain = name.strip("_").removeprefix("native_")
+    cure = CURES.get(plain, USUAL_CURE)
+    return f"computes {plain}, which is not understood as a ReLU network; {cure}"
+
+
+@contextmanager
+def _names(root: nn.Module) -> Iterator[list[str]]:
+    """The layers being run, outermost first, as long as the block lasts."""
+    names = {module: name for name, module in root.named_modules()}
+    running: list[str] = []
+
+    def enter(module: nn.Module, _: Any) -> None:
+        name = names.get(module, "")
+        kind = type(module).__name__
+        running.append(f"layer {name} ({kind})" if name else f"the module ({kind})")
+
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        yield running
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def read_module(module: Any, input_shape: Sequence[int] | None = None) -> PlainNetwork:
+    """A module as plain layers; `input_shape` without the batch, where it cannot be told."""
+    check_module(module)
+    if input_shape is not None:
+        return _run(module, tuple(input_shape))
+    fault: Refusal | None = None
+    for size in _likely_sizes(module):
+        try:
+            return _run(module, (size,))
+        except WrongShape as error:
+            fault = fault or error
+    raise fault or Refusal(
+        f"a {type(module).__name__} without parameters reads any number of inputs; "
+        "give input_shape=(…), the shape of one input"
+    )
+
+
+class WrongShape(Refusal):
+    """An operation refused the shape of its inputs."""
+
+
+def _run(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
+    tape = Tape(int(np.prod(shape)))
+    weights = next((p for p in module.parameters() if p.is_floating_point()), None)
+    dtype, device = (torch.float32, "cpu") if weights is None else (weights.dtype, weights.device)
+    ids = torch.from_numpy(tape.inputs.reshape(1, *shape))
+    with torch.no_grad(), _names(module) as running:
+        try:
+            out = module(Symbol(ids, tape, dtype, device))
+        except Refusal as refusal:
+            where = running[-1] if running else "the module"
+            raise Refusal(f"{where} {refusal}") from refusal
+        except (RuntimeError, ValueError, IndexError) as error:
+            where, words = running[-1] if running else "the module", str(error).split("\n")[0]
+            raise WrongShape(
+                f"{where} does not take an input of shape {shape}: {words}; "
+                "give input_shape=(…), the shape of one input"
+            ) from error
+        except Exception as error:
+            where = running[-1] if running else "the module"
+            raise Refusal(f"{where} cannot be run: {type(error).__name__}: {error}") from error
+    if not isinstance(out, Symbol):
+        raise Refusal(
+            f"the module returns a {type(out).__name__}, not one tensor that depends on its input"
+        )
+    if (out.ids == UNKNOWN).any():
+        raise Refusal("the module returns the position of a maximum; give the part before it")
+    network = plain_network(tape, out.ids.numpy(), _size(module))
+    check_values(module, network, shape)
+    return network
+
+
+def _size(module: nn.Module) -> str:
+    count = sum(p.numel() for p in module.parameters())
+    return f"{type(module).__name__} with {count:,} parameters"
+
+
+def _likely_sizes(module: nn.Module) -> list[int]:
+    """Lengths of an input vector to try, most likely first."""
+    grids = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)
+    for name, part in module.named_modules():
+        if isinstance(part, (*grids, nn.BatchNorm2d, nn.BatchNorm3d)):
+            raise Refusal(
+                f"layer {name or 'the module'} ({type(part).__name__}) works on a grid whose size "
+                "no weight tells; give input_shape=(channels, height, width)"
+            )
+    linear = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
+    norms = [m.num_features for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
+    others = [size for p in module.parameters() for size in reversed(p.shape)]
+    return list(dict.fromkeys([*linear, *norms, *others]))
+
+
+def check_module(module: Any) -> None:
+    """Refuse what is no module, or one whose weights are no real numbers, with the cure."""
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise Refusal(f"a {kind} is compiled; give the module that it was made from")
+    if not isinstance(module, nn.Module):
+        raise Refusal(
+            f"a {kind} is not a network; give a torch module, its state dict, or the path of a "
+            ".safetensors, .onnx or .nnet file"
+        )
+    if hasattr(module, "_orig_mod"):
+        raise Refusal(f"the module is a {kind}, which torch.compile made; give model._orig_mod")
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise Refusal(f"the module is a {kind}; give model.module")
+    for name, tensor in module.named_parameters():
+        if fault := fault_of(tensor):
+            raise Refusal(f"{name} {fault}")
+    for name, part in module.named_modules():
+        if part.training and _is_spectral(part):
+            raise Refusal(
+                f"layer {name or 'the module'} has spectral_norm in training mode, "
+                "which changes with each call; call eval() first"
+            )
+
+
+def _is_spectral(part: nn.Module) -> bool:
+    hooks: Mapping[int, Any] = part._forward_pre_hooks
+    return type(part).__name__ == "_SpectralNorm" or any(
+        type(hook).__name__ == "SpectralNorm" for hook in hooks.values()
+    )
+
+
+CHECK_POINTS = 8
+"""Normal points, seed 0, at which the values of a module are compared with those of its layers."""
+SLACK = 16
+"""For roundings of the module that its layers do not show, as those of a BatchNorm's division."""
+
+
+def check_values(module: nn.Module, network: PlainNetwork, shape: Sequence[int]) -> None:
+    """Refuse a module whose values are not those of the layers read from it.
+
+    Modules of mixed dtypes or devices cannot be evaluated, so there is nothing to compare.
+    """
+    kinds = {(p.dtype, p.device) for p in module.parameters()}
+    if len(kinds) != 1:
+        return
+    dtype, device = kinds.pop()
+    x = check_points(shape).to(dtype)
+    with torch.no_grad(), full_precision():
+        try:
+            got = module(x.to(device, copy=True))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise Refusal(
+                f"the module takes one input but not a batch of {CHECK_POINTS}: {error}"
+            ) from error
+    if not agree(network, x.double().numpy(), got.double().cpu().numpy(), torch.finfo(dtype)):
+        raise Refusal(
+            f"the module's values at {CHECK_POINTS} points are not those of the layers read from "
+            "it: its values for one input depend on the others, or change from call to call"
+        )
+
+
+def check_points(shape: Sequence[int]) -> torch.Tensor:
+    """(CHECK_POINTS, *shape) normal numbers in float32."""
+    return torch.randn(CHECK_POINTS, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def agree(network: PlainNetwork, x: np.ndarray, got: np.ndarray, info: Any) -> bool:
+    """Whether values computed in the dtype of `info` are those of the layers, but for rounding.
+
+    A net under the reading, not a proof. Two evaluations in floats differ by about
+    2·Σ(fan_in + 3)·eps·size, where size is the same network with all terms taken by absolute
+    value; underflow is covered by tiny in each layer. A value that overflows says nothing.
+    """
+    value, steps = x.reshape(len(x), -1), 0
+    size = np.abs(value)
+    for k, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        value = (np.maximum(value, 0) if k else value) @ weight.T + bias
+        size = size @ np.abs(weight).T + np.abs(bias) + info.tiny / info.eps
+        steps += weight.shape[1] + 3
+    if got.size != value.size:
+        return False
+    within = 2 * SLACK * steps * info.eps * size
+    off = np.abs(got.reshape(value.shape) - value)
+    return not ((off > within) & (size < info.max)).any()

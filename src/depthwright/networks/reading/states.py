@@ -1,0 +1,183 @@
+"""State dicts and safetensors files: weights by name, without the forward pass they belong to.
+
+Names say which weights there are, not in which order they act nor what acts between them. They are
+read as Linear layers with a ReLU between each two where the order is fixed: by a single number in
+each name that counts the layers (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), by this
+package's own metadata, or by the user's `order`. `like`, a module of the same parameters, tells
+everything; what is not a plain chain of Linear and ReLU needs it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthwright.networks.reading.layers import PlainNetwork
+from depthwright.networks.reading.tensors import weight
+from depthwright.refusal import Refusal
+
+CURE = "give order=[…], the names of the layers as they act, or like=module, which the weights fit"
+OURS = ("depthwright-module",)
+"""Formats of this package that hold plain chains."""
+NUMBERED = re.compile(r"(?P<text>.*?)(?P<numbers>\d+(\.\d+)*)?")
+INNER = {
+    "weight_orig": "call torch.nn.utils.prune.remove (or remove_spectral_norm) before saving",
+    "weight_mask": "call torch.nn.utils.prune.remove before saving",
+    "weight_g": "call torch.nn.utils.remove_weight_norm before saving",
+    "weight_v": "call torch.nn.utils.remove_weight_norm before saving",
+    "original": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
+    "original0": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
+    "original1": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
+}
+"""What pruning and reparametrisations leave in a state dict, by the last part of the name."""
+
+
+def read_safetensors(
+    path: Path,
+    order: Sequence[str] | None = None,
+    like: Any = None,
+    input_shape: Sequence[int] | None = None,
+) -> PlainNetwork:
+    """A safetensors file, as a state dict."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{path} is damaged: {error}") from error
+    marked = metadata.get("format", "")
+    if marked.startswith("depthwright-") and marked not in OURS:
+        raise Refusal(
+            f"{path.name} is marked {marked}, whose layers are not joined as plain ones; "
+            "read it with depthwright.networks.load"
+        )
+    return read_state(state, order, like, input_shape)
+
+
+def read_state(
+    state: Mapping[str, Any],
+    order: Sequence[str] | None = None,
+    like: Any = None,
+    input_shape: Sequence[int] | None = None,
+) -> PlainNetwork:
+    """A state dict as plain layers, if the order of its layers is fixed."""
+    _check_mapping(state)
+    if like is not None:
+        return _read_like(state, like, input_shape)
+    layers = _layers(state)
+    names = list(layers)
+    if order is not None:
+        if sorted(order) != sorted(names):
+            raise Refusal(f"order={list(order)} does not name each of the layers {names} once")
+        names = list(order)
+    elif (found := _numbered(names)) is None:
+        raise Refusal(
+            "nothing says in which order the layers of this state dict act, nor what acts between "
+            f"them; the order {', '.join(sorted(names))}, with a ReLU between each two, would be a "
+            f"guess; {CURE}"
+        )
+    else:
+        names = found
+    weights, biases = zip(*(layers[name] for name in names), strict=True)
+    nothing = (None,) * len(names)
+    count = sum(w.size for w in weights) + sum(b.size for b in biases)
+    before = f"state dict of {len(names)} Linear layers with {count:,} parameters"
+    return PlainNetwork(weights, biases, nothing, nothing, before)
+
+
+def _check_mapping(state: Mapping[str, Any]) -> None:
+    inner = next((k for k in state if isinstance(state[k], Mapping)), None)
+    if inner is not None:
+        raise Refusal(
+            f"a checkpoint holds its weights under a name of their own; give checkpoint[{inner!r}]"
+        )
+    if not state:
+        raise Refusal("the state dict holds no Linear layer")
+    for name in state:
+        if name.startswith("_orig_mod."):
+            raise Refusal(
+                f"{name} comes from a module that torch.compile made; save the state dict of "
+                "model._orig_mod"
+            )
+        if cure := INNER.get(name.rpartition(".")[2]):
+            raise Refusal(f"{name} is a part of a weight that is made anew at each call; {cure}")
+
+
+def _layers(state: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Name of layer → weight (two axes) and bias, as given."""
+    layers = {}
+    used = set()
+    for name, values in state.items():
+        layer, _, last = name.rpartition(".")
+        if last != "weight":
+            continue
+        matrix = weight(name, values)
+        bias_name = f"{layer}.bias" if layer else "bias"
+        if matrix.ndim != 2:
+            raise Refusal(
+                f"{name} has {matrix.ndim} axes, so it is not the weight of a Linear layer; a "
+                "state dict is read as Linear and ReLU alone; give like=module"
+            )
+        bias = weight(bias_name, state[bias_name]) if bias_name in state else np.zeros(len(matrix))
+        if bias.shape != (len(matrix),):
+            raise Refusal(f"{bias_name} has shape {bias.shape}, {name} wants ({len(matrix)},)")
+        layers[layer] = matrix, bias
+        used |= {name, bias_name}
+    strange = [name for name in state if name not in used]
+    if strange:
+        raise Refusal(
+            f"{strange[0]} belongs to no Linear layer; a state dict is read as Linear and ReLU "
+            "alone; give like=module"
+        )
+    return layers
+
+
+def _numbered(names: Sequence[str]) -> list[str] | None:
+    """The layers by number, if their names differ in nothing else."""
+    if len(names) == 1:
+        return list(names)
+    keys: dict[tuple[int, ...], str] = {}
+    texts = set()
+    for name in names:
+        match = NUMBERED.fullmatch(name)
+        if match is None or match["numbers"] is None:
+            return None
+        texts.add(match["text"])
+        keys[tuple(map(int, match["numbers"].split(".")))] = name
+    if len(texts) != 1 or len(keys) != len(names):
+        return None
+    return [keys[key] for key in sorted(keys)]
+
+
+def _read_like(
+    state: Mapping[str, Any], like: Any, input_shape: Sequence[int] | None
+) -> PlainNetwork:
+    """The state dict in a copy of `like`."""
+    import torch
+
+    from depthwright.networks.reading.modules import check_module, read_module
+
+    check_module(like)
+    module = copy.deepcopy(like)
+    tensors = {
+        name: value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+        for name, value in state.items()
+    }
+    for name, value in tensors.items():
+        if value.is_complex() or (value.is_floating_point() and name not in module.state_dict()):
+            weight(name, value)
+    floats = {value.dtype for value in tensors.values() if value.is_floating_point()}
+    if len(floats) == 1:
+        module.to(floats.pop())
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise Refusal(f"the state dict does not fit like={type(like).__name__}: {error}") from error
+    return read_module(module.eval(), input_shape)
