@@ -23,7 +23,9 @@ import numpy as np
 
 from depthwright.distributions.domain import Cube
 from depthwright.networks.exact import ExactNetwork, from_arrays
+from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
+from depthwright.targets.spectral import spectral_bound, spectral_upper
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -65,15 +67,14 @@ class ReLUNetwork(Target):
     @property
     def lipschitz(self) -> float:
         """The product of the spectral norms; σ is 1-Lipschitz."""
-        return math.nextafter(math.prod(self.spectral_norms) * (1 + 1e-15), math.inf)
+        return float(math.prod(map(spectral_upper, self.weights), start=Upper.of(1.0)))
 
     @cached_property
     def magnitude(self) -> float:
         """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
-        bound = np.full(self.input_dim, self.radius)
-        with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
-            for matrix, bias in zip(self.weights, self.biases, strict=True):
-                bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
+        bound = Upper.of(np.full(self.input_dim, self.radius))
+        for matrix, bias in zip(self.weights, self.biases, strict=True):
+            bound = product(np.abs(matrix), bound) + Upper.of(np.abs(bias))
         return float(bound.max())
 
     def as_network(self) -> ExactNetwork:
@@ -99,54 +100,6 @@ class ReLUNetwork(Target):
                 torch.relu(x) if i else x, weight, torch.from_numpy(bias).to(x)
             )
         return x
-
-
-EIGENVALUES_LIMIT = 512
-"""Gram matrices larger than this are bounded by one Cholesky factorisation, ten times faster."""
-
-
-def spectral_bound(matrix: np.ndarray) -> float:
-    """An upper bound of ‖W‖₂, from the Gram matrix of the shorter side plus its rounding error.
-
-    Computed in floats: the Gram matrix errs by at most m·eps·‖W‖_F² (m products per entry), the
-    eigenvalue by a modest multiple of n·eps·‖W‖_F²; 16·(m + n)·eps·‖W‖_F² covers both. Entries
-    are brought below 1 by a power of two first, so that no square that counts leaves the range.
-    """
-    scale = math.frexp(float(np.abs(matrix).max()))[1]
-    matrix = np.ldexp(matrix, -scale)
-    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    slack = 16 * sum(matrix.shape) * np.finfo(np.float64).eps * float(np.trace(gram))
-    if len(gram) <= EIGENVALUES_LIMIT:
-        largest = float(np.linalg.eigvalsh(gram)[-1])
-    else:
-        largest = _largest_eigenvalue(gram)
-    with np.errstate(over="ignore"):
-        return float(np.ldexp(math.sqrt(max(largest, 0.0) + slack) * (1 + 1e-15), scale))
-
-
-def _largest_eigenvalue(gram: np.ndarray) -> float:
-    """An upper bound μ: μ·1 − gram has a Cholesky factor, so it is positive but for rounding.
-
-    The rounding is at most (n + 2)·eps·trace/(1 − …) (Rump 2006); 4·n²·eps·μ covers it. Power
-    steps say where to try; a poor guess costs a percent or so, never the bound.
-    """
-    n = len(gram)
-    if not gram.any():
-        return 0.0
-    vector = np.random.default_rng(0).standard_normal(n)
-    for _ in range(60):
-        vector = gram @ (vector / np.linalg.norm(vector))
-    estimate, excess = float(np.linalg.norm(vector)), 3e-3
-    while True:
-        top = estimate * (1 + excess)
-        shifted = -gram
-        shifted[np.diag_indices(n)] += top
-        try:
-            np.linalg.cholesky(shifted)
-        except np.linalg.LinAlgError:
-            excess *= 3
-            continue
-        return top * (1 + 4 * n * n * np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
