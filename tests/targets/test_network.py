@@ -1,4 +1,6 @@
+import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from depthwright.distributions import UniformCube
+from depthwright.distributions import Box, UniformBox, UniformCube
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
@@ -87,6 +89,36 @@ def test_large_matrices_have_a_bound_within_a_percent(shape):
 def test_spectral_bounds_scale_with_the_matrix_where_squares_leave_the_range(power, size):
     matrix = np.random.default_rng(0).uniform(-1, 1, (size, 5))
     assert spectral_bound(np.ldexp(matrix, power)) == math.ldexp(spectral_bound(matrix), power)
+
+
+@pytest.mark.parametrize("entries", [[5e-324, 5e-324], [1e-320, 1e-320], [1.7e308, 1.7e308]])
+def test_spectral_bounds_round_up_at_the_ends_of_the_range(entries):
+    bound = spectral_bound(np.array([entries]))
+    assert math.isinf(bound) or Fraction(bound) ** 2 >= sum(Fraction(v) ** 2 for v in entries)
+
+
+def chain(*factors, radius=1.0):
+    """x ↦ the product of these factors times x, a neuron a layer."""
+    layers = [part for f in factors for part in (linear(f), nn.ReLU())]
+    return Network(nn.Sequential(*layers[:-1]), radius=radius)
+
+
+def linear(factor):
+    layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(factor)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("factors", "radius"),
+    [((1e-200, 1e-200, 1e300, 1e200), 1.0), ((1e-200, 1e300, 1e200), 1e-200), ((1e300, 0.0), 1e9)],
+)
+def test_declared_constants_survive_products_that_leave_the_range(factors, radius):
+    target = chain(*factors, radius=radius)
+    true = math.prod(map(Fraction, factors))
+    assert true <= Fraction(target.lipschitz) <= true * (1 + Fraction(1, 10**9))
+    assert true * Fraction(radius) <= Fraction(target.magnitude)
 
 
 def test_random_networks_are_what_they_say():
@@ -187,12 +219,70 @@ def test_weights_that_are_not_finite_are_refused(value):
         Network(net)
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", None, 10**400])
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", 10**400])
 def test_a_radius_that_is_not_positive_is_refused(radius):
     with pytest.raises(Refusal, match="not a positive number"):
         Network(model(), radius=radius)
     with pytest.raises(Refusal, match="not a positive number"):
         RandomNetwork(radius=radius)
+
+
+BOXES = {
+    "both say where inputs live": {"radius": 1.0, "lower": -1.0, "upper": 2.0},
+    "upper is not given": {"lower": -1.0},
+    "lower is not given": {"upper": -1.0},
+    r"lower has shape \(3,\) and there are 2 inputs": {"lower": [0, 0, 0], "upper": 1.0},
+    "upper=nan of input 1 is not a finite number": {"lower": 0.0, "upper": [1.0, math.nan]},
+    "lower=-inf of input 0 is not a finite": {"lower": -math.inf, "upper": 1.0},
+    "input 1 runs from lower=1.0 to upper=1.0": {"lower": [0, 1], "upper": 1},
+    "input 0 runs from lower=2.0 to upper=1.0": {"lower": [2, 0], "upper": 1},
+    "apart, under which floats lose digits": {"lower": 0.0, "upper": 1e-310},
+    "lower='low' is neither a number": {"lower": "low", "upper": 1.0},
+}
+
+
+@pytest.mark.parametrize("message", BOXES)
+def test_what_is_no_box_is_refused(message):
+    for make in (
+        lambda box: RandomNetwork(2, **box),
+        lambda box: Network(nn.Sequential(nn.Linear(2, 1)), **box),
+        lambda box: UniformBox(2, **box),
+    ):
+        with pytest.raises(Refusal, match=message):
+            make(BOXES[message])
+
+
+def test_a_box_is_read_from_numbers_arrays_and_tensors():
+    wanted = np.array([-1.0, 0.5, 0.0]), np.array([2.0, 2.0, 2.0])
+    for lower in ([-1, 0.5, 0], np.array([-1, 0.5, 0.0]), torch.tensor([-1, 0.5, 0.0])):
+        target = RandomNetwork(3, lower=lower, upper=2)
+        for side, want in zip((target.lower, target.upper), wanted, strict=True):
+            assert side.dtype == np.float64
+            assert side.tolist() == want.tolist()
+        again = dataclasses.replace(target, seed=1)
+        assert again.domain == target.domain == Box((-1.0, 0.5, 0.0), (2.0, 2.0, 2.0))
+        assert target.radius is None
+        assert str(target.domain) == "box [−1, 2] × [0.5, 2] × [0, 2]"
+    cube = RandomNetwork(3, radius=2)
+    assert dataclasses.replace(cube, seed=1).domain == cube.domain == Box.of(3, 2)
+    assert (cube.radius, str(cube.domain)) == (2.0, "cube [−2, 2]^3")
+    assert RandomNetwork(3).domain == Box.of(3, 1.0)
+
+
+def test_magnitude_bounds_the_values_on_a_box_off_the_centre():
+    target = RandomNetwork(2, 5, 3, seed=2, lower=[3.0, -1.0], upper=[3.5, 7.0], output_dim=2)
+    x = UniformBox(2, lower=[3.0, -1.0], upper=[3.5, 7.0]).sample(
+        4000, torch.Generator().manual_seed(0)
+    )
+    assert target.domain.contains(x).all()
+    largest = float(target(x).abs().max())
+    assert largest <= target.magnitude < RandomNetwork(2, 5, 3, seed=2, radius=7.0).magnitude
+    one = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    for parameter, value in zip(one.parameters(), (-2.0, 1.0, 3.0, -1.0), strict=True):
+        nn.init.constant_(parameter, value)
+    # 3σ(1 − 2x) − 1 runs from −1 at 4 to 8 at −1
+    exact = Network(one, lower=-1.0, upper=4.0).magnitude
+    assert 8.0 <= exact <= 8.0 * (1 + 1e-10)
 
 
 def test_a_subnormal_radius_is_refused():
