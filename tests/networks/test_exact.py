@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from depthwright.networks import Builder, Dyadic, ExactNetwork, Linear
 from depthwright.networks.calculus import apply, compose, keep, side_by_side, together
 from depthwright.networks.dyadic import round_to_float
-from depthwright.networks.exact import from_arrays, from_module
+from depthwright.networks.exact import from_arrays
+from depthwright.networks.reading import exact_network
 from depthwright.refusal import Refusal
 
 integers = st.integers(-(2**200), 2**200)
@@ -175,7 +176,7 @@ def test_modules_are_read_in_the_order_of_evaluation():
     shared, relu = torch.nn.Linear(3, 3).double(), torch.nn.ReLU()
     last = torch.nn.Linear(3, 1, bias=False).double()
     module = torch.nn.Sequential(shared, relu, shared, relu, last)
-    network = from_module(module)
+    network = exact_network(module)
     assert len(network.layers) == 3
     x = torch.rand(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     # three sums of four terms below 2
@@ -183,10 +184,12 @@ def test_modules_are_read_in_the_order_of_evaluation():
     assert gap <= 64 * torch.finfo(torch.float64).eps
 
 
-def test_modules_that_are_no_chain_are_refused():
-    linear, relu = torch.nn.Linear(2, 2), torch.nn.ReLU()
-    for parts in ([linear, linear], [relu, linear], [linear, relu], [linear, relu, relu, linear]):
-        with pytest.raises(Refusal, match="in turn"):
-            from_module(torch.nn.Sequential(*parts))
+def test_modules_whose_layers_are_no_floats_are_refused():
+    linear = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        linear.weight.fill_(1 + 2**-23)
+    chain = torch.nn.Sequential(*[linear] * 3)  # entries of 72 bits
+    with pytest.raises(Refusal, match="whose entries are no floats"):
+        exact_network(chain)
     with pytest.raises(Refusal, match="Tanh"):
-        from_module(torch.nn.Sequential(linear, torch.nn.Tanh(), linear))
+        exact_network(torch.nn.Sequential(linear, torch.nn.Tanh(), linear))

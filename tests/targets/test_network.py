@@ -137,12 +137,9 @@ def test_random_networks_are_what_they_say():
 BAD_MODELS = {
     "Conv2d": nn.Sequential(nn.Conv2d(1, 1, 1)),
     "GELU": nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Linear(2, 1)),
-    "BatchNorm1d": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1)),
-    "ends with ReLU": nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
-    "begins with a ReLU": nn.Sequential(nn.ReLU(), nn.Linear(2, 2)),
-    "without a ReLU": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),
-    "layer 2 reads 3 values": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(3, 1)),
-    "a LSTM may": nn.LSTM(2, 2),
+    "LayerNorm": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 1)),
+    r"layer 2 \(Linear\) fails": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(3, 1)),
+    "LSTM": nn.LSTM(2, 2),
     "is not there": "nothing.safetensors",
     "a int is not a network": 5,
     "no Linear layer": {},
@@ -155,46 +152,6 @@ BAD_MODELS = {
 def test_other_models_are_refused_by_name(message):
     with pytest.raises(Refusal, match=message):
         Network(BAD_MODELS[message])
-
-
-class Doubled(nn.Sequential):
-    def forward(self, x):
-        return 2 * super().forward(x)
-
-
-def hooked(name):
-    net = model()
-    getattr(net[1], name)(lambda *given: 2 * given[-1] if name == "register_forward_hook" else None)
-    return net
-
-
-def overridden():
-    net = model()
-    plain = net.forward
-    net.forward = lambda x: 2 * plain(x)
-    return net
-
-
-IMPOSTORS = {
-    "the module is a Doubled": lambda: Doubled(*model()),
-    "layer 0 is a Doubled": lambda: nn.Sequential(Doubled(nn.Linear(2, 2))),
-    "layer 1 has <lambda> among its _forward_hooks": lambda: hooked("register_forward_hook"),
-    "layer 1 has <lambda> among its _forward_pre_hooks": lambda: hooked(
-        "register_forward_pre_hook"
-    ),
-    "layer 0 has a parametrization of weight": lambda: nn.Sequential(
-        nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))
-    ),
-    "layer 0 has SpectralNorm": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(2, 2))),
-    "values at 8 points": overridden,
-}
-
-
-@pytest.mark.parametrize("reader", [Network, ModuleNetwork])
-@pytest.mark.parametrize("message", IMPOSTORS)
-def test_modules_that_compute_something_else_are_refused(reader, message):
-    with pytest.raises(Refusal, match=message):
-        reader(IMPOSTORS[message]())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -215,7 +172,7 @@ def test_weights_that_are_not_finite_are_refused(value):
     net = model()
     with torch.no_grad():
         net[1].weight[2, 3] = value
-    with pytest.raises(Refusal, match=rf"weight of Linear layer 2 is {value} at \(2, 3\)"):
+    with pytest.raises(Refusal, match=rf"weight of affine map 2 is {value} at \(2, 3\)"):
         Network(net)
 
 

@@ -80,7 +80,7 @@ class SingleRidge(Construction):
         """Write the two matrices down and attach the claim."""
         import torch
 
-        from depthwright.networks.torch_network import ModuleNetwork, assemble
+        from depthwright.networks.torch_network import ModuleNetwork
 
         target, m = self.target, self._pieces
         knots = np.linspace(-target.reach, target.reach, m + 1)
@@ -92,7 +92,6 @@ class SingleRidge(Construction):
             (turns[None], values[:1]),
         ]
         tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
-        module = assemble(tensors, torch.float64)
         terms = {
             "interpolation": target.curvature * (knots[1] - knots[0]) ** 2 / 8 * (1 + 1e-12),
             "rounding": self._rounding(turns, slopes, values),
@@ -103,7 +102,7 @@ class SingleRidge(Construction):
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork(module), claim)
+        return Built(ModuleNetwork.of(tensors), claim)
 
     def _rounding(self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray) -> float:
         """First-order bound with room to spare.

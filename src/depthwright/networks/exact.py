@@ -232,26 +232,3 @@ def from_arrays(
             expressions.append(entries)
         layers.append(patterns.layer(len(matrix[0]), expressions))
     return ExactNetwork(tuple(layers), arithmetic, inputs)
-
-
-def from_module(module: torch.nn.Sequential) -> ExactNetwork:
-    """A module of Linear and ReLU as an exact network; its floats are taken as they are.
-
-    Layers come in the order of evaluation, a layer used twice twice.
-    """
-    from torch import nn
-
-    from depthwright.networks.torch_network import parts_in_order
-
-    parts = parts_in_order(module)
-    wanted = [nn.ReLU if i % 2 else nn.Linear for i in range(len(parts))]
-    if len(parts) % 2 == 0 or [type(part) for part in parts] != wanted:
-        shown = ", ".join(type(part).__name__ for part in parts[:8]) or "nothing"
-        raise Refusal(f"an exact network is Linear, ReLU, …, Linear in turn; this is {shown}")
-    arrays = []
-    for part in parts[::2]:
-        assert isinstance(part, nn.Linear)
-        weight = part.weight.detach().cpu().double().numpy()
-        bias = None if part.bias is None else part.bias.detach().cpu().double().numpy()
-        arrays.append((weight, [0.0] * len(weight) if bias is None else bias))
-    return from_arrays([weight for weight, _ in arrays], [bias for _, bias in arrays])

@@ -61,9 +61,9 @@ class Network(ABC):
 
     def to_exact(self) -> ExactNetwork:
         """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""
-        from depthwright.networks.exact import from_module
+        from depthwright.networks.reading import exact_network
 
-        return from_module(self.to_torch())
+        return exact_network(self.to_torch())
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Plain Linear/ReLU modules as networks: what training returns and what users bring.
+"""Networks with dense float layers: what training returns and what users bring.
 
 A module network keeps its own copy of the weights, so that its counts and values stay what they
 were when the module it came from is trained on.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import nn
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
+from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
@@ -37,21 +36,6 @@ DTYPES: dict[Arithmetic, torch.dtype] = {"float32": torch.float32, "float64": to
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """One (weight (fan_out, fan_in), bias (fan_out,)) per affine map."""
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Matrix products in the dtype's own precision: no TF32 (GPU), no bfloat16 (CPU) inside."""
-    mkldnn: Any = torch.backends.mkldnn  # whose stubs lack `matmul`
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, mkldnn.matmul)
-    before = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 class LayerNetwork(Network):
@@ -152,11 +136,19 @@ class LayerNetwork(Network):
 
 
 class ModuleNetwork(LayerNetwork):
-    """A `torch.nn.Sequential` of `Linear` maps with a `ReLU` between each two, in one dtype."""
+    """Affine maps with a ReLU between each two, in one dtype: the plain layers of a module."""
 
-    def __init__(self, module: nn.Sequential) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        """`module`: any that `networks.reading` reads without rounding."""
         super().__init__(_read(module), PLAIN)
-        check_values(module, self._layers)
+
+    @classmethod
+    def of(cls, layers: Layers) -> ModuleNetwork:
+        """From (weight (fan_out, fan_in), bias (fan_out,)) pairs, copied to the CPU."""
+        self = cls.__new__(cls)
+        copied = [(_copied(weight), _copied(bias)) for weight, bias in layers]
+        LayerNetwork.__init__(self, copied, PLAIN)
+        return self
 
     def to_torch(self, dtype: torch.dtype | None = None) -> nn.Sequential:
         """A new module, trainable, that shares nothing with this network."""
@@ -171,109 +163,38 @@ class ModuleNetwork(LayerNetwork):
         save_layers(path, self._layers, _module_part, {"format": FORMAT})
 
 
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """On the CPU, rows one after the other."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
+
+
 def buffer_bytes(device: torch.device) -> int:
     """Largest activation held at once on a device."""
     return BUFFER_BYTES.get(device.type, BUFFER_BYTES["cuda"])
 
 
-def parts_in_order(module: nn.Module, place: str = "") -> list[nn.Linear | nn.ReLU]:
-    """The Linear and ReLU layers in the order of evaluation; one used twice is there twice.
+def _read(module: nn.Module) -> Layers:
+    """The plain layers of a module in its own dtype, or in float64 if that does not hold them."""
+    from depthwright.networks.reading import read
 
-    Anything that may compute something else is refused: other classes, subclasses included,
-    parametrizations, hooks.
-    """
-    name = f"layer {place}" if place else "the module"
-    given = vars(module).get("_modules", {}).get("parametrizations")
-    if given is not None:
+    plain = read(module)
+    if not plain.exact:
         raise Refusal(
-            f"{name} has a parametrization of {', '.join(given)}; remove it with "
-            "torch.nn.utils.parametrize.remove_parametrizations first"
+            f"{plain.before} has plain layers whose entries are no floats; "
+            "wrap it in depthwright.targets.Network, which bounds their rounding"
         )
-    for what in ("_forward_pre_hooks", "_forward_hooks"):
-        if hooks := getattr(module, what):
-            first = next(iter(hooks.values()))
-            hook = getattr(first, "__name__", type(first).__name__)
-            raise Refusal(
-                f"{name} has {hook} among its {what}, which may change its values; "
-                "remove the hooks first"
-            )
-    if type(module) in (nn.Linear, nn.ReLU):
-        return [cast("nn.Linear | nn.ReLU", module)]
-    if type(module) is not nn.Sequential:
-        raise Refusal(
-            f"{name} is a {type(module).__name__}, which may compute anything; only Sequential, "
-            "Linear and ReLU of torch.nn themselves have the networks of these theorems"
-        )
-    inside = f"{place}." if place else ""
-    return [
-        part
-        for key, child in module._modules.items()
-        for part in parts_in_order(child, f"{inside}{key}")
+    dtypes = {tensor.dtype for tensor in module.parameters()}
+    if len(dtypes) != 1:
+        names = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise Refusal(f"weights in {' and '.join(names)} cannot be measured; use one dtype")
+    dtype = dtypes.pop()
+    tensors = [
+        (torch.from_numpy(w), torch.from_numpy(b))
+        for w, b in zip(plain.weights, plain.biases, strict=True)
     ]
-
-
-CHECK_POINTS = 8
-"""Normal points, seed 0, at which the values of a module are compared with those of its layers."""
-
-
-def check_values(module: nn.Module, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Refuse a module whose values are not those of the layers read from it.
-
-    Two evaluations in floats differ by at most 2·Σ(fan_in + 3)·eps·size, where size is the same
-    network with all terms taken by absolute value; underflow is covered by tiny in each layer.
-    Modules of mixed dtypes or devices cannot be evaluated, so there is nothing to compare.
-    """
-    kinds = {(t.dtype, t.device) for t in module.parameters()}
-    if len(kinds) != 1:
-        return
-    dtype, device = kinds.pop()
-    with torch.no_grad(), full_precision():
-        x = torch.randn(
-            CHECK_POINTS, layers[0][0].shape[1], generator=torch.Generator().manual_seed(0)
-        ).to(dtype)
-        got = module(x.to(device, copy=True)).double().cpu()
-        info, steps = torch.finfo(dtype), 0
-        value, size = x.double(), x.double().abs()
-        for k, (weight, bias) in enumerate(layers):
-            w, b = weight.double(), bias.double()
-            value = torch.addmm(b, value.clamp(min=0) if k else value, w.T)
-            size = torch.addmm(b.abs() + info.tiny / info.eps, size, w.abs().T)
-            steps += weight.shape[1] + 3
-    same_shape = got.shape == value.shape
-    within = 2 * steps * info.eps * size
-    # a value that overflows the dtype says nothing
-    if same_shape and not (((got - value).abs() > within) & (size < info.max)).any():
-        return
-    raise Refusal(
-        f"the module's values at {CHECK_POINTS} points are not those of its Linear and ReLU "
-        "layers; give a Sequential that computes nothing else"
-    )
-
-
-def _read(module: nn.Sequential) -> Layers:
-    """Copies of the weights on the CPU, after checking that the module is what it should be."""
-    if not isinstance(module, nn.Sequential):
-        raise Refusal(
-            f"a {type(module).__name__} is not a torch.nn.Sequential; "
-            "give a Sequential of Linear and ReLU"
-        )
-    parts = parts_in_order(module)
-    alternate = all((type(p) is nn.Linear) == (k % 2 == 0) for k, p in enumerate(parts))
-    if not alternate or len(parts) % 2 == 0:
-        names = ", ".join(type(part).__name__ for part in parts) or "(none)"
-        raise Refusal(
-            f"the layers {names} do not alternate; "
-            "begin and end with a Linear and put one ReLU between each two"
-        )
-    linears = [cast(nn.Linear, part) for part in parts[::2]]
-    layers: Layers = []
-    for linear in linears:
-        weight = linear.weight.detach().to("cpu", copy=True)
-        bias = weight.new_zeros(len(weight))
-        if linear.bias is not None:
-            bias.copy_(linear.bias.detach())
-        layers.append((weight, bias))
-    return layers
+    if not all(torch.equal(t.to(dtype).double(), t) for pair in tensors for t in pair):
+        dtype = torch.float64
+    return [(w.to(dtype), b.to(dtype)) for w, b in tensors]
 
 
 def _checked(layers: Layers) -> Layers:
@@ -380,4 +301,4 @@ def load_layers(
 def load_module(path: str | Path) -> ModuleNetwork:
     """Read what `ModuleNetwork.save` wrote."""
     layers, _ = load_layers(path, FORMAT, _module_part)
-    return ModuleNetwork(assemble(layers, layers[0][0].dtype))
+    return ModuleNetwork.of(layers)

@@ -9,13 +9,11 @@ Weights are float64 arrays; every float is a dyadic rational, so the target is a
 from __future__ import annotations
 
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,6 +27,8 @@ from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
     import torch
+
+    from depthwright.networks.reading import PlainNetwork
 
 Matrices = tuple[np.ndarray, ...]
 
@@ -50,6 +50,11 @@ class ReLUNetwork(Target):
     @abstractmethod
     def biases(self) -> Matrices:
         """(n_l,) float64, layer by layer."""
+
+    @property
+    def reading_error(self) -> float:
+        """The network that was given and these layers differ by at most this on the domain."""
+        return 0.0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -144,66 +149,55 @@ def affine_range(
 class Network(ReLUNetwork):
     """The user's network on [−radius, radius]^d, or on the box between `lower` and `upper`.
 
-    `model`: a `torch.nn.Sequential` of Linear and ReLU, its state dict, or the path of a
-    safetensors file. Weights become float64, which loses nothing.
+    `model`: a torch module, a state dict, or the path of a .safetensors, .onnx or .nnet file, read
+    into plain layers by `networks.reading`. Float weights become float64, which loses nothing;
+    where an entry of a plain layer is no float, `reading_error` bounds what its rounding does.
+    Refused is what is no feed-forward ReLU network, by the name of the layer.
     """
 
     model: Any
     radius: float | None = None
-    """1 where nothing is given; None on a box."""
+    """1 where nothing is given and the file declares no box; None on a box."""
     lower: Any = None
     """A number for all inputs, or one each, as is `upper`; once made, (d,) float64."""
     upper: Any = None
+    input_shape: Any = None
+    """The shape of one input without the batch, as (1, 28, 28), where no weight tells it."""
+    order: Any = None
+    """The names of a state dict's layers, as they act."""
+    like: Any = None
+    """A module that a state dict fits."""
 
     def __post_init__(self) -> None:
-        weights, biases = self._matrices
-        for i, (matrix, bias) in enumerate(zip(weights, biases, strict=True), 1):
-            for name, array in (("weight", matrix), ("bias", bias)):
-                bad = np.argwhere(~np.isfinite(array))
-                if len(bad):
-                    at = tuple(int(k) for k in bad[0])
-                    raise Refusal(
-                        f"the {name} of Linear layer {i} is {array[at]} at {at}; "
-                        "a target needs finite weights"
-                    )
-        for i, (a, b) in enumerate(pairwise(weights), 2):
-            if len(a) != b.shape[1]:
-                raise Refusal(
-                    f"Linear layer {i} reads {b.shape[1]} values but the one before gives {len(a)}"
-                )
-        object.__setattr__(self, "input_dim", weights[0].shape[1])
-        object.__setattr__(self, "output_dim", len(biases[-1]))
-        self._settle(self.radius, self.lower, self.upper)
-        self._check_values()
-
-    def _check_values(self) -> None:
-        """A model is what its layers say, at a few points."""
-        if isinstance(self.model, (str, Path, Mapping)):
-            return
-        import torch
-
-        from depthwright.networks.torch_network import check_values
-
-        layers = zip(*self._matrices, strict=True)
-        check_values(self.model, [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in layers])
+        plain = self.plain
+        object.__setattr__(self, "input_dim", plain.widths[0])
+        object.__setattr__(self, "output_dim", plain.widths[-1])
+        lower, upper = self.lower, self.upper
+        if self.radius is None and lower is None and upper is None:
+            lower, upper = plain.lower, plain.upper
+        self._settle(self.radius, lower, upper)
 
     @cached_property
-    def _matrices(self) -> tuple[Matrices, Matrices]:
-        if isinstance(self.model, (str, Path)):
-            return _from_state(_read(Path(self.model)))
-        if isinstance(self.model, Mapping):
-            return _from_state(dict(self.model))
-        return _from_model(self.model)
+    def plain(self) -> PlainNetwork:
+        """The layers that were read; `plain.sizes` says what they were before."""
+        from depthwright.networks.reading import read
+
+        return read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
 
     @property
     def weights(self) -> Matrices:
-        """As given."""
-        return self._matrices[0]
+        """Of the plain layers."""
+        return self.plain.weights
 
     @property
     def biases(self) -> Matrices:
-        """As given; zeros where a Linear has none."""
-        return self._matrices[1]
+        """Of the plain layers; zeros where a layer has none."""
+        return self.plain.biases
+
+    @cached_property
+    def reading_error(self) -> float:
+        """On the box, for every output."""
+        return float(self.plain.deviation(self.lower, self.upper).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,92 +261,3 @@ class RandomNetwork(ReLUNetwork):
     def biases(self) -> Matrices:
         """Drawn on first use."""
         return self._matrices[1]
-
-
-def _array(values: Any) -> np.ndarray:
-    """A float64 copy of a numpy array or a torch tensor of any float dtype."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().double().numpy()
-    return np.array(values, dtype=np.float64)
-
-
-def _from_model(model: Any) -> tuple[Matrices, Matrices]:
-    import torch
-
-    from depthwright.networks.torch_network import parts_in_order
-
-    if not isinstance(model, torch.nn.Module):
-        raise Refusal(
-            f"a {type(model).__name__} is not a network; give a torch.nn.Sequential of Linear and "
-            "ReLU, its state dict, or a safetensors file"
-        )
-    if not isinstance(model, (torch.nn.Sequential, torch.nn.Linear)):
-        raise Refusal(
-            f"a {type(model).__name__} may compute anything between its layers; "
-            "give a torch.nn.Sequential of Linear and ReLU"
-        )
-    weights: list[np.ndarray] = []
-    biases: list[np.ndarray] = []
-    last = "nothing"
-    for part in parts_in_order(model):
-        kind = type(part).__name__
-        if isinstance(part, torch.nn.Linear):
-            if last == "Linear":
-                raise Refusal("two Linear layers follow each other without a ReLU; merge them")
-            weights.append(_array(part.weight))
-            bias = part.bias
-            biases.append(np.zeros(len(weights[-1])) if bias is None else _array(bias))
-        elif last == "nothing":
-            raise Refusal("the model begins with a ReLU; begin with a Linear")
-        last = kind
-    if last != "Linear":
-        raise Refusal(f"the model ends with {last}; its last layer must be a Linear")
-    return tuple(weights), tuple(biases)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise Refusal(f"{path} is not there")
-    if path.suffix != ".safetensors":
-        raise Refusal(f"{path.name} is not a .safetensors file, the only kind of file read here")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise Refusal(f"{path} is damaged: {error}") from error
-
-    def natural(name: str) -> list[Any]:
-        return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", name)]
-
-    return {name: state[name] for name in sorted(state, key=natural)}
-
-
-def _from_state(state: dict[str, Any]) -> tuple[Matrices, Matrices]:
-    """Pairs NAME.weight (two axes), NAME.bias (one axis), in the order given, σ between them."""
-    weights: list[np.ndarray] = []
-    biases: list[np.ndarray] = []
-    used = set()
-    for name, values in state.items():
-        if not name.endswith("weight"):
-            continue
-        matrix = _array(values)
-        bias_name = name.removesuffix("weight") + "bias"
-        if matrix.ndim != 2:
-            raise Refusal(
-                f"{name} has {matrix.ndim} axes, so it is not the weight of a Linear layer; "
-                "only Linear and ReLU are understood"
-            )
-        bias = _array(state[bias_name]) if bias_name in state else np.zeros(len(matrix))
-        if bias.shape != (len(matrix),):
-            raise Refusal(f"{bias_name} has shape {bias.shape}, {name} wants ({len(matrix)},)")
-        weights.append(matrix)
-        biases.append(bias)
-        used |= {name, bias_name}
-    strange = [name for name in state if name not in used]
-    if strange:
-        raise Refusal(f"{strange[0]} belongs to no Linear layer; only Linear and ReLU are read")
-    if not weights:
-        raise Refusal("the state dict holds no Linear layer")
-    return tuple(weights), tuple(biases)

@@ -21,7 +21,6 @@ from depthwright.networks.torch_network import (
     LayerNetwork,
     Layers,
     ModuleNetwork,
-    assemble,
 )
 from depthwright.training.config import HE, LECUN, SPREAD
 
@@ -116,7 +115,7 @@ class Ensemble(nn.Module):
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
         if self.style == PLAIN:
-            return ModuleNetwork(assemble(layers, layers[0][0].dtype))
+            return ModuleNetwork.of(layers)
         return StyledNetwork(layers, self.style)
 
 

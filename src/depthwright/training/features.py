@@ -143,7 +143,7 @@ def fit_output(
     """The output layer on top of `hidden` with the lowest validation error over the penalties."""
     import torch
 
-    from depthwright.networks.torch_network import ModuleNetwork, assemble
+    from depthwright.networks.torch_network import ModuleNetwork
 
     start = time.perf_counter() if start is None else start
     width = len(hidden[-1][1])
@@ -171,7 +171,7 @@ def fit_output(
     chosen = solutions[:, best]
     layers = [*hidden, (chosen[:-1].T, chosen[-1])]
     return Fitted(
-        ModuleNetwork(assemble(layers, torch.float64)),
+        ModuleNetwork.of([(w.double(), b.double()) for w, b in layers]),
         math.sqrt(float(squares[best]) / seen),
         float(PENALTIES[best]),
         time.perf_counter() - start,

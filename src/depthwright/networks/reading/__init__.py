@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from depthwright.networks.reading.layers import PlainNetwork
 from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    from depthwright.networks.exact import ExactNetwork
 
 SUFFIXES = (".safetensors", ".onnx", ".nnet")
 
@@ -66,4 +69,17 @@ def _read_file(
     )
 
 
-__all__ = ["PlainNetwork", "read"]
+def exact_network(source: Any, **described: Any) -> ExactNetwork:
+    """As `read`, the layers as data; refused where an entry is no float."""
+    from depthwright.networks.exact import from_arrays
+
+    plain = read(source, **described)
+    if not plain.exact:
+        raise Refusal(
+            f"{plain.before} has plain layers whose entries are no floats; "
+            "give it to depthwright.targets.Network, which bounds their rounding"
+        )
+    return from_arrays(plain.weights, plain.biases)
+
+
+__all__ = ["PlainNetwork", "exact_network", "read"]

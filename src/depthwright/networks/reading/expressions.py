@@ -233,6 +233,8 @@ class Tape:
     def affine(self, matrix: Ball, ids: Ids, shift: Ball | None = None) -> Ids:
         """matrix · ids + shift, flat; `shift` is one column."""
         flat = ids.reshape(-1)
+        if matrix.shape[1] != flat.size:
+            raise Refusal(f"multiplies {flat.size} values by a matrix of {matrix.shape[1]} columns")
         check_entries(_count(matrix), "an affine map of this network")
         mapped = self.expression(flat).mapped(matrix)
         return self._record(mapped if shift is None else mapped + Expression({ONE: shift}))

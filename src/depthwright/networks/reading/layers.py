@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.reading.balls import UPWARD, Ball, identity
+from depthwright.networks.reading.balls import Ball, identity
 from depthwright.networks.reading.expressions import (
     INPUT,
     ONE,
@@ -19,6 +19,7 @@ from depthwright.networks.reading.expressions import (
     check_entries,
     columns_used,
 )
+from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 
 Matrices = tuple[np.ndarray, ...]
@@ -88,21 +89,17 @@ class PlainNetwork:
         |W*h* + b* − Wh − b| ≤ |W|δ + E(|h| + δ) + e, and σ makes it no larger. |h| is bounded by
         |W||h| + |b|, layer by layer.
         """
-        size = np.maximum(np.abs(lower), np.abs(upper)).astype(np.float64)
-        off = np.zeros_like(size)
-        if self.exact:
-            return np.zeros(self.widths[-1])
+        size = Upper.of(np.maximum(np.abs(lower), np.abs(upper)))
+        off = Upper.of(np.zeros(len(lower)))
         layers = zip(self.weights, self.biases, self.weight_errors, self.bias_errors, strict=True)
-        with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
-            for weight, bias, weight_error, bias_error in layers:
-                new = np.abs(weight) @ off
-                if weight_error is not None:
-                    new += weight_error @ (size + off)
-                if bias_error is not None:
-                    new += bias_error
-                size = (np.abs(weight) @ size + np.abs(bias)) * UPWARD
-                off = new * UPWARD
-        return off
+        for weight, bias, weight_error, bias_error in layers:
+            new = product(np.abs(weight), off)
+            if weight_error is not None:
+                new = new + product(weight_error, size + off)
+            if bias_error is not None:
+                new = new + Upper.of(bias_error)
+            size, off = product(np.abs(weight), size) + Upper.of(np.abs(bias)), new
+        return off.floats()
 
 
 def plain_network(

@@ -26,6 +26,7 @@ from torch.nn.modules.module import (
 )
 from torch.utils import _pytree as pytree
 
+from depthwright.networks.precision import full_precision
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
 from depthwright.networks.reading.operations import (
@@ -36,7 +37,6 @@ from depthwright.networks.reading.operations import (
     UNKNOWN,
 )
 from depthwright.networks.reading.tensors import fault_of
-from depthwright.networks.torch_network import full_precision
 from depthwright.refusal import Refusal
 
 FLOW = "its course depends on values, and it may jump; a ReLU network is fixed and continuous"
@@ -82,12 +82,13 @@ class Symbol(torch.Tensor):
         symbols = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Symbol)]
         model = symbols[0]
 
-        def wrap(ids: Any) -> Any:
+        def wrap(ids: Any, dtype: torch.dtype | None = None) -> Any:
             if isinstance(ids, np.ndarray):
                 ids = torch.from_numpy(np.ascontiguousarray(ids))
             if not isinstance(ids, torch.Tensor):
                 return ids
-            return Symbol(ids, model.tape, kwargs.get("dtype") or model.dtype, model.device)
+            dtype = dtype or kwargs.get("dtype") or model.dtype
+            return Symbol(ids, model.tape, dtype, model.device)
 
         if name in FACTORIES:
             return wrap(_made(model.tape, function, args, kwargs))
@@ -108,10 +109,26 @@ class Symbol(torch.Tensor):
             lambda a: a.ids.numpy() if isinstance(a, Symbol) else a, (args, kwargs)
         )
         kwargs_given = {k: v for k, v in given[1].items() if k not in ("dtype", "memory_format")}
+        at_zero = _at_zero(function, args, kwargs)  # torch refuses shapes and dtypes that differ
         out = operation(model.tape, *given[0], **kwargs_given)
         if in_place:
             return _overwrite(args[0], wrap(out))
-        return tuple(map(wrap, out)) if isinstance(out, tuple) else wrap(out)
+        if isinstance(out, tuple):
+            return tuple(wrap(ids) for ids in out)
+        assert out.shape == tuple(at_zero.shape), f"{name}: {out.shape} {tuple(at_zero.shape)}"
+        return wrap(out, at_zero.dtype)
+
+
+def _at_zero(function: Any, args: Any, kwargs: Any) -> Any:
+    """The operation on zeros in place of symbols."""
+
+    def zeros(value: Any) -> Any:
+        if not isinstance(value, Symbol):
+            return value
+        return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
+
+    given, named = pytree.tree_map(zeros, (args, kwargs))
+    return function(*given, **named)
 
 
 def _moved(tape: Tape, function: Any, args: Any, kwargs: Any, name: str) -> Any:
@@ -231,8 +248,8 @@ def _run(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
         except (RuntimeError, ValueError, IndexError) as error:
             where, words = running[-1] if running else "the module", str(error).split("\n")[0]
             raise WrongShape(
-                f"{where} does not take an input of shape {shape}: {words}; "
-                "give input_shape=(…), the shape of one input"
+                f"{where} fails for an input of shape {shape}: {words}; "
+                "give input_shape=(…), the shape of one input, or mend the layer"
             ) from error
         except Exception as error:
             where = running[-1] if running else "the module"
@@ -286,18 +303,21 @@ def check_module(module: Any) -> None:
         if fault := fault_of(tensor):
             raise Refusal(f"{name} {fault}")
     for name, part in module.named_modules():
-        if part.training and _is_spectral(part):
+        if part.training and (what := _changes(part)):
             raise Refusal(
-                f"layer {name or 'the module'} has spectral_norm in training mode, "
-                "which changes with each call; call eval() first"
+                f"layer {name or 'the module'} ({type(part).__name__}) has {what} in training "
+                "mode, which changes with each call; call eval() first"
             )
 
 
-def _is_spectral(part: nn.Module) -> bool:
-    hooks: Mapping[int, Any] = part._forward_pre_hooks
-    return type(part).__name__ == "_SpectralNorm" or any(
-        type(hook).__name__ == "SpectralNorm" for hook in hooks.values()
-    )
+def _changes(part: nn.Module) -> str | None:
+    """What a call in training mode changes."""
+    if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        return "running statistics"
+    hooks = (part, *part._forward_pre_hooks.values())
+    if any(type(hook).__name__ in ("SpectralNorm", "_SpectralNorm") for hook in hooks):
+        return "spectral_norm"
+    return None
 
 
 CHECK_POINTS = 8

@@ -51,7 +51,7 @@ def addmm(tape: Tape, bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: floa
 def product(tape: Tape, a: Any, b: Any, bias: Any = None) -> Ids:
     """a @ b for matrices or stacks of them; one of the two is constant."""
     if _depends(a) and _depends(b):
-        raise Refusal("multiplies two values of the network with each other")
+        raise Refusal(PRODUCT)
     if not _depends(a):
         return _swapped(product(tape, _swapped(b), _swapped(_constant(a))))
     if b.ndim == 1:
@@ -152,7 +152,7 @@ def rsub(tape: Tape, a: Any, b: Any, alpha: float = 1) -> Ids:
 def mul(tape: Tape, a: Any, b: Any) -> Ids:
     """a · b, one of them constant."""
     if _depends(a) and _depends(b):
-        raise Refusal("multiplies two values of the network with each other")
+        raise Refusal(PRODUCT)
     x, factor = (a, b) if _depends(a) else (b, a)
     if not _depends(x):
         return tape.constant(_number(a) * _number(b))
@@ -317,6 +317,10 @@ def smallest(tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False) 
     return out, np.full_like(out, UNKNOWN)
 
 
+PRODUCT = (
+    "multiplies two values of the network with each other, as gates and attention do; "
+    "give the part without it"
+)
 UNKNOWN = -1
 """The element number of what is not a piecewise linear value, as the position of a maximum."""
 NOTHING = np.zeros(0, dtype=np.int64)
