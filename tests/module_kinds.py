@@ -115,8 +115,11 @@ class Piecewise(nn.Module):
         h = self.linear(x)
         a, b, c = h.chunk(3, dim=1)
         largest = torch.maximum(a, b) + torch.minimum(b, c).abs() + a.clamp(min=-0.25)
-        return largest + h.amax(1, keepdim=True) - h.max(dim=1, keepdim=True).values / 2 + c.clamp(
-            max=0.5
+        return (
+            largest
+            + h.amax(1, keepdim=True)
+            - h.max(dim=1, keepdim=True).values / 2
+            + c.clamp(max=0.5)
         )
 
 

@@ -64,11 +64,13 @@ class Expression:
     @cached_property
     def plain(self) -> bool:
         """Whether rows are sums of ReLUs' values, all coefficients 1: what a ReLU leaves alone."""
-        return not {ONE, INPUT} & self.parts.keys() and all(
-            not isinstance(ball.middle, np.ndarray)
-            and ball.error is None
-            and bool((ball.middle.data == 1).all())
-            for ball in self.parts.values()
+        if INPUT in self.parts or any(ball.error is not None for ball in self.parts.values()):
+            return False
+        return all(
+            not ball.middle.any()
+            if isinstance(ball.middle, np.ndarray)
+            else bool((ball.middle.data == 1).all()) and block != ONE
+            for block, ball in self.parts.items()
         )
 
     def rows(self, chosen: np.ndarray) -> Expression:
@@ -164,14 +166,16 @@ class Tape:
             rows = ids - self._starts[found[0]]
             same = len(rows) == whole.size and bool((rows == np.arange(whole.size)).all())
             return whole if same else whole.rows(rows)
-        total = Expression({ONE: exact(np.zeros((len(ids), 1)))})
+        total: Expression | None = None
         for group in found:
             at = np.flatnonzero(groups == group)
             part = self._expressions[group].rows(ids[at] - self._starts[group])
             place = sparse.csr_array(
                 (np.ones(len(at)), (at, np.arange(len(at)))), shape=(len(ids), len(at))
             )
-            total = total + part.mapped(exact(place))
+            placed = part.mapped(exact(place))
+            total = placed if total is None else total + placed
+        assert total is not None
         return total
 
     def _aligned(self, ids: Ids) -> Ids:

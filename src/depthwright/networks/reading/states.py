@@ -159,25 +159,17 @@ def _numbered(names: Sequence[str]) -> list[str] | None:
 def _read_like(
     state: Mapping[str, Any], like: Any, input_shape: Sequence[int] | None
 ) -> PlainNetwork:
-    """The state dict in a copy of `like`."""
+    """The state dict in a copy of `like`, in eval mode."""
     import torch
 
-    from depthwright.networks.reading.modules import check_module, read_module
+    from depthwright.networks.reading.modules import read_module
 
-    check_module(like)
-    module = copy.deepcopy(like)
-    tensors = {
-        name: value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-        for name, value in state.items()
-    }
-    for name, value in tensors.items():
-        if value.is_complex() or (value.is_floating_point() and name not in module.state_dict()):
-            weight(name, value)
-    floats = {value.dtype for value in tensors.values() if value.is_floating_point()}
-    if len(floats) == 1:
-        module.to(floats.pop())
+    if not isinstance(like, torch.nn.Module):
+        raise Refusal(f"like={type(like).__name__} is no torch module")
+    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+    module = copy.deepcopy(like).eval()
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise Refusal(f"the state dict does not fit like={type(like).__name__}: {error}") from error
-    return read_module(module.eval(), input_shape)
+    return read_module(module, input_shape)
