@@ -10,7 +10,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from depthwright.distributions.distribution import Distribution
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic, Network
 from depthwright.targets.target import Target
 
@@ -40,6 +42,20 @@ class Claim:
     failure_probability: float = 0.0
     density_bound: float | None = None
     """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
+
+    @property
+    def words(self) -> str:
+        """For which inputs it holds, as one reads it."""
+        if self.norm == "probability":
+            law = (
+                f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
+            )
+            return f"all but a set of probability {self.failure_probability:.2g} ({law})"
+        if self.norm == "drawn":
+            return f"all, with probability {1 - self.failure_probability:g} of the draw"
+        if self.norm == "none":
+            return "none"
+        return "all" if self.norm == "sup" and not self.domain.startswith("the") else self.domain
 
     @property
     def bound(self) -> float:
@@ -78,6 +94,17 @@ class Construction(ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """The size, from formulas; no network is built."""
+
+    @property
+    def covered(self) -> Inputs | None:
+        """The inputs that the claim speaks of; None: all of the target's domain."""
+        return None
+
+    def check_law(self, law: Distribution, moved: bool) -> None:
+        """Refuse a law of which the claim says nothing.
+
+        `moved`: every draw of it is moved to an input that some other claim speaks of.
+        """
 
     @abstractmethod
     def build(self) -> Built:
