@@ -18,6 +18,8 @@ from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Ball
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
+from depthwright.errors.sup import moved
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.results import Row
@@ -103,12 +105,30 @@ class Comparison:
                 f"take {size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); "
                 "lower evaluation.points"
             )
+        for recipe in (self.construction, *self.beside.values()):
+            recipe.check_law(self.distribution, moved=self.inputs is not None)
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
             check_kind(kind)
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What every point is moved to, so that all claims speak of it; None: points stay.
+
+        Any float64 of the box will do for claims on all of it, or for every float64.
+        """
+        recipes = (self.construction, *self.beside.values())
+        covered = [recipe.covered for recipe in recipes]
+        few = {i for i in covered if i and (i.grid is not None or i.numbers == "float32")}
+        if len(few) > 1:
+            raise Refusal(
+                f"the claims speak of different inputs, {' and of '.join(sorted(map(str, few)))}; "
+                "compare such constructions in runs of their own"
+            )
+        return few.pop() if few else None
 
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
@@ -193,6 +213,7 @@ def compute(
             comparison.accuracy,
             fails=contender.fails,
             device=device,
+            inputs=comparison.inputs,
         )
         contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
     curves = _curves(comparison, contenders, measurements, trained)
@@ -318,12 +339,15 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_l2=measured.l2.value,
         error_l2_low=measured.l2.low,
         error_l2_high=measured.l2.high,
+        error_l2_good=measured.l2_good.value if measured.l2_good else None,
         error_l2_relative=measured.l2.relative,
         error_sup_sampled=measured.sup_sampled,
         error_sup_attacked=measured.sup_attacked,
-        error_sup_certified=claim.bound if claim and claim.norm == "sup" else None,
+        error_sup_certified=claim.bound if claim and claim.norm in ("sup", "floats") else None,
         error_sup_good=measured.sup_good,
         error_promised=claim.bound if claim and claim.norm != "none" else None,
+        promised_for=claim.words if claim else None,
+        points=_points(comparison),
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
         **_against_floor(contender.network, comparison.target, comparison.accuracy),
@@ -332,6 +356,12 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         evaluate_seconds=measured.evaluate_seconds,
         device=device,
     )
+
+
+def _points(comparison: Comparison) -> str:
+    """Where errors are measured, in words."""
+    law, inputs = comparison.names["distribution"], comparison.inputs
+    return law if inputs is None else f"{law}, moved to {inputs}"
 
 
 def _against_floor(network: Network, target: Target, accuracy: float) -> dict[str, float]:
@@ -374,7 +404,7 @@ def _curves(
     domain = target.domain
     centre, half = torch.from_numpy(domain.centre), torch.from_numpy(domain.half_sides)
     s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64)
-    x = domain.project(centre + s[:, None] * half * ray)
+    x = moved(domain.project(centre + s[:, None] * half * ray), comparison.inputs)
     s = s * torch.linalg.vector_norm(half * ray)
     return {
         "validation_rmse": {

@@ -149,7 +149,7 @@ def show(folder: Path, console: Console) -> None:
     first = rows[0]
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
+        title=f"{first.target} on {first.points or first.distribution}, input_dim {first.input_dim}: "
         f"{first.construction}, accuracy {first.accuracy:g}",
     )
     table.add_column("", no_wrap=True)
@@ -185,12 +185,13 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "L2 error, ± 95 %": lambda row: (
         f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
     ),
+    "  outside the bad set": lambda row: _number(row.error_l2_good),
     "  / target's deviation": lambda row: _number(row.error_l2_relative),
     "sup error, sampled": lambda row: _number(row.error_sup_sampled),
-    "  outside the bad set": lambda row: _number(row.error_sup_good),
+    "  sampled outside the bad set": lambda row: _number(row.error_sup_good),
     "sup error, attacked": lambda row: _number(row.error_sup_attacked),
     "error, promised": lambda row: _number(row.error_promised),
-    "  but with prob.": lambda row: _number(row.failure_probability),
+    "  for inputs": lambda row: row.promised_for or NOTHING,
     "share above accuracy": lambda row: _number(row.exceedance),
     "path norm": lambda row: _number(row.path_norm),
     "  no network's is below": lambda row: _number(row.path_norm_floor),

@@ -97,12 +97,23 @@ class Cells(Axis):
     """h: ramps of slope 2^h, intervals of the bad set of length 2^{−h}."""
 
     @classmethod
-    def of(cls, lower: float, upper: float, bits: int, floats: Floats, extra: int = 0) -> Cells:
-        """The narrowest cells; `extra` bits more of slope make the bad set that much smaller."""
+    def of(
+        cls,
+        lower: float,
+        upper: float,
+        bits: int,
+        floats: Floats,
+        extra: int = 0,
+        width_bits: int = WIDTH_BITS,
+    ) -> Cells:
+        """The narrowest cells; `extra` bits more of slope make the bad set that much smaller.
+
+        `width_bits`: significant bits of the width; with 1 it is a power of two.
+        """
         low, high = Fraction(lower), Fraction(upper)
         # k(upper) − k(lower) ≤ ⌈(upper − lower)/step⌉ ≤ 2^c − 1, wherever the borders lie
         least = (high - low) / (2**bits - 1) if high > low else power(-FINEST[floats])
-        step = rounded_up(least, WIDTH_BITS)
+        step = rounded_up(least, width_bits)
         finest = step.denominator.bit_length() - 1
         slope = max(SIGNIFICANT[floats] + 2 - floor_log2(step), finest + 2) + extra
         tick = power(-slope)

@@ -10,7 +10,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from depthwright.distributions.distribution import Distribution
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic, Network
 from depthwright.targets.target import Target
 
@@ -20,8 +22,10 @@ class Claim:
     """What a construction promises of the network it built. Proved, never sampled.
 
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
-    norm "probability": the same outside a set whose probability under `domain`'s uniform law
-    is at most `failure_probability`.
+    norm "floats": the same at every float64 (or float32, as `domain` says) of it, which are all
+    inputs that a computer can hand over.
+    norm "probability": the same outside a set whose probability is at most `failure_probability`
+    under `domain`'s uniform law, or any of density at most `density_bound`.
     norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
     the network itself (a seed is one draw); no input is excepted.
     norm "none": nothing is promised; the network is only measured.
@@ -29,20 +33,40 @@ class Claim:
 
     accuracy: float
     """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
-    norm: Literal["sup", "probability", "drawn", "none"]
+    norm: Literal["sup", "floats", "probability", "drawn", "none"]
     domain: str
     terms: Mapping[str, float]
     """Each source of error with its rigorous bound; the claim is their sum."""
     arithmetic: Arithmetic = "float64"
     """The arithmetic of the evaluation that the claim speaks of."""
     failure_probability: float = 0.0
+    density_bound: float | None = None
+    """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
+
+    @property
+    def words(self) -> str:
+        """For which inputs it holds, as one reads it."""
+        if self.norm == "probability":
+            law = (
+                f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
+            )
+            return f"all but a set of probability {self.failure_probability:.2g} ({law})"
+        if self.norm == "drawn":
+            return f"all, with probability {1 - self.failure_probability:g} of the draw"
+        if self.norm == "none":
+            return "none"
+        return "all" if self.norm == "sup" and not self.domain.startswith("the") else self.domain
 
     @property
     def bound(self) -> float:
         """The sum of the terms, rounded up; inf where nothing is promised."""
         if self.norm == "none":
             return math.inf
-        return math.nextafter(math.fsum(self.terms.values()), math.inf) if self.terms else 0.0
+        try:
+            total = math.fsum(self.terms.values())
+        except OverflowError:  # finite terms, a sum beyond float64
+            return math.inf
+        return math.nextafter(total, math.inf) if self.terms else 0.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,17 @@ class Construction(ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """The size, from formulas; no network is built."""
+
+    @property
+    def covered(self) -> Inputs | None:
+        """The inputs that the claim speaks of; None: all of the target's domain."""
+        return None
+
+    def check_law(self, law: Distribution, moved: bool) -> None:
+        """Refuse a law of which the claim says nothing.
+
+        `moved`: every draw of it is moved to an input that some other claim speaks of.
+        """
 
     @abstractmethod
     def build(self) -> Built:
