@@ -220,7 +220,10 @@ READ = {
         lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(4, 2)),
         None,
     ),
-    "a subclass of Sequential": (lambda: Doubled(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), None),
+    "a subclass of Sequential": (
+        lambda: Doubled(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)),
+        None,
+    ),
     "functional relu, head defined first": (Functional, None),
     "ReLU first and last": (lambda: nn.Sequential(nn.ReLU(), nn.Linear(3, 3), nn.ReLU()), None),
     "two Linears in a row": (lambda: between(nn.Linear(4, 4)), None),
@@ -277,7 +280,10 @@ READ = {
         lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 3))),
         (1, 6, 6),
     ),
-    "AdaptiveMaxPool1d": (lambda: nn.Sequential(nn.Conv1d(1, 2, 2), nn.AdaptiveMaxPool1d(2)), (1, 6)),
+    "AdaptiveMaxPool1d": (
+        lambda: nn.Sequential(nn.Conv1d(1, 2, 2), nn.AdaptiveMaxPool1d(2)),
+        (1, 6),
+    ),
     "Conv1d, same, dilated": (
         lambda: nn.Sequential(nn.Conv1d(2, 3, 3, padding="same", dilation=2), nn.ReLU()),
         (2, 6),
@@ -297,8 +303,12 @@ READ = {
     "Conv3d": (lambda: nn.Sequential(nn.Conv3d(1, 2, 2), nn.ReLU()), (1, 3, 3, 3)),
     "Upsample, PixelShuffle, padding": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 4, 2), nn.PixelShuffle(2), nn.Upsample(scale_factor=2),
-            nn.ConstantPad2d((1, 0, 0, 1), 0.3), nn.Conv2d(1, 1, 3, 3), nn.ReLU(),
+            nn.Conv2d(1, 4, 2),
+            nn.PixelShuffle(2),
+            nn.Upsample(scale_factor=2),
+            nn.ConstantPad2d((1, 0, 0, 1), 0.3),
+            nn.Conv2d(1, 1, 3, 3),
+            nn.ReLU(),
         ),
         (1, 3, 3),
     ),
@@ -312,7 +322,7 @@ READ = {
     "hooks": (hooked, None),
     "an overridden forward": (Overridden.make, None),
     "convolutional network": (Digits, (1, 8, 8)),
-}  # fmt: skip
+}
 
 
 class Flow(nn.Module):
@@ -419,7 +429,8 @@ REFUSED = {
     "integers": (
         lambda: frozen(torch.ones(2, 2, dtype=torch.int64)), None, "0.weight is int64"),
     "sparse": (lambda: frozen(torch.eye(2).to_sparse()), None, r"0.weight is sparse.*to_dense"),
-    "meta": (lambda: nn.Sequential(nn.Linear(2, 2, device="meta")), None, "0.weight lies on the meta"),
+    "meta": (
+        lambda: nn.Sequential(nn.Linear(2, 2, device="meta")), None, "lies on the meta device"),
     "empty": (without_entries, None, r"0.weight has shape \(0, 3\)"),
     "not finite": (lambda: frozen(torch.full((2, 2), torch.inf)), None, "needs finite weights"),
     "no module": (lambda: 5, None, "a int is not a network"),

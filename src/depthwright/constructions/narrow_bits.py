@@ -155,11 +155,12 @@ class NarrowBits(Construction):
             )
         check_range(self.final_rounding)
         # The terms of the claim are rounded up once more, which counts among subnormals.
-        error = (self.accuracy - self.final_rounding) * (1 - 1e-12) - 8 * 2.0**-1074
+        rounding = self.final_rounding + self.target.reading_error
+        error = (self.accuracy - rounding) * (1 - 1e-12) - 8 * 2.0**-1074
         if error <= 0:
             raise Refusal(
                 f"accuracy={self.accuracy} is below the rounding of the result to float64, "
-                f"{self.final_rounding:.3g}; give a larger accuracy"
+                f"{rounding:.3g}; give a larger accuracy"
             )
         return self.intervals.certified(error)
 
@@ -237,6 +238,7 @@ class NarrowBits(Construction):
         """Terms that sum to at most the accuracy asked for."""
         terms = self.intervals.terms(self.budget.c0)
         terms["final rounding to float64"] = self.final_rounding
+        terms |= self.target.reading_terms
         domain = str(self.covered)
         if self.grid is not None:
             return Claim(self.accuracy, "sup", domain, terms, "exact")

@@ -90,7 +90,8 @@ class NarrowPacked(Construction):
     @cached_property
     def sizing(self) -> Sizing:
         """The bits, and what they achieve."""
-        return packed_sizing(self.bounds, self.target.widths, self.accuracy)
+        accuracy = self.accuracy - self.target.reading_error
+        return packed_sizing(self.bounds, self.target.widths, accuracy)
 
     @property
     def slopes(self) -> tuple[Dyadic, ...]:
@@ -111,6 +112,7 @@ class NarrowPacked(Construction):
         """Terms that sum to at most the accuracy asked for."""
         terms = self.bounds.terms(self.sizing.bits)
         terms["final rounding to float64"] = final_rounding(self.bounds, self.accuracy)
+        terms |= self.target.reading_terms
         domain = str(self.target.domain)
         if self.grid is not None:
             domain = f"the points −{self.target.radius:g} + {self.grid:g}·k of the {domain}"

@@ -207,7 +207,13 @@ class ExactNetwork(Network):
 
         return rendering.to_torch(self, dtype, rounding=rounding)
 
-    def save(self, path: str | Path) -> None:
+    def unfit(self, dtype: torch.dtype) -> str | None:
+        """Bits or range that weights and values need beyond the dtype."""
+        from depthwright.networks.evaluation import check_dtype
+
+        return check_dtype(self, str(dtype).removeprefix("torch."), rounding=True)
+
+    def _save(self, path: str | Path) -> None:
         """Write the open format (gzipped JSON lines, suffix .jsonl.gz)."""
         from depthwright.networks.exact_files import save_exact
 

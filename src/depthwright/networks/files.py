@@ -19,10 +19,14 @@ def load(path: str | Path) -> Network:
         from depthwright.networks.exact_files import load_exact
 
         return load_exact(path)
+    if path.suffix == ".onnx":
+        from depthwright.networks.reading import exact_network
+
+        return exact_network(path)
     if path.suffix != ".safetensors":
         raise Refusal(
-            f"{path.name} has an unknown suffix; networks are saved as .safetensors, or in the "
-            "open exact format as .jsonl.gz"
+            f"{path.name} has an unknown suffix; networks are saved as .safetensors or .onnx, or "
+            "in the open exact format as .jsonl.gz"
         )
     try:
         with safe_open(path, framework="numpy") as file:

@@ -65,9 +65,25 @@ class Network(ABC):
 
         return exact_network(self.to_torch())
 
-    @abstractmethod
+    def unfit(self, dtype: torch.dtype) -> str | None:
+        """Why floats of this dtype do not hold the network, if they do not."""
+        return None
+
     def save(self, path: str | Path) -> None:
-        """Write a file that `depthwright.networks.load` reads back to the same values."""
+        """Write a file that `depthwright.networks.load` reads back to the same values.
+
+        The suffix is the network's own, or .onnx where floats hold its values.
+        """
+        if Path(path).suffix == ".onnx":
+            from depthwright.networks.onnx_writer import save_onnx
+
+            save_onnx(self, path)
+        else:
+            self._save(path)
+
+    @abstractmethod
+    def _save(self, path: str | Path) -> None:
+        """Write the network's own format."""
 
     def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Up to `count` inputs (·, input_dim) at which this network has kinks.

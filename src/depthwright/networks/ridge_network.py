@@ -291,7 +291,7 @@ class RidgeNetwork(Network):
                 parameter.copy_(torch.from_numpy(array))
         return module
 
-    def save(self, path: str | Path) -> None:
+    def _save(self, path: str | Path) -> None:
         """Write a safetensors file."""
         from depthwright.networks.ridge_files import save_ridge
 

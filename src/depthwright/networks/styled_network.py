@@ -76,7 +76,7 @@ class StyledNetwork(LayerNetwork):
                 )
         return super().to_exact()
 
-    def save(self, path: str | Path) -> None:
+    def _save(self, path: str | Path) -> None:
         """Write the maps in the network's own dtype and the style, whole or not at all."""
         save_layers(path, self._layers, _part, {"format": FORMAT, "style": self.style})
 

@@ -7,7 +7,6 @@ were when the module it came from is trained on.
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -111,10 +110,6 @@ class LayerNetwork(Network):
             x = x + new if skips(link) else new
         return x
 
-    @abstractmethod
-    def save(self, path: str | Path) -> None:
-        """Write `path`, which ends in .safetensors."""
-
     def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """First-layer kinks, hyperplanes drawn at random: the point of each nearest the origin.
 
@@ -154,7 +149,7 @@ class ModuleNetwork(LayerNetwork):
         """A new module, trainable, that shares nothing with this network."""
         return assemble(self._layers, dtype or torch.float64)
 
-    def save(self, path: str | Path) -> None:
+    def _save(self, path: str | Path) -> None:
         """Write the state dict in the network's own dtype, whole or not at all.
 
         Any safetensors reader finds the tensors `0.weight`, `0.bias`, `2.weight`, …; the metadata

@@ -57,6 +57,12 @@ class ReLUNetwork(Target):
         return 0.0
 
     @property
+    def reading_terms(self) -> dict[str, float]:
+        """What a claim about the network that was given adds to its terms, if anything."""
+        error = self.reading_error
+        return {"rounding of entries that are no floats": error} if error else {}
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """(d, n_1, …, n_{L−1}, d_out)."""
         return (self.weights[0].shape[1], *(len(bias) for bias in self.biases))

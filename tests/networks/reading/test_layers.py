@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from flint import arb, ctx
-from module_kinds import Dense, Digits, Residual, Stream, between
 from torch import nn
 
 from depthwright.networks.reading import read
 from depthwright.networks.reading.expressions import Tape
 from depthwright.networks.reading.layers import plain_network
 from depthwright.refusal import Refusal
+from module_kinds import Dense, Digits, Residual, Stream, between
 
 
 def test_a_plain_chain_is_itself():

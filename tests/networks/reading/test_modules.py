@@ -9,12 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from module_kinds import READ, REFUSED
 from torch import nn
 
 from depthwright.networks.reading import read
 from depthwright.refusal import Refusal
-
+from module_kinds import READ, REFUSED
 
 EPS = float(np.finfo(np.float64).eps)
 

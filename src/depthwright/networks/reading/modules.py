@@ -13,7 +13,7 @@ on shapes, hooks, overridden `forward`s and parametrizations need no understandi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
