@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -54,9 +54,9 @@ class PlainNetwork:
                 )
         for i, layer in enumerate(zip(self.weights, self.biases, strict=True), 1):
             for name, array in zip(("weight", "bias"), layer, strict=True):
-                bad = np.argwhere(~np.isfinite(array))
-                if len(bad):
-                    at = tuple(int(k) for k in bad[0])
+                finite = np.isfinite(array)
+                if not finite.all():
+                    at = tuple(int(k) for k in np.argwhere(~finite)[0])
                     raise Refusal(
                         f"the {name} of affine map {i} is {array[at]} at {at}; "
                         "a network needs finite weights"
@@ -166,41 +166,40 @@ def _kept(block: int, atoms: np.ndarray, size: int) -> Expression:
 
 
 def _layer(
-    rows: Iterable[Expression], cells: dict[int, np.ndarray], fan_in: int
+    rows: Sequence[Expression], cells: dict[int, np.ndarray], fan_in: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Weight, bias and their errors, rows stacked; `cells` says where each atom stands before."""
-    layers = []
+    fan_out = sum(expression.size for expression in rows)
+    weight, bias = np.zeros((fan_out, fan_in)), np.zeros((fan_out, 1))
+    inexact = any(b.error is not None for expression in rows for b in expression.parts.values())
+    errors = (np.zeros_like(weight), np.zeros_like(bias)) if inexact else (weight[:0], bias[:0])
+    start = 0
     for expression in rows:
-        middle, error = np.zeros((expression.size, fan_in + 1)), None
+        at = slice(start, start + expression.size)
         for block, ball in expression.parts.items():
-            place = np.array([fan_in]) if block == ONE else cells[block]
-            _put(middle, ball.middle, place)
+            constant = block == ONE
+            place = np.zeros(1, dtype=np.int64) if constant else cells[block]
+            _put((bias if constant else weight)[at], ball.middle, place)
             if ball.error is not None:
-                error = np.zeros_like(middle) if error is None else error
-                _put(error, ball.error, place)
-        layers.append(Ball(middle, error))
-    middle = np.concatenate([ball.middle for ball in layers])
-    weight, bias = np.ascontiguousarray(middle[:, :-1]), middle[:, -1].copy()
-    if all(ball.error is None for ball in layers):
-        return weight, bias, None, None
-    error = np.concatenate(
-        [np.zeros_like(b.middle) if b.error is None else b.error for b in layers]
-    )
-    weight_error, bias_error = np.ascontiguousarray(error[:, :-1]), error[:, -1].copy()
-    return weight, bias, _or_none(weight_error), _or_none(bias_error)
+                _put(errors[constant][at], ball.error, place)
+        start = at.stop
+    return weight, bias[:, 0], _or_none(errors[0]), _or_none(errors[1][:, 0])
 
 
 def _put(into: np.ndarray, matrix: object, place: np.ndarray) -> None:
     """Write a part into the columns where its atoms stand; the others are not read."""
     if isinstance(matrix, np.ndarray):
-        known = place >= 0
-        into[:, place[known]] = matrix[:, known]
+        if np.array_equal(place, np.arange(into.shape[1])):
+            into[:] = matrix
+        else:
+            known = place >= 0
+            into[:, place[known]] = matrix[:, known]
     else:
         entries = matrix.tocoo()  # type: ignore[attr-defined]
         known = entries.data != 0
-        row, column = entries.coords
-        assert (place[column[known]] >= 0).all()
-        into[row[known], place[column[known]]] = entries.data[known]
+        row, column = (index[known] for index in entries.coords)
+        assert (place[column] >= 0).all()
+        into[row, place[column]] = entries.data[known]
 
 
 def _or_none(error: np.ndarray) -> np.ndarray | None:

@@ -67,7 +67,7 @@ def product(tape: Tape, a: Any, b: Any, bias: Any = None) -> Ids:
             return add(tape, product(tape, a, b), bias)
         shift = exact(np.array(column)[:, None])
     out = [
-        [tape.affine(exact(np.ascontiguousarray(matrix.T)), row, shift) for row in stack]
+        [tape.affine(exact(matrix.T), row, shift) for row in stack]
         for stack, matrix in zip(stacks, matrices, strict=True)
     ]
     return np.array(out).reshape(*lead, a.shape[-2], weight.shape[-1])

@@ -13,8 +13,9 @@ from depthwright.refusal import Refusal
 def float64(values: Any) -> np.ndarray:
     """A float64 copy of an array or tensor of floats or small integers, without loss."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        return values.double().numpy().copy()
+        import torch
+
+        return values.detach().cpu().to(torch.float64, copy=True).numpy()
     return np.array(values, dtype=np.float64)
 
 
