@@ -19,6 +19,7 @@ from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Cube
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.networks.network import Network
+from depthwright.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.targets.radial import Radial
@@ -99,6 +100,8 @@ class Comparison:
                 f"take {size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); "
                 "lower evaluation.points"
             )
+        for one in (self.construction, *self.beside.values()):
+            one.need(accuracy=self.accuracy, failure_probability=self.failure_probability)
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
@@ -305,6 +308,7 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         accuracy=comparison.accuracy,
         failure_probability=claim.failure_probability if claim else None,
         seed=comparison.seed,
+        code=code(),
         width=architecture.width,
         depth=architecture.depth,
         parameters=architecture.parameters,

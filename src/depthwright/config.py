@@ -20,11 +20,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-import depthwright
 from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
 from depthwright.constructions import Construction
 from depthwright.errors.measure import EvaluationConfig
+from depthwright.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
@@ -199,8 +199,8 @@ def run_folder(config: DictConfig) -> Path:
 
 
 def run_hash(config: DictConfig) -> str:
-    """Ten hex digits of what determines the numbers, this package's version included."""
-    plain = unwatched(resolved(config)) | {"version": depthwright.__version__}
+    """Ten hex digits of what determines the numbers, this package's own source included."""
+    plain = unwatched(resolved(config)) | {"code": code()}
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

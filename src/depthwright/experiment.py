@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright import __version__
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
@@ -65,7 +64,7 @@ class Run:
     logger: str = "none"
     """What watches those comparisons: a name of conf/logger."""
     here: Made = field(default_factory=Made.here)
-    """A cell computed with other versions or on another processor is computed again."""
+    """A cell computed with other code, other versions or on another processor is computed again."""
     parts: list[Made] = field(default_factory=list)
     """With what the rows were computed, as they come together."""
 
@@ -143,7 +142,7 @@ class Run:
         return polars.DataFrame(rows, infer_schema_length=None)
 
     def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
-        key = [dict(cell), __version__, self.source, asdict(self.here)]
+        key = [dict(cell), self.source, self.here.decisive]
         what = json.dumps(key, sort_keys=True)
         path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
         done = path.with_suffix(".json")

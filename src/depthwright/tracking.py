@@ -5,7 +5,7 @@ is said once, as a warning, and the run continues without it.
 
 Names: `CONTENDER/column` of the results table in the summary, `CONTENDER/validation_rmse` over
 the training step in the history, `CONTENDER/claim/TERM` in the summary, `comparison` for the
-picture. The config holds the units of all columns and the versions that computed them.
+picture. The config holds the units of all columns, the versions that computed them, the commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.provenance import versions
+from depthwright.provenance import checkout, code, versions
 from depthwright.refusal import Refusal
 from depthwright.results import UNITS, write_text
 
@@ -169,7 +169,8 @@ def track(
         "group": group,
         "tags": list(tags),
         "job_type": kind,
-        "config": {**config, "units": UNITS, "versions": versions()},
+        "config": {**config, "units": UNITS, "versions": versions(), "code": code()}
+        | dict(zip(("commit", "clean"), checkout(), strict=True)),
     }
     tracker = Tracker(_start(logger, about))
     try:
