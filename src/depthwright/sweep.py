@@ -86,11 +86,13 @@ def run(
     if not grid:
         raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
     composed = [compose(overrides) for overrides in grid]
-    cells = [
+    found = [
         Cell(tuple(overrides), configs.run_folder(config))
         for overrides, config in zip(grid, composed, strict=True)
     ]
-    outputs = {Path(config.output).absolute() for config in composed}
+    # A value that is given twice is one cell: two workers would want its folder at once.
+    cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
+    outputs = {configs.output(config) for config in composed}
     if len(outputs) != 1:
         raise Refusal(
             f"a sweep has one results folder and this one {len(outputs)}; give one output"
@@ -98,7 +100,11 @@ def run(
     (output,) = outputs
     results.need_writable(output)
     before = sum(each.state == State.FINISHED for each in cells)
-    _say(f"{len(cells)} cells, {before} finished before; to watch: depthwright watch {output}")
+    twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
+    _say(
+        f"{len(cells)} cells{twice}, {before} finished before; "
+        f"to watch: depthwright watch {output}"
+    )
     begun = _write_down(output, cells)
     try:
         _finish(cells, launch, begun)
@@ -170,13 +176,18 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> float:
     results.write_json(
         path,
         {
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": shlex.join([_program(), *sys.argv[1:]]),
             "cells": [
                 asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
             ],
         },
     )
     return path.stat().st_mtime
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return "depthwright" if name == "__main__.py" else name
 
 
 def _conclude(cells: Sequence[Cell]) -> None:
