@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -41,6 +42,8 @@ PLAIN = {
     "½": "1/2",
 }
 """How a letter is written where the output has none for it."""
+COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_THREADING_LAYER"})
+"""Variables that can keep compiled code from running at all."""
 CACHE = ".cache"
 """In the results folder: what libraries keep between processes, where there is no home for it."""
 
@@ -53,6 +56,18 @@ def prepare() -> None:
             stream.reconfigure(errors="plain")
     os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter names one of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to cli.guard, not out as a traceback
+    log = logging.getLogger("depthwright")
+    if not log.handlers:
+        log.addHandler(_ToStderr())
+        log.setLevel(logging.INFO)
+
+
+class _ToStderr(logging.Handler):
+    """To what standard error is by then: bars and spinners take its place while they are drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

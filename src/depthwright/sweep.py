@@ -21,7 +21,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from depthwright import cell, results, task
+from depthwright import cell, environment, results, task
 from depthwright import config as configs
 from depthwright.aggregate import aggregate
 from depthwright.cell import State
@@ -99,6 +99,9 @@ def run(
         )
     (output,) = outputs
     results.need_writable(output)
+    if not all(each.state == State.FINISHED for each in cells):
+        task.need_surroundings(configs.logger(composed[0]))
+        environment.give_cache(output)
     before = sum(each.state == State.FINISHED for each in cells)
     twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
     _say(
