@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from depthwright import cell, environment, results, task
 from depthwright import config as configs
 from depthwright.aggregate import aggregate
 from depthwright.cell import State
+from depthwright.provenance import code, code_on_disk
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -34,8 +36,13 @@ SWEEPS = ".sweeps"
 """Beside the experiments: one file per sweep, with its cells."""
 LOSSES = 2
 """So often may a cell come to nothing, without an error of its own, before it counts as failed."""
+LOST = f"lost {LOSSES} times with its process; is there memory enough?"
+CHANGED = "the package's code was changed while the sweep ran; run the same command again"
 
 Overrides = list[str]
+
+_ONE = threading.Lock()
+"""Hydra has one state a process: of two threads that sweep, one waits for the other."""
 
 
 class Incomplete(Exception):
@@ -65,7 +72,7 @@ def sweep(
     """
     axes = [f"{key}={','.join(map(str, values))}" for key, values in grid.items()]
     configs.register_schemas()
-    with initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+    with _ONE, initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = [f"experiment={experiment}", *overrides, *axes]
@@ -148,11 +155,10 @@ def _finish(
                     cell.write_error(each.folder, fate)
             lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
         losses.update(lost)
+        changed = bool(lost) and code_on_disk() != code()  # a worker's cells are others by now
         for each in lost:
-            if losses[each] >= LOSSES:
-                cell.write_error(
-                    each.folder, f"lost {LOSSES} times with its process; is there memory enough?"
-                )
+            if changed or losses[each] >= LOSSES:
+                cell.write_error(each.folder, CHANGED if changed else LOST)
         elsewhere = [each for each in missing if each.state == State.RUNNING]
         if elsewhere:
             _say(f"waiting for {len(elsewhere)} cells that another sweep is at")

@@ -20,6 +20,7 @@ from torch import nn
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
+from depthwright.process_wide import process_wide
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
 
@@ -39,6 +40,7 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """One (weight (fan_out, fan_in), bias (fan_out,)) per affine map."""
 
 
+@process_wide
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Matrix products in the dtype's own precision: no TF32 (GPU), no bfloat16 (CPU) inside."""
