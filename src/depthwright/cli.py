@@ -146,11 +146,18 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
-    overrides = [word for word in words if _OVERRIDE.match(word)]
-    return [word for word in words if not _OVERRIDE.match(word)] + overrides
+    flags, overrides = [], []
+    for before, word in zip(["", *words], words, strict=False):
+        own = _OVERRIDE.match(word) and before not in _WITH_VALUE
+        (overrides if own else flags).append(word)
+    return flags + overrides
 
 
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")
+_WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"} | {
+    *("--package", "-p", "--cfg", "-c", "--experimental-rerun")
+}
+"""Hydra's flags that the next word belongs to."""
 
 
 def guard(action: Callable[[], object], cure: str = AGAIN) -> None:
