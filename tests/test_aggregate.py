@@ -51,6 +51,16 @@ def test_series_are_medians_by_place() -> None:
     assert series(cells, "inverse_accuracy")["trained_width/error_l2"] == [(2.0, 2.0), (4.0, 7.0)]
 
 
+def test_cells_of_other_code_are_not_mixed_in(experiment: Path) -> None:
+    for name, code in (("a", "new"), ("b", "new"), ("c", "old")):
+        rows = [dataclasses.replace(row, code=code) for row in results.read(experiment / name)]
+        results.write(experiment / name, rows)
+    cells = finished_cells(experiment)
+    newest = max(cells, key=lambda cell: cell.when)
+    assert {c.rows[0].code for c in alike(cells)} == {newest.rows[0].code} != {"new", "old"}
+    assert len(cells) == 3
+
+
 def test_the_run_holds_the_rows_the_charts_and_the_curves(experiment: Path) -> None:
     assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     state, history = read_back(experiment)

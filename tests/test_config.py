@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import config as configs
 from depthwright.distributions import Box
+from depthwright import provenance
 from depthwright.refusal import Refusal
 
 CONF = Path(configs.conf_folder())
@@ -131,6 +134,40 @@ def test_the_box_of_the_law_follows_the_target(composed: Composed) -> None:
     assert made.distribution.domain == made.target.domain == Box((0, -1, 2), (3, 3, 3))
     with pytest.raises(Refusal, match="distribution=uniform_box, which follows the target"):
         configs.comparison(composed(*NETWORKS, *box))
+
+
+@pytest.mark.parametrize("field", ["accuracy", "failure_probability"])
+def test_a_run_has_one_accuracy_and_one_failure_probability(field: str, composed: Composed) -> None:
+    sparse = ("construction=sparse_ridge", f"construction.{field}=0.02")
+    told = rf"construction\.{field}=0\.02 is not that of the run \(0\.1?0?1?\); say {field}=0\.02"
+    with pytest.raises(Refusal, match=told):
+        configs.comparison(composed(*sparse))
+    ready = configs.comparison(composed(*sparse, f"{field}=0.02"))
+    assert getattr(ready, field) == getattr(ready.construction, field) == 0.02
+    other = dataclasses.replace(ready.construction, **{field: 0.03})
+    with pytest.raises(Refusal, match=rf"{field}=0\.03 is not that of the run \(0\.02\)"):
+        dataclasses.replace(ready, beside={"sparse_ridge": other})
+
+
+def test_the_hash_sees_the_package_s_own_source(
+    composed: Composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "depthwright"
+    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+    config, found = composed(), []
+    for change in ("", "# a comment\n", "x = 1\n"):
+        with (copy / "errors" / "sup.py").open("a") as file:
+            file.write(change)
+        provenance.code.cache_clear()
+        found.append(configs.run_hash(config))
+    (copy / "errors" / "sup.py").rename(copy / "errors" / "another.py")
+    provenance.code.cache_clear()
+    found.append(configs.run_hash(config))
+    monkeypatch.undo()
+    provenance.code.cache_clear()
+    assert len(set(found)) == 4
+    assert found[0] == configs.run_hash(config), "wherever the package lies"
 
 
 def test_hash_sees_what_changes_numbers_and_nothing_else(composed: Composed) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars
@@ -38,6 +39,10 @@ def test_cells_are_computed_once_and_again_when_the_source_changes(tmp_path: Pat
     elsewhere = Run("x", "smoke", tmp_path, "one source", here=Made("another processor"))
     elsewhere.cells([{"n": 2}], measure)
     assert calls == [2, 3, 4, 2, 2]
+    here = Made.here()
+    for made, computed in ((replace(here, commit="a"), 5), (replace(here, code="other"), 6)):
+        Run("x", "smoke", tmp_path, "one source", here=made).cells([{"n": 2}], measure)
+        assert len(calls) == computed, "again after a change of the code, not after a commit"
 
 
 def test_rows_say_with_what_they_were_computed_and_damaged_ones_are_computed_again(

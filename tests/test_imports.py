@@ -14,7 +14,7 @@ import depthwright
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("refusal", "whole_file", "provenance"),
+    ("refusal", "whole_file", "provenance", "environment", "process_wide"),
     ("networks",),
     ("distributions",),
     ("targets",),
@@ -63,7 +63,7 @@ FILES = sorted(SOURCE.rglob("*.py")) + sorted((ROOT / "experiments").glob("*.py"
 def test_rooms_import_downwards_only(path: Path) -> None:
     inside = SOURCE in path.parents
     room = path.relative_to(SOURCE).parts[0].removesuffix(".py") if inside else "experiments"
-    if room == "__init__":
+    if room in ("__init__", "__main__"):
         return
     assert room in RANK, f"{room} has no place in the layers"
     above = {other for other in _imports(path) if RANK[other] > RANK[room]}
@@ -73,7 +73,7 @@ def test_rooms_import_downwards_only(path: Path) -> None:
 
 def test_every_room_is_in_the_layers() -> None:
     rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")}
-    assert rooms - {"__init__"} == RANK.keys() - {"experiments"}
+    assert rooms - {"__init__", "__main__"} == RANK.keys() - {"experiments"}
 
 
 def test_sizes_and_refusals_do_without_torch_lightning_and_wandb() -> None:

@@ -180,6 +180,40 @@ def test_a_cell_that_kills_a_pool_fails_alone(
     assert "2 of 3 cells finished" in capsys.readouterr().err
 
 
+def test_a_cell_that_is_given_twice_is_one(
+    tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        grid.launched.append(cells)
+        for each in cells:
+            grid.finish(each)
+        return [None] * len(cells)
+
+    given = [["accuracy=0.1"], ["accuracy=0.2"], ["accuracy=1e-1"], ["accuracy=0.2"]]
+    found = sweep.run(given, grid.compose, launch)
+    assert [each.overrides for each in found] == [("accuracy=0.1",), ("accuracy=0.2",)]
+    assert grid.launched == [[["accuracy=0.1"], ["accuracy=0.2"]]]
+    assert "2 cells (2 given twice), 0 finished before" in capsys.readouterr().err
+
+
+def test_code_that_is_changed_under_a_sweep_is_told_for_what_it_is(
+    tmp_path: Path, composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(tmp_path, composed)
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        grid.launched.append(cells)
+        monkeypatch.setattr(sweep, "code_on_disk", lambda: "another")
+        return [None]  # the worker's cell was another one
+
+    with pytest.raises(sweep.Incomplete):
+        sweep.run([["seed=0"]], grid.compose, launch)
+    assert len(grid.launched) == 1
+    assert "code was changed while the sweep ran" in str(cell.error(grid.folder("seed=0")))
+
+
 def test_a_launcher_that_fails_by_itself_is_heard(
     tmp_path: Path, composed: Callable[..., Any]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import wandb
 
 from depthwright.refusal import Refusal
-from depthwright.tracking import LoggerConfig, Tracker, track
+from depthwright.tracking import LoggerConfig, Tracker, need_key, need_sound, track
 from wandb_files import read_back
 
 
@@ -110,6 +110,39 @@ def test_none_is_nothing(tmp_path: Path) -> None:
         tracker.log(0, {"a": 1.0})
         assert tracker.folder is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "kept"),
+    [
+        ("disabled", ("none", "none", "none")),
+        ("offline", ("none", "offline", "offline")),
+        ("dryrun", ("none", "offline", "offline")),
+        ("online", ("none", "offline", "online")),
+    ],
+)
+def test_wandb_s_own_variable_lowers_what_is_asked_for(
+    variable: str, kept: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", variable)
+    assert tuple(LoggerConfig(mode).mode for mode in ("none", "offline", "online")) == kept
+    if variable == "offline":
+        with pytest.raises(Refusal, match="WANDB_MODE=offline keeps W&B offline; unset it"):
+            need_key("or do without")
+
+
+def test_variables_that_wandb_does_not_understand_are_named_and_keys_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("WANDB_MODE", "ofline"), ("WANDB_BASE_URL", "foo")):
+        with monkeypatch.context() as patch, pytest.raises(Refusal, match=f"{name}={value} "):
+            patch.setenv(name, value)
+            need_sound(LoggerConfig())
+        need_sound(LoggerConfig("none"))
+    monkeypatch.setenv("WANDB_API_KEY", "se cret")
+    with pytest.raises(Refusal, match=r"WANDB_API_KEY=…") as told:
+        need_sound(LoggerConfig())
+    assert "cret" not in str(told.value)
 
 
 def test_unknown_mode_is_refused() -> None:

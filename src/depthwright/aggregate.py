@@ -5,8 +5,8 @@
     AXIS/CONTENDER/COLUMN over AXIS/AXIS    the same as curves, for panels that compare experiments
 
 AXIS is `input_dim` or `inverse_accuracy` (1/ε). Lines and curves hold the cells whose settings are
-those of the newest one, dimension, accuracy and seed aside: what was trained for longer, say, is
-not mixed with what was trained for less. Those that share a place on the axis are given by their
+those of the newest one, dimension, accuracy and seed aside: what was trained for longer, say, or
+was computed by other code of this package, is not mixed with it. Those that share a place on the axis are given by their
 median. The table holds all. `size_ratio` is the contender's parameters over those of the
 construction.
 
@@ -98,7 +98,7 @@ class Finished:
 
     rows: list[Row]
     settings: str = ""
-    """All of its config but what the axes and seeds vary."""
+    """All of its config but what the axes and seeds vary, and the code that computed it."""
     when: float = 0.0
     """It was finished, in seconds since 1970."""
 
@@ -112,7 +112,8 @@ def finished_cells(experiment: Path) -> list[Finished]:
         except Refusal as refusal:
             warnings.warn(f"left out of the aggregate: {refusal}", stacklevel=2)
             continue
-        cells.append(Finished(rows, _settings(path.parent / CONFIG), path.stat().st_mtime))
+        settings = f"{rows[0].code} {_settings(path.parent / CONFIG)}"
+        cells.append(Finished(rows, settings, path.stat().st_mtime))
     return cells
 
 

@@ -7,17 +7,20 @@ is known to be sound: help and refusals answer at once.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import hydra
-from hydra.errors import HydraException
+import yaml
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from depthwright import __version__, environment
 from depthwright import config as configs
 from depthwright.config import hydra_keywords
 from depthwright.sweep import Incomplete
@@ -50,6 +53,17 @@ def _refuse(error: Exception) -> None:
 
 def _sentence(error: Exception) -> str:
     """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
+    if isinstance(error, yaml.YAMLError):
+        return _in_file(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} cannot be written or read ({error.strerror})"
+    if isinstance(error, OverrideParseException):
+        key = error.override.partition("=")[0]
+        return f"{error.override} cannot be read; write KEY=VALUE, as in \"{key}='VALUE'\""
+    if scalar := re.search(r"override ([\w.]+)=(.*)", str(error)):
+        key, value = scalar.groups()
+        if "is not a ListConfig" in str(error.__cause__):
+            return f"{key}={value} is no list; write {key}=[{value}]"
     for launcher, extra in EXTRAS.items():
         if f"Could not find 'hydra/launcher/{launcher}'" in str(error):
             return f"this launcher is not installed; pip install -e '.[{extra}]'"
@@ -61,9 +75,19 @@ def _sentence(error: Exception) -> str:
     return " ".join(told).replace("options in", "options for")
 
 
+def _in_file(error: yaml.YAMLError) -> str:
+    """A file that is no YAML: its name, the line, what is wrong there."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())  # not even text; it names the file
+
+
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 """Hydra launcher → the extra that brings it."""
 AGAIN = "; run the same command again to go on"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a disk or its rights forbid: no defect of ours."""
 _NOISE = ("To append to your config", "reference_type=", "object_type=")
 _HELP = """\
 depthwright: theorems about ReLU networks, as networks that run, measured against trained ones.
@@ -81,12 +105,7 @@ Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
 
 def _help() -> str:
     """What can be said without composing a config: groups, options, keys of the top level."""
-    conf = Path(configs.conf_folder())
-    groups = {
-        folder.name: ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        for folder in sorted(conf.iterdir())
-        if folder.is_dir()
-    }
+    groups = {name: ", ".join(options) for name, options in configs.groups().items()}
     keys = [f.name for f in dataclasses.fields(configs.RunConfig) if f.name not in groups]
     lines = [f"  {group:13} {options}" for group, options in groups.items()]
     return _HELP + "\n".join(
@@ -96,35 +115,68 @@ def _help() -> str:
             "",
             "depthwright --cfg job      the whole config, to see every key and its value",
             "depthwright --hydra-help   Hydra's own flags",
+            "depthwright --version      this package's version",
         ]
     )
 
 
 def main() -> None:
     """The command `depthwright`."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    environment.prepare()
+    given = sys.argv[1:]
+    if {"-h", "--help"} & set(given):
         print(_help())
-        return
-    if sys.argv[1:2] == ["watch"]:
+    elif "--version" in given:
+        print(f"depthwright {__version__}")
+    elif given[:1] == ["watch"]:
         from depthwright.watch import watch
 
-        guard(lambda: watch(sys.argv[2:]), cure="")
-        return
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not out as a traceback
-    configs.register_schemas()
-    guard(_hydra)
+        guard(lambda: watch(given[1:]), cure="")
+    else:
+        sys.argv[1:] = arranged(given)
+        configs.register_schemas()
+        guard(_hydra)
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """As Hydra takes them: flags first, whatever the order was, and groups without a plus.
+
+    Every group has its place in the config, so `+experiment=NAME` can only mean `experiment=NAME`;
+    and `~`, which Hydra's grammar keeps for itself, may begin a path.
+    """
+    words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
+    words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
+    flags, overrides = [], []
+    for before, word in zip(["", *words], words, strict=False):
+        own = _OVERRIDE.match(word) and before not in _WITH_VALUE
+        (overrides if own else flags).append(word)
+    return flags + overrides
+
+
+_OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")
+_WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"} | {
+    *("--package", "-p", "--cfg", "-c", "--experimental-rerun")
+}
+"""Hydra's flags that the next word belongs to."""
 
 
 def guard(action: Callable[[], object], cure: str = AGAIN) -> None:
     """Run it; what is the user's to mend is told in one sentence, and the exit status is not 0."""
+    environment.prepare()
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         action()
     except Incomplete:
         sys.exit(1)  # the sweep has said what is missing
-    except TOLD as error:
+    except (*TOLD, HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         _refuse(error)
-    except (HydraException, OmegaConfBaseException) as error:
+    except ValueError as error:
+        if "Config group override must be" not in str(error):
+            raise
+        _refuse(error)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
         _refuse(error)
     except KeyboardInterrupt:
         print(f"depthwright: interrupted{cure}", file=sys.stderr)

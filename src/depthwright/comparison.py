@@ -21,6 +21,7 @@ from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import moved
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
+from depthwright.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.targets.radial import Radial
@@ -107,6 +108,8 @@ class Comparison:
             )
         for recipe in (self.construction, *self.beside.values()):
             recipe.check_law(self.distribution, moved=self.inputs is not None)
+        for one in (self.construction, *self.beside.values()):
+            one.need(accuracy=self.accuracy, failure_probability=self.failure_probability)
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
@@ -330,6 +333,7 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         accuracy=comparison.accuracy,
         failure_probability=claim.failure_probability if claim else None,
         seed=comparison.seed,
+        code=code(),
         width=architecture.width,
         depth=architecture.depth,
         parameters=architecture.parameters,

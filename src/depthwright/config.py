@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-import depthwright
 from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
 from depthwright.constructions import Construction
 from depthwright.errors.measure import EvaluationConfig
+from depthwright.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
@@ -91,6 +92,12 @@ def conf_folder() -> str:
     package = Path(__file__).parent
     installed = package / "conf"
     return str(installed if installed.is_dir() else package.parents[1] / "conf")
+
+
+def groups() -> dict[str, list[str]]:
+    """Of the config tree: group → its options."""
+    folders = sorted(path for path in Path(conf_folder()).iterdir() if path.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
 def register_schemas() -> None:
@@ -204,12 +211,20 @@ def run_folder(config: DictConfig) -> Path:
     plain = resolved(config)
     slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
     slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
-    return Path(config.output).absolute() / config.experiment_name / f"{slug}-{run_hash(config)}"
+    return output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
+
+
+def output(config: DictConfig) -> Path:
+    """The results folder: beside where the command was started, wherever a launcher moved to."""
+    try:
+        return Path(to_absolute_path(str(Path(config.output).expanduser())))
+    except RuntimeError:  # ~name, and nobody is called so
+        raise Refusal(f"output={config.output} is in nobody's home; give another folder") from None
 
 
 def run_hash(config: DictConfig) -> str:
-    """Ten hex digits of what determines the numbers, this package's version included."""
-    plain = unwatched(resolved(config)) | {"version": depthwright.__version__}
+    """Ten hex digits of what determines the numbers, this package's own source included."""
+    plain = unwatched(resolved(config)) | {"code": code()}
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

@@ -29,13 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright import __version__
+from depthwright import environment
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
 from depthwright.provenance import MADE, Made
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, need_writable, table, write_json, write_text
+from depthwright.task import need_surroundings
 from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Run:
     logger: str = "none"
     """What watches those comparisons: a name of conf/logger."""
     here: Made = field(default_factory=Made.here)
-    """A cell computed with other versions or on another processor is computed again."""
+    """A cell computed with other code, other versions or on another processor is computed again."""
     parts: list[Made] = field(default_factory=list)
     """With what the rows were computed, as they come together."""
 
@@ -143,7 +144,7 @@ class Run:
         return polars.DataFrame(rows, infer_schema_length=None)
 
     def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
-        key = [dict(cell), __version__, self.source, asdict(self.here)]
+        key = [dict(cell), self.source, self.here.decisive]
         what = json.dumps(key, sort_keys=True)
         path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
         done = path.with_suffix(".json")
@@ -209,7 +210,7 @@ class Experiment:
         title, about = described(text)
         parser = argparse.ArgumentParser(prog=file.name, description=title)
         parser.add_argument("--scale", choices=SCALES, default="cpu")
-        parser.add_argument("--output", type=Path, default=Path("outputs"))
+        parser.add_argument("--output", type=lambda path: Path(path).expanduser(), default="outputs")
         parser.add_argument(
             "--redraw", action="store_true", help="draw the rows that are there, compute nothing"
         )
@@ -222,6 +223,8 @@ class Experiment:
         overrides = tuple(options.override)
         run = Run(file.stem, options.scale, options.output, text, overrides, logger)
         need_writable(run.folder)
+        need_surroundings(LoggerConfig(mode=LOGGERS[logger]))
+        environment.give_cache(run.output)
         start = time.perf_counter()
         rows = stored(run) if options.redraw else self.rows(run)
         seconds, made = time.perf_counter() - start, Made.together(run.parts or [run.here])

@@ -1,18 +1,21 @@
-"""With what numbers are computed: the versions of what computes them, the processor, the GPU."""
+"""With what numbers are computed: this package's code, versions, the processor, the GPU."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+PACKAGE = Path(__file__).parent
 MADE = "made.json"
 """In a run's folder: its provenance."""
 NAMED = (
@@ -27,11 +30,22 @@ class Made:
 
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    """The digest of this package's source, see `code`."""
+    commit: str | None = None
+    """Of the checkout that the package was run from; None where it was not run from one."""
+    clean: bool | None = None
+    """Whether that checkout had no change which is not in the commit."""
 
     @classmethod
     def here(cls) -> Made:
         """What this process computes with."""
-        return cls(device(), versions())
+        return cls(device(), versions(), code(), *checkout())
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What numbers depend on; the commit changes without them, with a README for example."""
+        return {k: v for k, v in asdict(self).items() if k not in ("commit", "clean")}
 
     @classmethod
     def together(cls, parts: Iterable[Made]) -> Made:
@@ -39,11 +53,66 @@ class Made:
         found = list(parts)
         names = dict.fromkeys(name for one in found for name in one.versions)
         told = {n: [one.versions[n] for one in found if n in one.versions] for n in names}
-        return cls(_beside(one.device for one in found), {n: _beside(v) for n, v in told.items()})
+        states = {one.clean for one in found}
+        return cls(
+            _beside(one.device for one in found),
+            {n: _beside(v) for n, v in told.items()},
+            _beside(one.code for one in found),
+            _beside(one.commit for one in found if one.commit) or None,
+            False if False in states else None if None in states else all(states),
+        )
 
 
 def _beside(words: Iterable[str]) -> str:
-    return " / ".join(dict.fromkeys(words))
+    return " / ".join(word for word in dict.fromkeys(words) if word)
+
+
+@cache
+def code() -> str:
+    """Ten hex digits of this package's source as it was when this process first asked.
+
+    Every run's identity holds it, so numbers of other code are never taken for those of this one.
+    """
+    return code_on_disk()
+
+
+def code_on_disk() -> str:
+    """The same, as it is now."""
+    found = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_bytes()
+        found.update(f"{path.relative_to(PACKAGE).as_posix()} {len(source)}\n".encode() + source)
+    return found.hexdigest()[:10]
+
+
+@cache
+def checkout() -> tuple[str | None, bool | None]:
+    """The commit that the package is run from, and whether nothing differs from it.
+
+    Both None where git does not know the package: it is installed, or git is missing.
+    """
+    if not shutil.which("git") or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None, None  # also where only an environment that holds it lies in a checkout
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return commit, None if changes is None else not changes
+
+
+def _git(*arguments: str) -> str | None:
+    """What git answers in the package's folder; None where it fails."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=PACKAGE,
+            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},  # reads only, beside whoever commits
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 @cache

@@ -1,7 +1,8 @@
 """The results table, which is the record: one row per contender, one file per finished run.
 
-A run's folder is named by its experiment and a hash of its resolved config. `results.json` is
-written last and in one piece, so a folder that has it is finished and one that has not is not.
+A run's folder is named by its experiment and a hash of its resolved config and this package's
+source. `results.json` is written last and in one piece, so a folder that has it is finished and
+one that has not is not.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Row:
     failure_probability: float | None
     """The claim's δ; 0 for one that holds everywhere."""
     seed: int
+    code: str | None = None
+    """The digest of the package's source that computed the row (see provenance.py)."""
     width: int
     depth: int
     parameters: int

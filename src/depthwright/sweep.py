@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +22,11 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from depthwright import cell, results, task
+from depthwright import cell, environment, results, task
 from depthwright import config as configs
 from depthwright.aggregate import aggregate
 from depthwright.cell import State
+from depthwright.provenance import code, code_on_disk
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -34,8 +36,13 @@ SWEEPS = ".sweeps"
 """Beside the experiments: one file per sweep, with its cells."""
 LOSSES = 2
 """So often may a cell come to nothing, without an error of its own, before it counts as failed."""
+LOST = f"lost {LOSSES} times with its process; is there memory enough?"
+CHANGED = "the package's code was changed while the sweep ran; run the same command again"
 
 Overrides = list[str]
+
+_ONE = threading.Lock()
+"""Hydra has one state a process: of two threads that sweep, one waits for the other."""
 
 
 class Incomplete(Exception):
@@ -65,7 +72,7 @@ def sweep(
     """
     axes = [f"{key}={','.join(map(str, values))}" for key, values in grid.items()]
     configs.register_schemas()
-    with initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+    with _ONE, initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = [f"experiment={experiment}", *overrides, *axes]
@@ -86,19 +93,28 @@ def run(
     if not grid:
         raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
     composed = [compose(overrides) for overrides in grid]
-    cells = [
+    found = [
         Cell(tuple(overrides), configs.run_folder(config))
         for overrides, config in zip(grid, composed, strict=True)
     ]
-    outputs = {Path(config.output).absolute() for config in composed}
+    # A value that is given twice is one cell: two workers would want its folder at once.
+    cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
+    outputs = {configs.output(config) for config in composed}
     if len(outputs) != 1:
         raise Refusal(
             f"a sweep has one results folder and this one {len(outputs)}; give one output"
         )
     (output,) = outputs
     results.need_writable(output)
+    if not all(each.state == State.FINISHED for each in cells):
+        task.need_surroundings(configs.logger(composed[0]))
+        environment.give_cache(output)
     before = sum(each.state == State.FINISHED for each in cells)
-    _say(f"{len(cells)} cells, {before} finished before; to watch: depthwright watch {output}")
+    twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
+    _say(
+        f"{len(cells)} cells{twice}, {before} finished before; "
+        f"to watch: depthwright watch {output}"
+    )
     begun = _write_down(output, cells)
     try:
         _finish(cells, launch, begun)
@@ -139,11 +155,10 @@ def _finish(
                     cell.write_error(each.folder, fate)
             lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
         losses.update(lost)
+        changed = bool(lost) and code_on_disk() != code()  # a worker's cells are others by now
         for each in lost:
-            if losses[each] >= LOSSES:
-                cell.write_error(
-                    each.folder, f"lost {LOSSES} times with its process; is there memory enough?"
-                )
+            if changed or losses[each] >= LOSSES:
+                cell.write_error(each.folder, CHANGED if changed else LOST)
         elsewhere = [each for each in missing if each.state == State.RUNNING]
         if elsewhere:
             _say(f"waiting for {len(elsewhere)} cells that another sweep is at")
@@ -170,13 +185,18 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> float:
     results.write_json(
         path,
         {
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": shlex.join([_program(), *sys.argv[1:]]),
             "cells": [
                 asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
             ],
         },
     )
     return path.stat().st_mtime
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return "depthwright" if name == "__main__.py" else name
 
 
 def _conclude(cells: Sequence[Cell]) -> None:

@@ -6,6 +6,7 @@ goes wrong is left in its folder, so that the sweep goes on and can be read afte
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -19,11 +20,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from depthwright import cell, results
+from depthwright import cell, environment, results
 from depthwright import config as configs
 from depthwright.provenance import MADE, Made
 from depthwright.refusal import Refusal
-from depthwright.tracking import KEPT
+from depthwright.tracking import KEPT, need_sound
 from depthwright.training.result import TrainingDiverged
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _compute(config: DictConfig, console: Console) -> bool:
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if not results.finished(folder):
+        need_surroundings(watching)
         results.need_writable(folder)
+        environment.give_cache(configs.output(config))
         with cell.hold(folder):
             if not results.finished(folder):  # by someone who was quicker
                 _run(config, ready, watching, folder, console)
@@ -89,6 +92,18 @@ def _compute(config: DictConfig, console: Console) -> bool:
     if not (folder / PICTURE).exists():
         draw(folder)
     return False
+
+
+def need_surroundings(watching: LoggerConfig) -> None:
+    """Raises Refusal where the environment's variables forbid what a run needs.
+
+    Neither numba nor W&B is imported where none of their variables is set.
+    """
+    if os.environ.keys() & environment.COMPILER:
+        from depthwright.networks.stored_code import need_compiler
+
+        need_compiler()
+    need_sound(watching)
 
 
 def _run(
@@ -165,7 +180,7 @@ def show(folder: Path, console: Console) -> None:
     console.print(f"run folder  {folder}", soft_wrap=True)
     pointer = folder / KEPT
     if pointer.exists():
-        wandb_folder = pointer.read_text().strip()
+        wandb_folder = pointer.read_text(encoding="utf-8").strip()
         console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)
         console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
 

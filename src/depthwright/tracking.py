@@ -5,11 +5,12 @@ is said once, as a warning, and the run continues without it.
 
 Names: `CONTENDER/column` of the results table in the summary, `CONTENDER/validation_rmse` over
 the training step in the history, `CONTENDER/claim/TERM` in the summary, `comparison` for the
-picture. The config holds the units of all columns and the versions that computed them.
+picture. The config holds the units of all columns, the versions that computed them, the commit.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.provenance import versions
+from depthwright.provenance import checkout, code, versions
 from depthwright.refusal import Refusal
 from depthwright.results import UNITS, write_text
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("none", "offline", "online")
+LOWERED = {"disabled": "none", "offline": "offline", "dryrun": "offline"}
+"""W&B's words for WANDB_MODE → the most that is done then."""
 COMPARISON = "comparison"
 """W&B's job type of one run; the others are those of aggregates and of figures."""
 KEPT = "wandb_run.txt"
@@ -41,13 +44,16 @@ class LoggerConfig:
     """What watches a run."""
 
     mode: str = "offline"
-    """none, offline (to be synced later) or online (needs a key)."""
+    """none, offline (to be synced later) or online (needs a key); the variable WANDB_MODE can lower
+    it and never raise it."""
     project: str = "depthwright"
     entity: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise Refusal(f"logger.mode={self.mode!r} is unknown; choose one of {', '.join(MODES)}")
+        most = LOWERED.get(os.environ.get("WANDB_MODE", ""), self.mode)
+        self.mode = min(self.mode, most, key=MODES.index)
 
 
 class Tracker:
@@ -169,7 +175,8 @@ def track(
         "group": group,
         "tags": list(tags),
         "job_type": kind,
-        "config": {**config, "units": UNITS, "versions": versions()},
+        "config": {**config, "units": UNITS, "versions": versions(), "code": code()}
+        | dict(zip(("commit", "clean"), checkout(), strict=True)),
     }
     tracker = Tracker(_start(logger, about))
     try:
@@ -265,6 +272,24 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
         return None
 
 
+def need_sound(logger: LoggerConfig) -> None:
+    """Raises Refusal where W&B does not understand one of its own variables and is to be used."""
+    given = {k: v for k, v in os.environ.items() if k.startswith("WANDB_")}
+    if logger.mode == "none" or not given:
+        return
+    from wandb import Settings
+
+    for name, value in given.items():
+        try:
+            Settings().update_from_env_vars({name: value})
+        except Exception as error:
+            shown = "…" if name == "WANDB_API_KEY" else value
+            raise Refusal(
+                f"W&B does not understand {name}={shown} ({_first_line(error)}); "
+                "mend it, unset it or choose logger=none"
+            ) from error
+
+
 def is_offline(folder: Path) -> bool:
     """Whether the W&B run kept there was started offline, and is still to be sent."""
     return folder.name.startswith("offline-")
@@ -279,6 +304,9 @@ def has_key() -> bool:
 
 def need_key(otherwise: str) -> None:
     """Raises Refusal, which says what to do otherwise, where W&B cannot be reached with a key."""
+    if LoggerConfig(mode="online").mode != "online":
+        raise Refusal(f"WANDB_MODE={os.environ['WANDB_MODE']} keeps W&B offline; unset it")
+    need_sound(LoggerConfig(mode="online"))
     try:
         if has_key():
             return
@@ -288,4 +316,8 @@ def need_key(otherwise: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    """What W&B complains of; where its settings do, what they say of the first one."""
+    if isinstance(error, ValueError) and hasattr(error, "errors"):  # pydantic's
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return next(iter(str(error).splitlines()), type(error).__name__)

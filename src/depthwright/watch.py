@@ -147,7 +147,7 @@ def watch(arguments: list[str]) -> None:
 
     if len(arguments) > 1:
         raise Refusal(f"watch takes one folder, not {len(arguments)}; by itself it takes outputs")
-    output = Path(arguments[0] if arguments else "outputs")
+    output = Path(arguments[0] if arguments else "outputs").expanduser()
     console = Console()
     view = look(output)
     if not sys.stdout.isatty():

@@ -73,3 +73,14 @@ def test_half_circle_has_the_angles_of_numpy() -> None:
     np.testing.assert_allclose(
         half_circle(7), np.stack([np.cos(angle), np.sin(angle)], axis=1), rtol=0, atol=5e-16
     )
+
+
+def test_rules_that_are_made_in_turn_do_not_take_each_other_s_precision() -> None:
+    """As two threads do: the first to end must not end the digits of the second."""
+    first, second = ProductRule(4).directions(), ProductRule(9).directions()
+    begun = [next(first), next(second)]
+    assert len([begun[0], *first]) == 3
+    whole = [begun[1], *second]
+    for given, alone in zip(whole, ProductRule(9).directions(), strict=True):
+        for ours, theirs in zip(given, alone, strict=True):
+            np.testing.assert_array_equal(ours, theirs)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,42 +49,46 @@ class ProductRule:
 
     def directions(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         """Per circle: coordinates (n, 3), their values (n, 3) of norm 1, and the weight A_i."""
-        import mpmath
-
-        with mpmath.workdps(DIGITS):
-            for height, weight in _heights(self.half_degree + 1):
-                equator = height == 0
-                n = self.half_degree + 1 if equator else 2 * self.half_degree + 1
-                turn = (1 if equator else 2) / mpmath.mpf(n)
-                radius = mpmath.sqrt(1 - height**2)
-                rows = [
-                    (radius * mpmath.cospi(i * turn), radius * mpmath.sinpi(i * turn), height)
-                    for i in range(n)
-                ]
-                values = np.array([[float(v) for v in row] for row in rows])
-                # A circle at z > 0 stands for the one at −z as well: half of twice its weight.
-                share = weight / 2 if equator else weight
-                yield np.tile(np.arange(3), (n, 1)), values, float(share / n)
+        mp = _arithmetic()
+        for height, weight in _heights(self.half_degree + 1):
+            equator = height == 0
+            n = self.half_degree + 1 if equator else 2 * self.half_degree + 1
+            turn = (1 if equator else 2) / mp.mpf(n)
+            radius = mp.sqrt(1 - height**2)
+            rows = [
+                (radius * mp.cospi(i * turn), radius * mp.sinpi(i * turn), height) for i in range(n)
+            ]
+            values = np.array([[float(v) for v in row] for row in rows])
+            # A circle at z > 0 stands for the one at −z as well: half of twice its weight.
+            share = weight / 2 if equator else weight
+            yield np.tile(np.arange(3), (n, 1)), values, float(share / n)
 
 
 def half_circle(count: int) -> np.ndarray:
     """(count, 2) equispaced directions with angles in [0, π), each rounded once."""
+    mp = _arithmetic()
+    turns = [mp.mpf(i) / count for i in range(count)]
+    return np.array([[float(mp.cospi(t)), float(mp.sinpi(t))] for t in turns])
+
+
+@cache
+def _arithmetic() -> Any:
+    """Numbers of so many digits, in a context of their own: mpmath's is shared by all threads."""
     import mpmath
 
-    with mpmath.workdps(DIGITS):
-        turns = [mpmath.mpf(i) / count for i in range(count)]
-        return np.array([[float(mpmath.cospi(t)), float(mpmath.sinpi(t))] for t in turns])
+    own = mpmath.MPContext()
+    own.dps = DIGITS
+    return own
 
 
 def _heights(count: int) -> list[tuple[Any, Any]]:
-    """Gauss–Legendre nodes z ≥ 0 on [−1, 1] with their weights, in mpmath's precision."""
-    import mpmath
-
+    """Gauss–Legendre nodes z ≥ 0 on [−1, 1] with their weights."""
+    mp = _arithmetic()
     found = []
     for k in range((count + 1) // 2):
-        z = mpmath.cos(mpmath.pi * (k + mpmath.mpf(3) / 4) / (count + mpmath.mpf(1) / 2))
+        z = mp.cos(mp.pi * (k + mp.mpf(3) / 4) / (count + mp.mpf(1) / 2))
         if 2 * k + 1 == count:
-            z = mpmath.mpf(0)
+            z = mp.mpf(0)
         for _ in range(math.ceil(math.log2(DIGITS)) + 1):
             value, slope = _legendre(count, z)
             z -= value / slope

@@ -14,6 +14,7 @@ from depthwright.distributions.distribution import Distribution
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic, Network
+from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
 
@@ -90,6 +91,19 @@ class Construction(ABC):
     theorem: ClassVar[str]
     """The result it realises, with its source key."""
     target: Target
+
+    def need(self, **own: float) -> None:
+        """Raises Refusal where one of its fields, if it has it, is not that of the run.
+
+        A run has one ε and one δ: its rows, exceedances and floors speak of those of its claims.
+        """
+        for field, value in own.items():
+            given = getattr(self, field, value)
+            if given != value:
+                raise Refusal(
+                    f"construction.{field}={given:g} is not that of the run ({value:g}); "
+                    f"say {field}={given:g} instead, which the construction follows"
+                )
 
     @abstractmethod
     def architecture(self) -> Architecture:

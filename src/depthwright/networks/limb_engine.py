@@ -143,8 +143,9 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
     """On the CPU, all threads that numba may use; in a forked process only the calling one."""
     import numba
 
-    from depthwright.networks import limb_kernel
+    from depthwright.networks import limb_kernel, stored_code
 
+    stored_code.need_compiler()
     out = np.empty((len(x), len(program.outputs)))
     tile = tile_size(program, len(x))
     threads = 1 if _in_child else numba.get_num_threads()

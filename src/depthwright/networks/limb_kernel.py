@@ -29,7 +29,7 @@ from depthwright.networks.limb_words import (
     subtract_shifted,
     subtract_word,
 )
-from depthwright.networks.stored_code import digest
+from depthwright.networks.stored_code import digest, stored
 
 
 @numba.njit
@@ -269,7 +269,7 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # 
 def _entries(made_of: str) -> tuple[Any, Any]:
     """`run` and `run_alone`; of `made_of`, see stored_code.py."""
 
-    @numba.njit(parallel=True, cache=True)
+    @stored("exact evaluation", parallel=True)
     def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
         """Values (points, output_dim) of x (points, input_dim), shared among threads.
 
@@ -284,7 +284,7 @@ def _entries(made_of: str) -> tuple[Any, Any]:
                 run_tiles(first, last, x, tables, grid, places, limbs, size, out, done[thread])
         return done[:, :3].sum(axis=0)
 
-    @numba.njit(cache=True)
+    @stored("exact evaluation")
     def run_alone(x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
         """The same in the calling thread, no other one started."""
         _ = made_of

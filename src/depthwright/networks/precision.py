@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from depthwright.process_wide import process_wide
 
+
+@process_wide
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Matrix products in the dtype's own precision: no TF32 (GPU), no bfloat16 (CPU) inside."""

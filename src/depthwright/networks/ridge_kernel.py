@@ -11,6 +11,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from depthwright.networks.stored_code import stored
+
 BLOCK = 256
 """Points a block: 256 float64 are 2 KB an array."""
 FLUSH = 64
@@ -44,7 +46,7 @@ def table(kinks: np.ndarray, turns: np.ndarray, dtype: type) -> np.ndarray | Non
     return rows
 
 
-@numba.njit(parallel=True, fastmath={"contract", "nsz", "nnan"}, cache=True)
+@stored("structured evaluation", parallel=True, fastmath={"contract", "nsz", "nnan"})
 def accumulate(x, indices, values, weights, rows, out):  # type: ignore[no-untyped-def]
     """out[p] += Σ_i weights[i]·ĝ(abs(w_i·x_p)).
 

@@ -189,7 +189,9 @@ class RidgeNetwork(Network):
     def _compiled(self, x: np.ndarray) -> np.ndarray | None:
         """Values by the compiled loop; None where a table would be too large."""
         from depthwright.networks.ridge_kernel import accumulate, table
+        from depthwright.networks.stored_code import need_compiler
 
+        need_compiler()
         tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
         out = np.zeros(len(x))
         for group, rows in zip(self.groups, tables, strict=True):

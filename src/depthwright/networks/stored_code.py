@@ -4,16 +4,95 @@ Numba recompiles a stored function when its own file or a variable that it close
 but not when a function that it calls has, in another file. So a stored function closes over the
 `digest` of the other files that it is made of, and what it calls is not stored by itself: that
 would be taken from the disk without a look at those files.
+
+Where neither the package's folder nor the user's cache can be written to, nothing is stored and
+every process compiles anew. What compiles for more than two seconds is said on the log of this
+package, at level INFO.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numba
+from numba.core import event
+
+from depthwright.networks.patience import WAIT
+from depthwright.refusal import Refusal
+
+log = logging.getLogger("depthwright")
+_told: dict[Callable[..., Any], str] = {}
+"""Entry → what is said while it is compiled."""
 
 
 def digest(*modules: ModuleType) -> str:
     """Of the modules' source files."""
     sources = (Path(str(module.__file__)).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """As `numba.njit`, for an entry that does `name`: stored where there is a place for it."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        try:
+            made = numba.njit(cache=True, **options)(function)
+            later = "kept for the next time"
+        except RuntimeError:  # "no locator available": neither folder can be written to
+            made = numba.njit(**options)(function)
+            later = "to keep it, set NUMBA_CACHE_DIR to a folder that can be written to"
+        _told[function] = f"compiling {name} for this processor; {later}"
+        return made
+
+    return compiled
+
+
+def need_compiler() -> None:
+    """Raises Refusal where NUMBA_DISABLE_JIT or NUMBA_THREADING_LAYER keep code from running.
+
+    Most of what is compiled is far too slow without, and the training step cannot do without.
+    """
+    if numba.config.DISABLE_JIT:
+        raise Refusal(
+            f"NUMBA_DISABLE_JIT={os.environ.get('NUMBA_DISABLE_JIT', 1)} switches off the compiler "
+            "that values and training need; unset it"
+        )
+    layer = os.environ.get("NUMBA_THREADING_LAYER")
+    if layer is None:
+        return
+    try:
+        numba.get_num_threads()  # starts them
+    except ValueError as error:
+        raise Refusal(
+            f"NUMBA_THREADING_LAYER={layer} is no threading layer that numba can load here; "
+            "unset it"
+        ) from error
+
+
+class _Announcement(event.Listener):
+    """Says what is being compiled once it takes long; there is never more than one at a time."""
+
+    def __init__(self) -> None:
+        self._open: list[threading.Timer] = []
+
+    def on_start(self, event: Any) -> None:
+        """Of an entry, or of a function that it calls."""
+        told = _told.get(event.data["dispatcher"].py_func)
+        timer = threading.Timer(WAIT, lambda: told and log.info(told))
+        timer.daemon = True
+        timer.start()
+        self._open.append(timer)
+
+    def on_end(self, event: Any) -> None:
+        """However it ended."""
+        self._open.pop().cancel()
+
+
+event.register("numba:compile", _Announcement())

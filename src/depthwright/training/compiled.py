@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from depthwright.networks.stored_code import need_compiler
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.lanes import BYTES
 from depthwright.training.layout import ROWS, Layout, padded
@@ -49,6 +50,7 @@ def compile_for(dtype: torch.dtype) -> None:
 
     So that no family's seconds hold it.
     """
+    need_compiler()
     ensemble = Ensemble((1, 1, 1), [0], dtype)
     form, point = Compiled(ensemble), torch.zeros(1, 1, 1, dtype=dtype)
     rates = torch.zeros(1, dtype=dtype)

@@ -29,6 +29,7 @@ from torch import nn
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.styles import PLAIN, effective
 from depthwright.networks.torch_network import Layers
+from depthwright.process_wide import process_wide
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.target import Target
@@ -120,6 +121,11 @@ class RivalTraining(pl.LightningModule):
         found = self.families[self.index[shape, style]]
         assert isinstance(found, Family)
         return found
+
+    def compile_steps(self) -> None:
+        """What there is to compile for the processor, before anything is timed or shown."""
+        for kind in self.index:
+            self.family(*kind).compiled(torch.device("cpu"))
 
     @property
     def chunks(self) -> int:
@@ -277,6 +283,7 @@ def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
     return found.hexdigest()
 
 
+@process_wide
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's banners and tips, and the warnings it draws upon itself."""
@@ -391,6 +398,8 @@ def train_rivals(
         module = RivalTraining(
             contenders, target, distribution, config, seed, on_validation, starts
         )
+        if accelerator == "cpu":  # now: what is said of it would tear the bar
+            module.compile_steps()
         saved = resumable(checkpoint, module.identity) if resume else None
         callbacks: list[pl.Callback] = [StepsBar()] if show else []
         if checkpoint is not None:

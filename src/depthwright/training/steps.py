@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from depthwright.networks import styles as _styles
-from depthwright.networks.stored_code import digest
+from depthwright.networks.stored_code import digest, stored
 from depthwright.training import kernel as _kernel
 from depthwright.training import lanes as _lanes
 from depthwright.training import losses as _losses
@@ -90,7 +90,7 @@ def zeros(size, like):  # type: ignore[no-untyped-def]
 def _entries(made_of: str) -> tuple[Any, Any]:
     """`steps` and `values`; of `made_of`, see networks/stored_code.py."""
 
-    @numba.njit(nogil=True, error_model="numpy", cache=True)
+    @stored("the training step", nogil=True, error_model="numpy")
     def steps(  # type: ignore[no-untyped-def]
         x, y, inputs, outputs, batch, tile, maps, last, turned_size, columns,
         w, mean, square, rates, corrections, loss, betas_eps, wild,
@@ -146,7 +146,7 @@ def _entries(made_of: str) -> tuple[Any, Any]:
                 beta1, beta2, eps,
             )  # fmt: skip
 
-    @numba.njit(nogil=True, error_model="numpy", cache=True)
+    @stored("the validation", nogil=True, error_model="numpy")
     def values(x, inputs, outputs, tile, maps, last, turned_size, columns, w, wild):  # type: ignore[no-untyped-def]
         """Outputs at x (padded points, padded inputs), flat."""
         _ = made_of

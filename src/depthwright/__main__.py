@@ -1,0 +1,7 @@
+"""`python -m depthwright`: the command `depthwright`."""
+
+from __future__ import annotations
+
+from depthwright.cli import main
+
+main()

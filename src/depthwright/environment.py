@@ -1,0 +1,105 @@
+"""What is set around a command, made such that the command works: output, home, display.
+
+Nothing here is for a program that imports the package: its process is its own.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import logging
+import os
+import sys
+import tempfile
+import unicodedata
+from pathlib import Path
+
+PLAIN = {
+    "ε": "eps",
+    "δ": "delta",
+    "Σ": "sum",
+    "σ": "sigma",
+    "φ": "phi",
+    "ϕ": "phi",
+    "π": "pi",
+    "ℓ": "l",
+    "‖": "||",
+    "·": "*",
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "²": "^2",
+    "³": "^3",
+    "⁵": "^5",
+    "≤": "<=",
+    "≥": ">=",
+    "±": "+-",
+    "→": "->",
+    "√": "sqrt",
+    "∈": "in",
+    "½": "1/2",
+}
+"""How a letter is written where the output has none for it."""
+COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_THREADING_LAYER"})
+"""Variables that can keep compiled code from running at all."""
+CACHE = ".cache"
+"""In the results folder: what libraries keep between processes, where there is no home for it."""
+
+
+def prepare() -> None:
+    """What every command does first, before anything slow is imported."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+    os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter names one of its own
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to cli.guard, not out as a traceback
+    log = logging.getLogger("depthwright")
+    if not log.handlers:
+        log.addHandler(_ToStderr())
+        log.setLevel(logging.INFO)
+
+
+class _ToStderr(logging.Handler):
+    """To what standard error is by then: bars and spinners take its place while they are drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler: every letter becomes some that are ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter) or _nearest(letter) for letter in wrong), error.end
+
+
+def _nearest(letter: str) -> str:
+    return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
+
+
+def give_cache(output: Path) -> None:
+    """Let libraries keep their files in the results folder where the user's cannot be written to.
+
+    Compiled code, the font list and the log of W&B's process go there; elsewhere each of them
+    would fail, warn or do its work again in every process.
+    """
+    home, own = os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")
+    if own or home:
+        if _writable(Path(own) if own else Path(str(home), ".cache")):
+            return
+    os.environ["XDG_CACHE_HOME"] = str(output / CACHE)
+    os.environ.setdefault("MPLCONFIGDIR", str(output / CACHE / "matplotlib"))
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
