@@ -9,8 +9,8 @@ Interval bounds. Rounding and truncation are towards 0 or down, so the sums v̂ 
 v̂ ≤ max(W, 0)·ẑ^max + b with bounds of the target alone (map 1: abs(W)·A + b): they do not depend on
 c0, and c = 2c0 + e with v̂ < 2^e is enough. Errors: input e = 2^{−c0}/κ (less a grid step); a map
 carries e to abs(W)·e + abs(W − Ŵ)·ẑ^max + 2^{−2c0}, with the residuals of this very network, and
-truncation adds 2^{−c0}. Sums of products of non-negative floats, so a relative slack covers their
-rounding.
+truncation adds 2^{−c0}. Sums of products of non-negative numbers, every operation rounded up
+(networks/upper.py), so that no factor is lost where a later one would bring it back.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fractions import Fraction
 import numpy as np
 
 from depthwright.constructions.narrow_packed_bits import Input
+from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -46,10 +47,16 @@ def printed(
     c0 = ⌈2L·log2(5ABnd/ε)⌉, c = 2c0 + ⌈log2(2Ad)⌉ + ⌈L·log2((n + 1)B)⌉ suppose A, B ≥ 1 ≥ ε: with
     a small cube c would be too short for the biases, with a large ε c0 too small for the error.
     """
-    a, b, n, d = max(radius, 1.0), max(weight_bound, 1.0), max(width, input_dim), input_dim
-    c0 = math.ceil(2 * depth * math.log2(5 * a * b * n * d / min(accuracy, 1.0)))
-    c = 2 * c0 + math.ceil(math.log2(2 * a * d)) + math.ceil(depth * math.log2((n + 1) * b))
+    a, b = Fraction(max(radius, 1.0)), Fraction(max(weight_bound, 1.0))
+    n, d = max(width, input_dim), input_dim
+    c0 = math.ceil(2 * depth * _log2(5 * a * b * n * d / Fraction(min(accuracy, 1.0))))
+    c = 2 * c0 + math.ceil(_log2(2 * a * d)) + math.ceil(depth * _log2((n + 1) * b))
     return Budget(c0, c)
+
+
+def _log2(value: Fraction) -> float:
+    """Of a positive number that may be beyond the range of float64."""
+    return math.log2(value.numerator) - math.log2(value.denominator)
 
 
 class Intervals:
@@ -57,20 +64,18 @@ class Intervals:
 
     def __init__(self, target: ReLUNetwork, inputs: Input) -> None:
         self.target, self.inputs = target, inputs
-        self.slack = 1 + 8 * 2.0**-53 * sum(n + 32 for n in target.widths) * 2
-        reach = np.full(target.input_dim, target.radius)
+        reach = Upper.of(np.full(target.input_dim, target.radius))
         self.reaches = [reach]
         """Per map, bounds of abs(ẑ) that it reads."""
-        top = 0.0
-        maps = zip(target.weights, target.biases, strict=True)
-        for i, (matrix, bias) in enumerate(maps):
+        hidden = zip(target.weights[:-1], target.biases[:-1], strict=True)
+        for i, (matrix, bias) in enumerate(hidden):
             size = np.maximum(matrix, 0) if i else np.abs(matrix)
-            high = size @ reach * self.slack + bias + np.abs(bias) * 2.0**-50
-            reach = np.maximum(high, 0.0)
-            if i < len(target.weights) - 1:
-                top = max(top, float(reach.max()))
-                self.reaches.append(reach)
-        self.exponent = math.frexp(top)[1] if top else None
+            high = product(size, reach) + Upper.of(np.maximum(bias, 0))
+            reach = high - Upper.of(np.maximum(-bias, 0))
+            self.reaches.append(reach)
+        tops = [reach.max() for reach in self.reaches[1:]]
+        exponents = [int(top.exponent) for top in tops if top.mantissa]
+        self.exponent = max(exponents, default=None)
         """Hidden sums stay below 2^exponent; None if none is ever positive."""
 
     def fields(self, c0: int) -> int:
@@ -80,30 +85,42 @@ class Intervals:
 
     def terms(self, c0: int) -> dict[str, float]:
         """The error on good inputs, source by source, of the output with the largest."""
-        unit, inputs = 2.0**-c0, self.inputs
-        grid = 0.0 if inputs.grid_bits is None else 2.0**-inputs.grid_bits
-        coarse = np.full(inputs.dim, max(unit - grid, 0.0) / inputs.scale * self.slack)
-        weights, cut = np.zeros(inputs.dim), np.zeros(inputs.dim)
+        return {name: float(term) for name, term in self._terms(c0).items()}
+
+    def _terms(self, c0: int) -> dict[str, Upper]:
+        unit, inputs = Upper.power(-c0), self.inputs
+        cell = unit if inputs.grid_bits is None else unit - Upper.power(-inputs.grid_bits)
+        none = Upper.of(np.zeros(inputs.dim))
+        coarse, weights, cut = none + cell / Upper.of(inputs.scale), none, none
         last = len(self.target.weights) - 1
         for i, (matrix, reach) in enumerate(zip(self.target.weights, self.reaches, strict=True)):
             size = np.abs(matrix)
-            rounding = residual(size, c0) if i else first_residual(size, c0, inputs.scale)
-            coarse = size @ coarse * self.slack
-            weights = (size @ weights + rounding @ reach + unit * unit + 5e-324) * self.slack
-            cut = size @ cut * self.slack
+            coarse, cut = product(size, coarse), product(size, cut)
+            rounding = self._rounding(size, reach, c0, first=not i)
+            weights = product(size, weights) + rounding + unit * unit
             if i < last:
                 cut = cut + unit
-        worst = int((coarse + weights + cut).argmax())
+        worst = (coarse + weights + cut).argmax()
         return {
-            "input quantisation": float(coarse[worst]),
-            "weight rounding": float(weights[worst]),
-            "truncation": float(cut[worst]),
+            "input quantisation": coarse[worst],
+            "weight rounding": weights[worst],
+            "truncation": cut[worst],
         }
+
+    def _rounding(self, size: np.ndarray, reach: Upper, c0: int, first: bool) -> Upper:
+        """What w̃ leaves of `size`, times `reach`; its bound κ2^{−c0} where κ is no power of two."""
+        if not first:
+            return product(residual(size, -c0), reach)
+        mantissa, exponent = math.frexp(self.inputs.scale)
+        if mantissa == 0.5:
+            return product(residual(size, exponent - 1 - c0), reach)
+        return product(np.ones_like(size), reach) * (Upper.of(self.inputs.scale) << -c0)
 
     def certified(self, error: float) -> Budget:
         """The smallest c0 whose bound is at most `error`, and the smallest c."""
         for c0 in range(1, BITS_LIMIT + 1):
-            if math.fsum(self.terms(c0).values()) * self.slack <= error:
+            coarse, weights, cut = self._terms(c0).values()
+            if float(coarse + weights + cut) <= error:
                 return Budget(c0, self.fields(c0))
         raise Refusal(
             f"an error of {error:.3g} would need more than {BITS_LIMIT} bits per number; "
@@ -111,20 +128,12 @@ class Intervals:
         )
 
 
-def residual(size: np.ndarray, c0: int) -> np.ndarray:
-    """abs(w) − ⌊2^{c0}·abs(w)⌋·2^{−c0}, exact; what overflows was an integer already."""
+def residual(size: np.ndarray, power: int) -> np.ndarray:
+    """What is left of `size` above the multiple of 2^power below it, exact."""
     with np.errstate(over="ignore"):
-        scaled = np.ldexp(size, c0)
-    scaled[np.isinf(scaled)] = 0.0
-    return np.ldexp(scaled - np.floor(scaled), -c0)
-
-
-def first_residual(size: np.ndarray, c0: int, scale: float) -> np.ndarray:
-    """abs(w) − κ2^{−c0}·⌊2^{c0}·abs(w)/κ⌋ if κ is a power of two, else κ2^{−c0}, its bound."""
-    mantissa, exponent = math.frexp(scale)
-    if mantissa == 0.5:
-        return np.ldexp(residual(np.ldexp(size, 1 - exponent), c0), exponent - 1)
-    return np.full(size.shape, scale * 2.0**-c0)
+        whole = np.floor(np.ldexp(size, -power))  # rounded only where it is below 1, then 0
+        below = np.ldexp(whole, power)
+    return np.where(np.isinf(whole), 0.0, size - below)  # what overflows was a multiple
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ class Claim:
         """The sum of the terms, rounded up; inf where nothing is promised."""
         if self.norm == "none":
             return math.inf
-        return math.nextafter(math.fsum(self.terms.values()), math.inf) if self.terms else 0.0
+        try:
+            total = math.fsum(self.terms.values())
+        except OverflowError:  # finite terms, a sum beyond float64
+            return math.inf
+        return math.nextafter(total, math.inf) if self.terms else 0.0
 
 
 @dataclass(frozen=True)

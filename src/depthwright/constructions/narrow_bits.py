@@ -109,8 +109,8 @@ class NarrowBits(Construction):
 
     @cached_property
     def final_rounding(self) -> float:
-        """Half a unit in the last place of the largest value, error included."""
-        return (self.target.magnitude + self.accuracy) * 2.0**-52
+        """At least half a unit in the last place of the largest value, error included."""
+        return self.target.magnitude * 2.0**-52 + self.accuracy * 2.0**-52 + 2.0**-1074
 
     @cached_property
     def budget(self) -> Budget:
@@ -127,7 +127,8 @@ class NarrowBits(Construction):
                 self.accuracy,
             )
         check_range(self.final_rounding)
-        error = (self.accuracy - self.final_rounding) * (1 - 1e-12)
+        # The terms of the claim are rounded up once more, which counts among subnormals.
+        error = (self.accuracy - self.final_rounding) * (1 - 1e-12) - 8 * 2.0**-1074
         if error <= 0:
             raise Refusal(
                 f"accuracy={self.accuracy} is below the rounding of the result to float64, "

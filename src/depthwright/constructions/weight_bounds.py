@@ -24,6 +24,7 @@ from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -52,6 +53,8 @@ def gain_exponent(construction: Construction) -> int:
 
 def _log(value: Any) -> int:
     """The smallest e ≥ 0 with abs(value) ≤ 2^e."""
+    if isinstance(value, Upper):
+        return max(int(value.exponent - (value.mantissa == 0.5)), 0) if value.mantissa else 0
     return max(math.ceil(abs(Fraction(value))) - 1, 0).bit_length()
 
 
@@ -133,8 +136,8 @@ def _packed_weight(construction: NarrowPacked) -> int:
 def _packed_output(construction: NarrowPacked) -> int:
     """The offset of the outputs, and their biases."""
     weights, biases = construction.target.weights[-1], construction.target.biases[-1]
-    sums = float(np.abs(weights).sum(axis=1).max())
-    return max(construction.sizing.s[-1] + _log(sums) + 3, _log(float(np.abs(biases).max())))
+    sums = _log(_row_sum(weights))
+    return max(construction.sizing.s[-1] + sums + 3, _log(float(np.abs(biases).max())))
 
 
 def _packed_gain(construction: NarrowPacked) -> int:
@@ -161,10 +164,10 @@ def _packed_gain(construction: NarrowPacked) -> int:
 def _exact_weight(construction: NarrowExact | NarrowExactSlim) -> int:
     """The target's own entries; row sums and offsets where the sums share one carrier."""
     target = construction.target
-    entries = [float(np.abs(array).max()) for array in (*target.weights, *target.biases)]
+    entries = [_log(float(np.abs(array).max())) for array in (*target.weights, *target.biases)]
     if isinstance(construction, NarrowExactSlim):
-        entries += [_row_sum(target), *_offsets(target).values()]
-    return max(1, _log(max(entries)))
+        entries += [_log(_row_sum(target.weights[0])), *_offsets(target).values()]
+    return max(1, *entries)
 
 
 def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
@@ -174,15 +177,17 @@ def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
     above = _offsets(target) if slim else {}
     exponent = 0
     for level, (matrix, bias) in enumerate(zip(target.weights, target.biases, strict=True), 1):
-        size = _row_sum(target) if slim and level == 1 else float(np.abs(matrix).max())
-        biases = max(float(np.abs(bias).max()), above.get(level, 0.0))
-        exponent = max(max(exponent - 1, 0) + _log(size), _log(biases))
+        size = _row_sum(matrix) if slim and level == 1 else float(np.abs(matrix).max())
+        biases = max(_log(float(np.abs(bias).max())), above.get(level, 0))
+        exponent = max(max(exponent - 1, 0) + _log(size), biases)
     return max(exponent - 1, 0)
 
 
-def _row_sum(target: ReLUNetwork) -> float:
-    return float(np.abs(target.weights[0]).sum(axis=1).max()) * (1 + 1e-9)
+def _row_sum(matrix: np.ndarray) -> Upper:
+    """The largest sum of a row's sizes."""
+    return product(np.abs(matrix), Upper.of(np.ones(matrix.shape[1]))).max()
 
 
-def _offsets(target: ReLUNetwork) -> dict[int, float]:
-    return {k: float(v) for k, v in offsets(target.weights, target.biases).items()}
+def _offsets(target: ReLUNetwork) -> dict[int, int]:
+    """e ≥ 0 with C_l ≤ 2^e."""
+    return {k: max(v.top - 1, 0) for k, v in offsets(target.weights, target.biases).items()}
