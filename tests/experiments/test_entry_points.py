@@ -18,10 +18,10 @@ import pytest
 from polars import col
 
 from command_line import HANGS
-from depthwright.constructions import NarrowPacked, Ridge
+from depthwright.constructions import Construction, NarrowPacked, Ridge, SparseRidge
 from depthwright.experiment import holds_experiment
 from depthwright.figures.record import read
-from depthwright.targets import Cone, Hat, RandomNetwork
+from depthwright.targets import Cone, Hat, RandomNetwork, Sine
 from experiment_files import FOLDER
 
 Check = Callable[[polars.DataFrame], None]
@@ -51,6 +51,12 @@ def parameters(*widths: int) -> int:
     return sum((a + 1) * b for a, b in pairwise(widths))
 
 
+def built_norm(recipe: Construction) -> float:
+    """Path norm Σ|a|·‖w‖ of a depth-2 construction, from its plain module."""
+    first, _, last = recipe.build().network.to_torch()
+    return float((last.weight.detach().abs() @ first.weight.detach().norm(dim=1)).sum())
+
+
 @expected
 def ball_indicator(rows: polars.DataFrame) -> None:
     sizes = dict(rows.select("hidden", "parameters").unique().iter_rows())
@@ -76,10 +82,8 @@ def bounded_weights(rows: polars.DataFrame) -> None:
 def depth_two_vs_three(rows: polars.DataFrame) -> None:
     ridge = rows.filter((col("what") == "ridge") & (col("input_dim") == 2)).row(0, named=True)
     assert ridge["parameters_built"] == parameters(2, ridge["neurons"], 1)
-    first, _, last = Ridge(Hat(2), 0.05).build().network.to_torch()
-    norm = float((last.weight.detach().abs() @ first.weight.detach().norm(dim=1)).sum())
     floors = rows.filter(col("what") == "floor").sort("input_dim")["path_norm_needed"]
-    assert 0 < floors[0] <= norm
+    assert 0 < floors[0] <= built_norm(Ridge(Hat(2), 0.05))
     assert floors[0] < floors[1]
     assert set(rows["contender"].drop_nulls()) == {"depth 2", "depth 3"}
 
@@ -204,6 +208,11 @@ def no_polynomial_in_both(rows: polars.DataFrame) -> None:
         for values in found.values():
             assert (values.diff().drop_nulls() > 0).all()
         assert found["both"][-1] > max(found["frequency"][-1], found["dimension"][-1])
+    wave, height = Sine(3, 1), 1 / (4 * math.pi)
+    recipe = SparseRidge(wave, height / 2, failure_probability=1e-3)
+    first = rows.filter(col("k") == 1)
+    assert set(first["neurons"].drop_nulls()) == {recipe.architecture().width}
+    assert 0 < first["path_norm_needed"].drop_nulls()[0] <= built_norm(recipe) / height
 
 
 @expected
