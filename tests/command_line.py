@@ -24,6 +24,8 @@ SMALL = (
     "trainer.progress=false",
 )
 """A comparison of a second or two."""
+HANGS = 900
+"""Seconds that nothing takes on a slow machine either: what is not there by then never comes."""
 
 
 def multirun(
@@ -50,7 +52,7 @@ def python(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=HANGS,
     )
 
 
@@ -65,7 +67,7 @@ def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def until(found: Callable[[], Any], seconds: float = 100) -> Any:
+def until(found: Callable[[], Any], seconds: float = HANGS) -> Any:
     """What it finds, once it finds something."""
     deadline = time.monotonic() + seconds
     while not (result := found()):

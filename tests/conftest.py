@@ -1,18 +1,42 @@
-"""Shared by all tests: seed 0, one generator, configs composed as the command line does."""
+"""Shared by all tests: seed 0, one generator, composed configs; and what `slow` means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from command_line import HANGS
 from depthwright import cli
 from depthwright import config as configs
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(2 * HANGS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Only tests that are marked so start processes."""
+
+    def refuse(_: object, command: Any, *rest: object, **more: object) -> None:
+        what = command if isinstance(command, str) else " ".join(map(str, command))
+        pytest.fail(f"mark the test with @pytest.mark.slow, for it starts {what:.60}")
+
+    if item.get_closest_marker("slow"):
+        return (yield)
+    with mock.patch.object(subprocess.Popen, "__init__", refuse):
+        return (yield)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_cells_of_other_code_are_not_mixed_in(experiment: Path) -> None:
     assert len(cells) == 3
 
 
+@pytest.mark.slow
 def test_the_run_holds_the_rows_the_charts_and_the_curves(experiment: Path) -> None:
     assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     state, history = read_back(experiment)
@@ -85,6 +86,7 @@ def test_the_run_holds_the_rows_the_charts_and_the_curves(experiment: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_it_is_written_again_only_when_a_row_has_changed(experiment: Path) -> None:
     assert aggregate(experiment, OFFLINE) == Renewal.WRITTEN
     assert aggregate(experiment, OFFLINE) == Renewal.UNCHANGED
@@ -94,6 +96,7 @@ def test_it_is_written_again_only_when_a_row_has_changed(experiment: Path) -> No
     assert aggregate(experiment, LoggerConfig(mode="none")) == Renewal.UNCHANGED
 
 
+@pytest.mark.slow
 def test_cells_of_another_version_are_left_out_and_said(experiment: Path) -> None:
     (experiment / "a" / results.RESULTS).write_text('[{"contender": "constructed"}]')
     with pytest.warns(UserWarning, match="left out of the aggregate"):
@@ -101,6 +104,7 @@ def test_cells_of_another_version_are_left_out_and_said(experiment: Path) -> Non
     assert read_back(experiment)[0]["summary"]["cells"] == 2
 
 
+@pytest.mark.slow
 def test_lines_hold_the_settings_of_the_newest_cell_and_the_table_all(experiment: Path) -> None:
     """A cell of shorter training at a place of another one's, finished before it."""
     config = {"accuracy": 0.5, "seed": 0, "target": {"name": "cone", "input_dim": 2}}

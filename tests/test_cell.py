@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import until
 from depthwright import cell
 from depthwright.cell import State
 
@@ -36,6 +37,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_one_at_a_time_and_a_killed_one_blocks_nobody(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
@@ -54,6 +56,7 @@ def test_one_at_a_time_and_a_killed_one_blocks_nobody(
     assert [path.name for path in tmp_path.iterdir()] == [cell.LOCK], "torn files are swept up"
 
 
+@pytest.mark.slow
 def test_waiting_lasts_until_the_other_is_gone(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
@@ -105,13 +108,11 @@ def test_far_away_the_last_sign_of_life_counts(tmp_path: Path) -> None:
     assert cell.state(tmp_path) == State.STOPPED
 
 
+@pytest.mark.slow
 def test_the_mark_is_touched_while_the_work_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cell, "BEAT", 0.01)
     with cell.hold(tmp_path):
         os.utime(tmp_path / cell.RUNNING, (0, 0))
-        deadline = time.monotonic() + 10
-        while (tmp_path / cell.RUNNING).stat().st_mtime == 0 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert (tmp_path / cell.RUNNING).stat().st_mtime > 0
+        until(lambda: (tmp_path / cell.RUNNING).stat().st_mtime > 0)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from command_line import DEPTHWRIGHT, SMALL, rows
+from command_line import DEPTHWRIGHT, HANGS, SMALL, rows, until
 from depthwright.constructions import Ridge
 from depthwright.targets import Cone
 from wandb_files import read_back
+
+pytestmark = pytest.mark.slow
 
 
 def depthwright(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +29,7 @@ def depthwright(folder: Path, *overrides: str) -> subprocess.CompletedProcess[st
         text=True,
         env=environment,
         check=False,
-        timeout=240,
+        timeout=HANGS,
     )
 
 
@@ -148,9 +150,7 @@ def test_a_sweep_that_cannot_begin_says_why(tmp_path: Path, override: str, told:
 def test_killed_half_way_leaves_no_half_row(tmp_path: Path) -> None:
     command = [*DEPTHWRIGHT, *SMALL, "training.steps=1000000", "logger=none"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("outputs/*/*/config.yaml")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: list(tmp_path.glob("outputs/*/*/config.yaml")))
     time.sleep(1)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -211,7 +211,7 @@ def test_interrupted_while_training_says_so(tmp_path: Path) -> None:
         pass
     process.send_signal(signal.SIGINT)
     told = process.stderr.read()
-    assert process.wait(60) == 130
+    assert process.wait(HANGS) == 130
     assert "interrupted; run the same command again" in told
     assert "Traceback" not in told
 

@@ -77,6 +77,7 @@ def test_sync_takes_the_last_attempt_of_finished_cells_once(tmp_path: Path) -> N
     assert found == ["offline-run-20260102_000000-a", "offline-run-20260102_000000-f"]
 
 
+@pytest.mark.slow
 def test_without_a_key_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     kept(tmp_path / "outputs" / "e" / "a", "offline-run-20260101_000000-a")
     status, told = sync(tmp_path)

@@ -157,6 +157,7 @@ def reproduce(
     )
 
 
+@pytest.mark.slow
 def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     good = GOOD.replace("def rows", FINE, 1)
     files = {"good": good, "harmed": GOOD.replace("def rows", HARMED, 1), "command": COMMAND}
@@ -201,6 +202,7 @@ EXPERIMENT = Experiment(None, None, None)
 '''
 
 
+@pytest.mark.slow
 def test_an_experiment_beyond_its_limit_is_stopped_with_what_it_started(tmp_path: Path) -> None:
     done = reproduce(tmp_path, {"endless": ENDLESS}, "endless", "endless", "--limit", "5")
     assert done.returncode == 1

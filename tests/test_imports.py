@@ -76,6 +76,7 @@ def test_every_room_is_in_the_layers() -> None:
     assert rooms - {"__init__", "__main__"} == RANK.keys() - {"experiments"}
 
 
+@pytest.mark.slow
 def test_sizes_and_refusals_do_without_torch_lightning_and_wandb() -> None:
     code = (
         "import sys, depthwright as dw, depthwright.cli\n"
@@ -87,6 +88,7 @@ def test_sizes_and_refusals_do_without_torch_lightning_and_wandb() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_help_does_not_even_compose_a_config() -> None:
     code = (
         "import sys; sys.argv = ['depthwright', '--help']\n"

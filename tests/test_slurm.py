@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import multirun, rows, until
+from command_line import HANGS, multirun, rows, until
 from depthwright import cell
 from depthwright.comparison import CHECKPOINT
 
@@ -50,7 +50,7 @@ def _cluster() -> str | None:
 
 
 ABSENT = _cluster()
-pytestmark = pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")]
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -70,7 +70,6 @@ def scancel(*arguments: str) -> None:
     subprocess.run(["scancel", *arguments], check=False)  # 228 where the signal requeues the job
 
 
-@pytest.mark.timeout(600)
 def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) -> None:
     first = sweep(tmp_path, *SLURM)
     preempted, job = until(lambda: running(tmp_path, LONG[0]))
@@ -104,7 +103,6 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert len(rows(quiet)) == 12
 
 
-@pytest.mark.timeout(300)
 def test_ctrl_c_takes_the_jobs_back(tmp_path: Path) -> None:
     axis = "training.steps=1000000,1000001"
     process = multirun(tmp_path, *CELLS[1:], *SLURM, axis)
@@ -112,7 +110,7 @@ def test_ctrl_c_takes_the_jobs_back(tmp_path: Path) -> None:
     array = job.partition("_")[0]
     assert array in queued()
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=100)
+    _, told = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "stopped with 0 of 2 cells finished" in told
     until(lambda: array not in queued())

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from command_line import multirun, rows, until
+from command_line import HANGS, multirun, rows, until
 from depthwright import cell, sweep, watch
 from depthwright.cell import State
 from depthwright.refusal import Refusal
@@ -40,10 +40,11 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 
 def run(folder: Path, *overrides: str) -> tuple[int, str]:
     process = start(folder, *overrides)
-    _, told = process.communicate(timeout=200)
+    _, told = process.communicate(timeout=HANGS)
     return process.returncode, told
 
 
+@pytest.mark.slow
 def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
     chance = random.Random(0)
     disturbed, quiet = tmp_path / "disturbed", tmp_path / "quiet"
@@ -72,10 +73,11 @@ def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
+@pytest.mark.slow
 def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path) -> None:
     axis = "target.input_dim=1,2,3,4,5"
     both = [start(tmp_path, axis) for _ in range(2)]
-    told = [process.communicate(timeout=200)[1] for process in both]
+    told = [process.communicate(timeout=HANGS)[1] for process in both]
     for process, said in zip(both, told, strict=True):
         assert process.returncode == 1
         assert "4 of 5 cells finished" in said
@@ -90,6 +92,7 @@ def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path)
     assert (view.open, view.counts[State.FINISHED], view.counts[State.FAILED]) == (0, 4, 1)
 
 
+@pytest.mark.slow
 def test_interrupted_with_workers_says_so_and_goes_on_later(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
     long = ("matching=[architecture]", "training.steps=1000000", "seed=0,1,2")
@@ -98,7 +101,7 @@ def test_interrupted_with_workers_says_so_and_goes_on_later(tmp_path: Path) -> N
     until(lambda: any(tmp_path.glob(f"outputs/*/*/{cell.RUNNING}")))
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, told = process.communicate(timeout=100)
+    _, told = process.communicate(timeout=HANGS)
     assert process.returncode == 130, told
     assert "0 of 3 cells finished" in told
     assert "interrupted; run the same command again" in told

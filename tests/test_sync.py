@@ -18,6 +18,8 @@ from depthwright.figures.record import Record, write
 from experiment_files import FOLDER
 from wandb_server import ME, SWEEP, Server, serve
 
+pytestmark = pytest.mark.slow
+
 ROWS = polars.DataFrame({"d": [2, 3], "error": [0.5, 0.25]})
 
 

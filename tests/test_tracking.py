@@ -28,6 +28,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # and none in ~/.netrc
 
 
+@pytest.mark.slow
 def test_offline_run_holds_curves_numbers_and_picture(tmp_path: Path) -> None:
     from depthwright.figures.style import figure, save
 
@@ -52,6 +53,7 @@ def test_offline_run_holds_curves_numbers_and_picture(tmp_path: Path) -> None:
     assert curve == [(0, 1.0), (10, 1 / 11)]
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_closed_as_failed_and_the_next_one_is_its_own(tmp_path: Path) -> None:
     def fail() -> None:
         with start(tmp_path / "first") as tracker:
@@ -69,12 +71,14 @@ def test_a_failing_run_is_closed_as_failed_and_the_next_one_is_its_own(tmp_path:
     assert (second["exit_code"], second["summary"]["number"]) == (0, 2)
 
 
+@pytest.mark.slow
 def test_online_without_a_key_is_kept_offline_and_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no key"), start(tmp_path, "online") as tracker:
         tracker.summary({"number": 3})
     assert read_back(tmp_path)[0]["summary"]["number"] == 3
 
 
+@pytest.mark.slow
 def test_online_with_a_bad_key_or_no_network_is_kept_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +171,7 @@ print("went on")
 """
 
 
+@pytest.mark.slow
 def test_wandb_killed_under_a_run_costs_only_the_view(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOST, str(tmp_path)], capture_output=True, text=True, check=False
@@ -177,6 +182,7 @@ def test_wandb_killed_under_a_run_costs_only_the_view(tmp_path: Path) -> None:
     assert (state["run_id"], state["summary"]["number"]) == ("b", 2), "a run of its own"
 
 
+@pytest.mark.slow
 def test_a_run_of_the_callers_own_is_left_alone(tmp_path: Path) -> None:
     with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as own:
         with start(tmp_path / "ours") as tracker:

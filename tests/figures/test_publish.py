@@ -10,6 +10,7 @@ from pathlib import Path
 import polars
 import pytest
 
+from command_line import HANGS
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, write
@@ -31,6 +32,7 @@ def figure(folder: Path, sentence: str = "Half, then a quarter.") -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_run_holds_rows_lines_picture_and_sentence(tmp_path: Path) -> None:
     figure(tmp_path)
     assert publish(tmp_path, OFFLINE) == Renewal.WRITTEN
@@ -48,6 +50,7 @@ def test_the_run_holds_rows_lines_picture_and_sentence(tmp_path: Path) -> None:
     assert picture.read_bytes() == (tmp_path / "mine.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_it_is_written_again_only_when_the_figure_has_changed(tmp_path: Path) -> None:
     figure(tmp_path)
     assert publish(tmp_path, OFFLINE) == Renewal.WRITTEN
@@ -67,11 +70,12 @@ print(publish(Path(sys.argv[1]), LoggerConfig()))
 """
 
 
+@pytest.mark.slow
 def test_of_several_at_once_one_writes_and_the_others_find_it_written(tmp_path: Path) -> None:
     figure(tmp_path)
     command = [sys.executable, "-c", ONE, str(tmp_path)]
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate(timeout=100)[0] for process in several]
+    told = [process.communicate(timeout=HANGS)[0] for process in several]
     assert sorted(told) == ["unchanged\n", "unchanged\n", "written\n"]
     assert read_back(tmp_path)[0]["summary"]["rows"] == 2
 

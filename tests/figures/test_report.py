@@ -14,6 +14,7 @@ from typing import Any
 import polars
 import pytest
 
+from command_line import HANGS
 from depthwright.figures import record as records
 from depthwright.figures import report
 from depthwright.figures.chart import Chart, Panel, Series, series
@@ -233,7 +234,7 @@ def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, An
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         check=True,
     )
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
@@ -242,6 +243,7 @@ def browse(page: Path, folder: Path, width: int, harm: str = "") -> dict[str, An
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 @pytest.mark.parametrize("width", [400, 1600])
 def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(
@@ -257,6 +259,7 @@ def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(
     assert seen["overflow"] <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_browser_check_sees_a_request_and_an_error(page: Path, tmp_path: Path) -> None:
     harm = 'new Image().src = "http://localhost:9/x.png"; console.error("told");'

@@ -230,6 +230,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_gives_the_same_values():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)

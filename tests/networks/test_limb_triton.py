@@ -90,9 +90,11 @@ def python(code, **environment):
     return done.stdout.strip() or done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_the_same_bits_under_the_interpreter():
     assert python(SAME, TRITON_INTERPRET="1") == "the same bits"
 
 
+@pytest.mark.slow
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
     assert python(COMPILED, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0") == "compiled"

@@ -50,11 +50,13 @@ def answers(folder, numbers, line):
         yield tuple(map(int, done.stdout.split())) or done.stderr
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_file_that_is_called_is_seen(tmp_path):
     # (value, taken from the disk)
     assert list(answers(tmp_path, (1, 1, 20), "_ = made_of")) == [(2, 0), (2, 1), (21, 0)]
 
 
+@pytest.mark.slow
 def test_without_the_digest_it_is_not(tmp_path):
     assert list(answers(tmp_path, (1, 20), "pass")) == [(2, 0), (2, 1)]
 

@@ -39,6 +39,7 @@ def test_an_unknown_style_lists_the_known():
         links(WIDTHS, "dense")
 
 
+@pytest.mark.slow
 def test_styles_are_known_without_torch():
     code = (
         "import sys; from depthwright.networks.styles import links; links((3, 3), 'plain');"

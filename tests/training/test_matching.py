@@ -88,6 +88,7 @@ def test_an_unknown_rule_lists_the_known_ones():
         match(CASES[0], "depth")
 
 
+@pytest.mark.slow
 def test_matching_imports_neither_torch_nor_lightning():
     code = (
         "import sys, depthwright.training as t; t.match; t.TrainingConfig(); t.TrainerConfig();"

@@ -199,6 +199,7 @@ OVERRIDES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_started_again_writes_the_same_rows(tmp_path, capfd):
     from hydra import compose, initialize_config_dir
     from rich.console import Console
