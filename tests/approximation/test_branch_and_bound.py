@@ -91,8 +91,10 @@ def test_every_box_is_below_its_bound(target):
 
 @pytest.mark.parametrize("part", ["chord", "neuron"])
 def test_lines_that_are_no_bounds_are_caught(monkeypatch, part):
-    search = Search(*network(3, 20, 5), Hat(3))
-    if part == "chord":  # the profile is told to be straight across its break
+    outer, weight, bias, offset = network(3, 20, 5)
+    search = Search(outer, weight, bias, offset, Hat(3))
+    if part == "chord":  # a profile is told to be straight across its breaks
+        search = Search(0 * outer, weight, bias, 1.0, ZigZag(3, teeth=2))
         search.breaks, search.at_breaks = search.breaks[:2], search.at_breaks[:2]
     else:  # every neuron is told to be linear: its kink is not seen
         kernel = branch_kernel.bounds
