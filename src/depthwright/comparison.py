@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from depthwright import results
 from depthwright.bounds import has_floor, mass_floor, report
 from depthwright.constructions.construction import Claim, Construction
+from depthwright.distributions import UniformBox, UniformCube
 from depthwright.distributions.distribution import Distribution
-from depthwright.distributions.domain import Ball
+from depthwright.distributions.domain import Ball, Box
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import moved
 from depthwright.networks.inputs import Inputs
@@ -106,7 +107,7 @@ class Comparison:
                 "lower evaluation.points"
             )
         for recipe in (self.construction, *self.beside.values()):
-            recipe.check_law(self.distribution, moved=self.inputs is not None)
+            _check_law(self.distribution, recipe, self.inputs)
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
@@ -136,6 +137,28 @@ class Comparison:
             construction.architecture()  # refused now if it is too large, not after the training
         architecture = self.construction.architecture()
         return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
+
+
+def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) -> None:
+    """A bad set's probability is one under the law that the construction was told of."""
+    covered, bound = recipe.covered, recipe.density_bound
+    if covered is None or covered.numbers != "real" or covered.grid is not None:
+        return
+    name = type(recipe).__name__
+    if moved is not None:
+        raise Refusal(
+            f"{name} claims something of random points of a box, and {moved} are what another "
+            "claim speaks of; ask for failure_probability=0, or compare them in two runs"
+        )
+    box = Box(covered.lower, covered.upper)
+    uniform = type(law) in (UniformBox, UniformCube) and law.domain == box
+    if not (uniform or (bound is not None and law.density_bound <= bound)):
+        told = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
+        raise Refusal(
+            f"the failure probability of {name} is one under laws {told}, not under "
+            f"{type(law).__name__}; choose distribution=uniform_box, or give "
+            "construction.density_bound, or ask for failure_probability=0"
+        )
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,8 @@ def show(folder: Path, console: Console) -> None:
     first = rows[0]
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{first.target} on {first.points or first.distribution}, input_dim {first.input_dim}: "
-        f"{first.construction}, accuracy {first.accuracy:g}",
+        title=f"{first.target} at {first.points or first.distribution}, input_dim "
+        f"{first.input_dim}: {first.construction}, accuracy {first.accuracy:g}",
     )
     table.add_column("", no_wrap=True)
     for row in rows:
@@ -196,5 +196,10 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "path norm": lambda row: _number(row.path_norm),
     "  no network's is below": lambda row: _number(row.path_norm_floor),
 }
-_RARE = ("path norm", "  no network's is below")
+_RARE = (
+    "  outside the bad set",
+    "  sampled outside the bad set",
+    "path norm",
+    "  no network's is below",
+)
 """Lines that are left out where they say nothing of anybody."""

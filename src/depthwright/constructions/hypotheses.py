@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from depthwright.constructions.cells import SIGNIFICANT
-from depthwright.distributions import Box, Distribution, UniformBox, UniformCube
+from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
@@ -78,26 +78,6 @@ def density_share(density_bound: float | None, box: Box) -> Fraction:
             f"{float(volume):.3g}, which integrates to 1; give at least one over the volume"
         )
     return max(Fraction(1), Fraction(density_bound) * volume)
-
-
-def check_law(law: Distribution, moved: bool, box: Box, density_bound: float | None) -> None:
-    """A failure probability is one under the uniform law, or any whose density is known."""
-    if moved:
-        raise Refusal(
-            "a failure probability speaks of a law on the box, and the points are moved to "
-            "inputs that another claim speaks of; ask for failure_probability=0"
-        )
-    uniform = type(law) in (UniformBox, UniformCube) and law.domain == box
-    if uniform or (density_bound is not None and law.density_bound <= density_bound):
-        return
-    wanted = (
-        f"density at most {density_bound:g}" if density_bound is not None else f"uniform on {box}"
-    )
-    raise Refusal(
-        f"the failure probability is one under a law of {wanted}, and the points are drawn from "
-        f"{type(law).__name__} with densities up to {law.density_bound:.3g}; choose "
-        "distribution=uniform_box, or give density_bound"
-    )
 
 
 def check_range(rounding: float) -> None:

@@ -73,12 +73,10 @@ from depthwright.constructions.hypotheses import (
     check_accuracy,
     check_depth,
     check_inputs,
-    check_law,
     check_range,
     check_target,
     density_share,
 )
-from depthwright.distributions import Distribution
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear, Program
 from depthwright.networks.inputs import Inputs, Numbers
@@ -227,11 +225,6 @@ class NarrowBits(Construction):
     def architecture(self) -> Architecture:
         """From c0 and c."""
         return bits_architecture(self.target.widths, self.budget, self.encoder_blocks())
-
-    def check_law(self, law: Distribution, moved: bool) -> None:
-        """Where a failure probability is claimed."""
-        if self.failure_probability and self.grid is None:
-            check_law(law, moved, self.target.domain, self.density_bound)
 
     @property
     def claim(self) -> Claim:

@@ -43,7 +43,6 @@ from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.weight_bounds import gain_exponent, weight_exponent
-from depthwright.distributions import Distribution
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
@@ -108,10 +107,6 @@ class NarrowBounded(Construction):
         """The inner one's."""
         return self.construction.covered
 
-    def check_law(self, law: Distribution, moved: bool) -> None:
-        """The inner one's."""
-        self.construction.check_law(law, moved)
-
     @cached_property
     def doublings(self) -> int:
         """Layers behind the inner network that multiply by 2."""
@@ -145,7 +140,7 @@ class NarrowBounded(Construction):
             network.inputs,
             network.value_bits,
         )
-        return Built(bounded, built.claim, built.fails)
+        return Built(bounded, built.claim, built.fails, built.domain)
 
 
 # --- scaling

@@ -118,7 +118,7 @@ class RadialDepthThree(Construction):
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({rounding:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork(module), claim)
+        return Built(ModuleNetwork(module), claim, domain=self.target.domain)
 
     @property
     def _radial(self) -> Radial:

@@ -178,7 +178,7 @@ class Ridge(Construction):
             arithmetic=self.arithmetic,
         )
         assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
-        return Built(network, claim)
+        return Built(network, claim, domain=self.target.domain)
 
     @cached_property
     def _plan(self) -> Plan:

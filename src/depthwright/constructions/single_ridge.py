@@ -102,7 +102,7 @@ class SingleRidge(Construction):
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork.of(tensors), claim)
+        return Built(ModuleNetwork.of(tensors), claim, domain=target.domain)
 
     def _rounding(self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray) -> float:
         """First-order bound with room to spare.

@@ -290,7 +290,7 @@ class SparseRidge(Construction):
             bound = certify(hinges, offset, target, self.accuracy - 2 * rounding)
             if math.isfinite(bound):
                 terms = {"covering": bound, "rounding": rounding}
-                return Built(network, self._claim("sup", terms))
+                return Built(network, self._claim("sup", terms), domain=self.target.domain)
         raise Refusal(
             f"accuracy={self.accuracy} was not certified with {MOST_DIRECTIONS} directions a knot "
             f"in input_dim={d}; ask for a larger one, or set failure_probability > 0"
