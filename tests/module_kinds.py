@@ -356,6 +356,17 @@ class Position(Flow):
         return self.linear(x).max(dim=1).indices
 
 
+class Complex(Flow):
+    """A buffer, of which no parameter tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("phase", torch.tensor([1j, 1.0, -1j]))
+
+    def forward(self, x):
+        return (self.linear(x) * self.phase).real
+
+
 class Pair(Flow):
     def forward(self, x):
         return self.linear(x), x
@@ -408,6 +419,7 @@ REFUSED = {
     "gate": (Gate, None, "multiplies two values of the network"),
     "values of other inputs": (Centred, None, "depend on the others"),
     "position of a maximum": (Position, None, "position of a maximum"),
+    "a complex buffer": (Complex, None, "complex numbers"),
     "two results": (Pair, None, "returns a tuple"),
     "Dropout in training": (
         lambda: training(between(nn.Dropout())), None, r"layer 1 \(Dropout\).*eval\(\)"),

@@ -18,7 +18,7 @@ ENTRIES = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False, min_value=-1e150, max_value=1e150),
     st.sampled_from([0.0, 1.0, -0.5, 2.0**-1074, 1e-160, 2.0**-530, 3.0]),
 )
-FORMS = {"dense": np.asarray, "sparse": sparse.csr_array}
+FORMS = {"dense": np.array, "sparse": sparse.csr_array}
 
 
 def matrices(rows, columns):
@@ -99,6 +99,17 @@ def test_what_is_not_rounded_is_exact(form):
     assert (Ball(make(LONG)) @ Ball(make(LONG))).error is not None
     assert (Ball(make(SHORT)) + Ball(make(SHORT))).error is None
     assert (Ball(make(LONG)) + Ball(make(SHORT))).error is not None
+
+
+@pytest.mark.parametrize("left", FORMS)
+@pytest.mark.parametrize("right", FORMS)
+def test_one_bit_more_than_floats_hold_is_seen(left, right):
+    fits = Ball(FORMS[left]([[2.0**26 + 1]])) @ Ball(FORMS[right]([[2.0**26 - 1]]))
+    assert fits.error is None
+    a, b = 2.0**27 - 1, 2.0**26 + 1  # a·b is odd and of 54 bits
+    rounded = Ball(FORMS[left]([[a]])) @ Ball(FORMS[right]([[b]]))
+    check(rounded, [[Fraction(a) * Fraction(b)]])
+    assert dense(rounded.error)[0, 0] >= 1
 
 
 @pytest.mark.parametrize("value", [2.0, -0.25, 3.0, -7.0, 60261.0, 0.1, 1e300])

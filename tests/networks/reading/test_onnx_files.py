@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -336,3 +338,14 @@ def test_a_reading_that_onnxruntime_contradicts_is_refused(tmp_path, monkeypatch
     monkeypatch.setitem(onnx_files.OPERATIONS, "Neg", lambda tape, _, x: tape.scale(x, 1))
     with pytest.raises(Refusal, match=r"onnxruntime's values of net\.onnx"):
         read(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra_reading_is_refused_or_not_checked(tmp_path, monkeypatch, missing):
+    onnx.save(model([node("Neg")], {}, (1, 3)), tmp_path / "net.onnx")
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "onnx":
+        with pytest.raises(Refusal, match=r"pip install 'depthwright\[onnx\]'"):
+            read(tmp_path / "net.onnx")
+    else:
+        assert read(tmp_path / "net.onnx").widths == (3, 3)

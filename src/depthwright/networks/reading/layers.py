@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.reading.balls import Ball, identity
+from depthwright.networks.reading.balls import identity
 from depthwright.networks.reading.expressions import (
     INPUT,
     ONE,

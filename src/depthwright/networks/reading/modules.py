@@ -36,7 +36,7 @@ from depthwright.networks.reading.operations import (
     OPERATIONS,
     UNKNOWN,
 )
-from depthwright.networks.reading.tensors import fault_of
+from depthwright.networks.reading.tensors import fault_of, float64
 from depthwright.refusal import Refusal
 
 FLOW = "its course depends on values, and it may jump; a ReLU network is fixed and continuous"
@@ -141,7 +141,7 @@ def _moved(tape: Tape, function: Any, args: Any, kwargs: Any, name: str) -> Any:
         if isinstance(value, Symbol):
             return value.ids
         if isinstance(value, torch.Tensor):
-            return torch.from_numpy(tape.constant(value.detach().cpu().double().numpy()))
+            return torch.from_numpy(tape.constant(float64(value)))
         return value
 
     def positions(value: Any) -> Any:
@@ -173,8 +173,7 @@ def _overwrite(into: Any, values: Any) -> Any:
     if isinstance(values, Symbol):
         ids = values.ids
     else:
-        numbers = torch.as_tensor(values).detach().cpu().double().numpy()
-        ids = torch.from_numpy(into.tape.constant(numbers))
+        ids = torch.from_numpy(into.tape.constant(float64(torch.as_tensor(values))))
     into.ids.copy_(ids)
     return into
 

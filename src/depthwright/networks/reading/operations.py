@@ -337,11 +337,7 @@ def _constant(value: Any) -> torch.Tensor:
 
 def _number(value: Any) -> np.ndarray:
     """A constant as float64, any shape."""
-    if isinstance(value, torch.Tensor):
-        return float64(value)
-    if isinstance(value, complex):
-        raise Refusal("computes with complex numbers")
-    return np.asarray(float(value))
+    return float64(value)
 
 
 def _ids(tape: Tape, value: Any) -> Ids:

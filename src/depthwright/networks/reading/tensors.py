@@ -9,13 +9,19 @@ import numpy as np
 
 from depthwright.refusal import Refusal
 
+COMPLEX = "computes with complex numbers; the networks of these theorems are real"
+
 
 def float64(values: Any) -> np.ndarray:
     """A float64 copy of an array or tensor of floats or small integers, without loss."""
     if hasattr(values, "detach"):
         import torch
 
+        if values.is_complex():
+            raise Refusal(COMPLEX)
         return values.detach().cpu().to(torch.float64, copy=True).numpy()
+    if np.iscomplexobj(values):
+        raise Refusal(COMPLEX)
     return np.array(values, dtype=np.float64)
 
 
