@@ -135,18 +135,17 @@ def test_wandb_s_own_variable_lowers_what_is_asked_for(
             need_key("or do without")
 
 
-def test_variables_that_wandb_does_not_understand_are_named_and_keys_are_not_shown(
+def test_variables_that_wandb_does_not_understand_are_named_but_for_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (("WANDB_MODE", "ofline"), ("WANDB_BASE_URL", "foo")):
-        with monkeypatch.context() as patch, pytest.raises(Refusal, match=f"{name}={value} "):
-            patch.setenv(name, value)
+        monkeypatch.setenv(name, value)
+        with pytest.raises(Refusal, match=f"{name}={value} "):
             need_sound(LoggerConfig())
         need_sound(LoggerConfig("none"))
-    monkeypatch.setenv("WANDB_API_KEY", "se cret")
-    with pytest.raises(Refusal, match=r"WANDB_API_KEY=…") as told:
-        need_sound(LoggerConfig())
-    assert "cret" not in str(told.value)
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_API_KEY", "a b")
+    need_sound(LoggerConfig())  # no key is shown; W&B itself refuses it where it needs one
 
 
 def test_unknown_mode_is_refused() -> None:

@@ -6,9 +6,9 @@
 
 AXIS is `input_dim` or `inverse_accuracy` (1/ε). Lines and curves hold the cells whose settings are
 those of the newest one, dimension, accuracy and seed aside: what was trained for longer, say, or
-was computed by other code of this package, is not mixed with it. Those that share a place on the axis are given by their
-median. The table holds all. `size_ratio` is the contender's parameters over those of the
-construction.
+was computed by other code of this package, is not mixed with it. Those that share a place on the
+axis are given by their median. The table holds all. `size_ratio` is the contender's parameters over
+those of the construction.
 
 The run's id is fixed by the experiment's name, its folder is `EXPERIMENT/.aggregate`; it is written
 again only when a row has changed (see `tracking.renew`), so there is one, however often a sweep

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import os
 import re
 import sys
 import warnings
@@ -55,6 +54,9 @@ def _sentence(error: Exception) -> str:
     """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
     if isinstance(error, yaml.YAMLError):
         return _in_file(error)
+    if isinstance(error, UnicodeDecodeError):
+        before = error.object[max(0, error.start - 30) : error.start].decode(errors="replace")
+        return f"a config file is not UTF-8: {error.reason} after {before!r}; save it as UTF-8"
     if isinstance(error, OSError):
         return f"{error.filename or 'a file'} cannot be written or read ({error.strerror})"
     if isinstance(error, OverrideParseException):
@@ -171,7 +173,8 @@ def guard(action: Callable[[], object], cure: str = AGAIN) -> None:
     except (*TOLD, HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         _refuse(error)
     except ValueError as error:
-        if "Config group override must be" not in str(error):
+        known = isinstance(error, UnicodeDecodeError) or "Config group override" in str(error)
+        if not known:
             raise
         _refuse(error)
     except OSError as error:

@@ -42,7 +42,7 @@ PLAIN = {
     "½": "1/2",
 }
 """How a letter is written where the output has none for it."""
-COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_THREADING_LAYER"})
+COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"})
 """Variables that can keep compiled code from running at all."""
 CACHE = ".cache"
 """In the results folder: what libraries keep between processes, where there is no home for it."""
@@ -89,9 +89,8 @@ def give_cache(output: Path) -> None:
     would fail, warn or do its work again in every process.
     """
     home, own = os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")
-    if own or home:
-        if _writable(Path(own) if own else Path(str(home), ".cache")):
-            return
+    if (own or home) and _writable(Path(own or f"{home}/.cache")):
+        return
     os.environ["XDG_CACHE_HOME"] = str(output / CACHE)
     os.environ.setdefault("MPLCONFIGDIR", str(output / CACHE / "matplotlib"))
 

@@ -210,7 +210,9 @@ class Experiment:
         title, about = described(text)
         parser = argparse.ArgumentParser(prog=file.name, description=title)
         parser.add_argument("--scale", choices=SCALES, default="cpu")
-        parser.add_argument("--output", type=lambda path: Path(path).expanduser(), default="outputs")
+        parser.add_argument(
+            "--output", type=lambda path: Path(path).expanduser(), default="outputs"
+        )
         parser.add_argument(
             "--redraw", action="store_true", help="draw the rows that are there, compute nothing"
         )

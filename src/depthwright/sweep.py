@@ -112,8 +112,7 @@ def run(
     before = sum(each.state == State.FINISHED for each in cells)
     twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
     _say(
-        f"{len(cells)} cells{twice}, {before} finished before; "
-        f"to watch: depthwright watch {output}"
+        f"{len(cells)} cells{twice}, {before} finished before; to watch: depthwright watch {output}"
     )
     begun = _write_down(output, cells)
     try:

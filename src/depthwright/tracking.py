@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MODES = ("none", "offline", "online")
 LOWERED = {"disabled": "none", "offline": "offline", "dryrun": "offline"}
 """W&B's words for WANDB_MODE → the most that is done then."""
+WANDB_KEY = "WANDB_API_KEY"
+"""Is never shown; what is wrong with it W&B says when it uses it."""
 COMPARISON = "comparison"
 """W&B's job type of one run; the others are those of aggregates and of figures."""
 KEPT = "wandb_run.txt"
@@ -274,7 +276,7 @@ def _start(logger: LoggerConfig, about: Mapping[str, Any]) -> Run | None:
 
 def need_sound(logger: LoggerConfig) -> None:
     """Raises Refusal where W&B does not understand one of its own variables and is to be used."""
-    given = {k: v for k, v in os.environ.items() if k.startswith("WANDB_")}
+    given = {k: v for k, v in os.environ.items() if k.startswith("WANDB_") and k != WANDB_KEY}
     if logger.mode == "none" or not given:
         return
     from wandb import Settings
@@ -283,9 +285,8 @@ def need_sound(logger: LoggerConfig) -> None:
         try:
             Settings().update_from_env_vars({name: value})
         except Exception as error:
-            shown = "…" if name == "WANDB_API_KEY" else value
             raise Refusal(
-                f"W&B does not understand {name}={shown} ({_first_line(error)}); "
+                f"W&B does not understand {name}={value} ({_first_line(error)}); "
                 "mend it, unset it or choose logger=none"
             ) from error
 

@@ -55,7 +55,7 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def need_compiler() -> None:
-    """Raises Refusal where NUMBA_DISABLE_JIT or NUMBA_THREADING_LAYER keep code from running.
+    """Raises Refusal where NUMBA_DISABLE_JIT or what is said of threads keeps code from running.
 
     Most of what is compiled is far too slow without, and the training step cannot do without.
     """
@@ -64,6 +64,9 @@ def need_compiler() -> None:
             f"NUMBA_DISABLE_JIT={os.environ.get('NUMBA_DISABLE_JIT', 1)} switches off the compiler "
             "that values and training need; unset it"
         )
+    if numba.config.NUMBA_NUM_THREADS < 1:
+        count = numba.config.NUMBA_NUM_THREADS
+        raise Refusal(f"NUMBA_NUM_THREADS={count} leaves no thread to compute with; give 1 or more")
     layer = os.environ.get("NUMBA_THREADING_LAYER")
     if layer is None:
         return
