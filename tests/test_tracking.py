@@ -84,7 +84,7 @@ def test_online_with_a_bad_key_or_no_network_is_kept_offline(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr("depthwright.tracking.INIT_TIMEOUT", 3)
+    monkeypatch.setattr("depthwright.tracking.INIT_TIMEOUT", 10)
     with pytest.warns(UserWarning, match="offline"), start(tmp_path, "online") as tracker:
         tracker.summary({"number": 4})
     assert read_back(tmp_path)[0]["summary"]["number"] == 4

@@ -82,7 +82,13 @@ def test_certain_claims_hold(target, accuracy, limit):
 
 
 @pytest.mark.parametrize(
-    ("target", "width"), [(Cone(10), 400), (Cone(20), 800), (Hat(20), 3000)], ids=str
+    ("target", "width"),
+    [
+        (Cone(10), 400),
+        pytest.param(Cone(20), 800, marks=pytest.mark.slow),
+        pytest.param(Hat(20), 3000, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_budgets_reach_a_tenth(target, width):
     construction = SparseRidge(target, 0.1, width=width // 2)
