@@ -1,10 +1,12 @@
 """Averaged hinges against certified integrals; the minimal-mass program, primal against dual."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from flint import acb, arb, ctx
+from scipy import optimize
 
 from depthwright import Refusal
 from depthwright.approximation import mass
@@ -39,6 +41,32 @@ def test_averaged_hinge_is_the_integral(dimension):
             allowed = mass.ROUNDING * (radius * mass.mean_size(dimension) + knot)
             got = float(mass.averaged_hinge(knot, radius, dimension))
             assert abs(got - exact) <= allowed
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 4, 7, 10, 57, 100, 300, 500, 700, 1000])
+def test_averaged_hinge_keeps_its_bound_at_every_knot(dimension):
+    """By ball arithmetic; at d = 1000 and small b/r powers of a rounded number erred by 350 eps."""
+    rng, ctx.prec = np.random.default_rng(0), 300
+    shares = [
+        *10.0 ** rng.uniform(-18, 0, 40),
+        *rng.uniform(0, 1, 40),
+        *(1 - 10.0 ** rng.uniform(-16, 0, 20)),
+    ]
+    shares += [s for s in rng.uniform(0, 4, 80) / math.sqrt(dimension) if s < 1]
+    p, half = arb(dimension - 1) / 2, arb(1) / 2
+    mean = (arb(dimension) / 2).gamma() / (arb.pi().sqrt() * (p + 1).gamma())
+    for radius in (1.0, 0.3712, 1e-12):
+        for knot in np.array(shares) * radius:
+            b, r = arb(float(knot)), arb(radius)
+            y = 1 - (b / r) ** 2
+            chance = y.beta_lower(p, half, regularized=1) if knot < radius else arb(0)
+            reach = mean * y**p if knot < radius else arb(0)
+            allowed = mass.ROUNDING * (radius * mass.mean_size(dimension) + knot)
+            got = arb(float(mass.averaged_hinge(knot, radius, dimension)))
+            assert abs(got - (r * reach - b * chance)) < allowed
+            assert abs(arb(float(mass.exceeds(knot, radius, dimension))) - chance) < mass.ROUNDING
+            got = arb(float(mass.slope(knot, radius, dimension)))
+            assert abs(got - reach) < mass.ROUNDING * mean
 
 
 def test_averaged_hinge_in_three_dimensions_is_a_square():
@@ -164,6 +192,70 @@ def test_a_price_moves_the_knots():
     assert priced.primal.mass > plain.primal.mass
     assert priced.cost < float((1 + 10 * plain.primal.knots) @ np.abs(plain.primal.weights))
     assert priced.floor == 0
+
+
+@pytest.mark.parametrize("input_dim", [5, 10])
+def test_primal_and_dual_agree_where_the_mass_explodes(input_dim):
+    """Refused before: the first knots cannot reach the error, and the solver said so."""
+    found = mass.minimum(Hat(input_dim), 1e-3, gap=1e-4)
+    assert found.floor <= found.primal.mass <= 1.01 * found.floor
+    assert found.error == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("rungs", [1, 2, 3, 5])
+@pytest.mark.parametrize("how", ["not set", "not finite"])
+def test_any_rung_of_the_ladder_will_do(rungs, how, monkeypatch):
+    """The first rungs fail, as they do on some processors: the next one answers alike."""
+    expected, linprog = mass.minimum(Hat(6), 0.01), optimize.linprog
+    tried = []
+
+    def fails(*args, **options):
+        tried.append((options["method"], options["options"]))
+        found = linprog(*args, **options)
+        if (len(tried) - 1) % (rungs + 1) < rungs:
+            found.x = np.full_like(found.x, np.nan)
+            found.status = 4 if how == "not set" else 0
+        return found
+
+    monkeypatch.setattr(optimize, "linprog", fails)
+    found = mass.minimum(Hat(6), 0.01)
+    assert len({str(rung) for rung in tried}) == rungs + 1
+    assert found.floor == pytest.approx(expected.floor, rel=1e-6)
+    assert found.primal.mass == pytest.approx(expected.primal.mass, rel=1e-6)
+
+
+def test_no_rung_at_all_is_refused(monkeypatch):
+    monkeypatch.setattr(
+        optimize, "linprog", lambda *_, **__: optimize.OptimizeResult(status=4, x=None)
+    )
+    with pytest.raises(Refusal, match="no setting of HiGHS"):
+        mass.minimum(Hat(6), 0.01)
+
+
+def test_what_was_found_before_the_solver_failed_is_still_a_floor(monkeypatch):
+    whole, linprog, calls = mass.minimum(Hat(6), 0.01).floor, optimize.linprog, []
+
+    def tires(*args, **options):
+        calls.append(1)
+        return linprog(*args, **options) if len(calls) <= 8 else optimize.OptimizeResult(status=4)
+
+    monkeypatch.setattr(optimize, "linprog", tires)
+    found = mass.floor(Hat(6), 0.01, 1e-5)
+    assert not found.settled
+    assert 0.1 * whole < found.value <= whole
+
+
+@pytest.mark.parametrize("height", [1e-200, 1e-12, 1e12])
+def test_a_profile_of_any_height(height):
+    @dataclass(frozen=True)
+    class Scaled(Hat):
+        @property
+        def values(self):
+            return super().values * height
+
+    found, plain = mass.minimum(Scaled(6), 0.03 * height), mass.minimum(Hat(6), 0.03)
+    assert found.floor == pytest.approx(plain.floor * height, rel=1e-6)
+    assert found.primal.mass == pytest.approx(plain.primal.mass * height, rel=1e-6)
 
 
 def test_bad_hypotheses_are_refused():

@@ -14,25 +14,95 @@ from depthwright.bounds import daniely
 from depthwright.bounds.daniely import GegenbauerTail
 from depthwright.constructions import SparseRidge
 from depthwright.distributions import SpherePairs
-from depthwright.targets import Monomial, Sine
+from depthwright.targets import Cone, Hat, Monomial, Sine, ZigZag
 
 
 @pytest.mark.parametrize(("dimension", "norms"), [(5, 19), (8, 504), (10, 3.7e3), (20, 2e7)])
 def test_published_figures(dimension, norms):
     """Smallest Σ‖g_j‖ for error² ≤ 10 % of ‖f‖², f = sin(4π√d·t)."""
-    tail = GegenbauerTail(lambda t: np.sin(4 * math.pi * math.sqrt(dimension) * t), dimension)
-    assert tail.norms_needed(math.sqrt(0.1) * tail.norm) == pytest.approx(norms, rel=0.05)
+    a = 4 * math.pi * math.sqrt(dimension)
+    tail = GegenbauerTail(
+        lambda r: np.sin(a * (2 * r**2 - 1)), dimension, 4 * a, curvature=4 * a + 16 * a**2
+    )
+    error = math.sqrt(0.1) * tail.norm
+    counts = [daniely.log_dimension(dimension, n) / 2 for n in range(len(tail.tails))]
+    roots, tails = np.exp(np.minimum(counts, 700)), np.maximum(tail.tails, error)
+    as_printed = float(((tails - error**2 / tails) * roots / 2).max())
+    assert as_printed == pytest.approx(norms, rel=0.05)
+    assert as_printed < tail.norms_needed(error) < 2 * as_printed
+
+
+def square(dimension):
+    """φ(t) = t²."""
+    return GegenbauerTail(lambda r: (2 * r**2 - 1) ** 2, dimension, lipschitz=8, curvature=40)
 
 
 @pytest.mark.parametrize("dimension", [3, 4, 9, 40])
 def test_tails_of_a_square_are_exact(dimension):
     """t² = 1/d + degree 2, whose norm² is E t⁴ − 1/d² = 3/(d(d+2)) − 1/d²."""
     d = dimension
-    tail = GegenbauerTail(lambda t: t**2, d)
+    tail = square(d)
     second = 3 / (d * (d + 2)) - 1 / d**2
     assert tail.squares[:4] == pytest.approx([1 / d**2, 0, second, 0], abs=1e-12)
-    assert tail.tails[1] == pytest.approx(math.sqrt(second), rel=1e-11)
+    assert 0 <= math.sqrt(second) - tail.tails[1] <= 2 * tail.error
     assert tail.tails[3] == 0
+
+
+def exact_tail(degree):
+    """‖P_n φ‖ of Hat(3): dμ is 2r dr, and P_k(2r² − 1) has rational coefficients."""
+
+    def integral(poly):
+        return sum(c * Fraction(1, 2) ** (i + 1) / (i + 1) for i, c in enumerate(poly))
+
+    def times(p, q):
+        out = [Fraction(0)] * (len(p) + len(q) - 1)
+        for i, a in enumerate(p):
+            for j, b in enumerate(q):
+                out[i + j] += a * b
+        return out
+
+    hat, t = [Fraction(1, 2), Fraction(-1)], [Fraction(-1), Fraction(0), Fraction(2)]
+    law = [Fraction(0), Fraction(2)]
+    total = integral(times(times(hat, hat), law))
+    previous, current = [Fraction(0)], [Fraction(1)]
+    for k in range(degree):
+        total -= (2 * k + 1) * integral(times(times(hat, current), law)) ** 2
+        up = [Fraction(2 * k + 1, k + 1) * c for c in times(t, current)]
+        for i, c in enumerate(previous):
+            up[i] -= Fraction(k, k + 1) * c
+        previous, current = current, up
+    return math.sqrt(total)
+
+
+def test_tails_of_the_hat_are_surely_below_the_true_ones():
+    """At n = 24 a Gauss rule across the kink gave a tail too large by 6.7e-5 of itself."""
+    tail = daniely.of_radial(Hat(3))
+    for n in (0, 1, 2, 7, 24, 60):
+        exact = exact_tail(n)
+        by_parseval = 4 * daniely.COEFFICIENT_ROUNDING * tail.norm**2 / exact
+        assert exact - 2 * tail.error - by_parseval <= tail.tails[n] <= exact
+    assert tail.error <= 1e-8 * tail.norm
+
+
+@pytest.mark.parametrize("target", [Sine(3, 600), ZigZag(3, 200)], ids=str)
+def test_the_tail_of_what_oscillates_beyond_the_degrees_is_counted(target):
+    """Nearly all of it lies above degree 400: Parseval sees it, a sum of coefficients does not."""
+    tail = daniely.of_radial(target)
+    high = math.sqrt(float(tail.squares[100:].sum()))
+    assert high < 0.9 * tail.tails[100] < 0.9 * tail.norm
+
+
+@pytest.mark.parametrize("target", [Hat(5), Cone(8), Sine(6, 3), Monomial(4, 2)], ids=str)
+def test_coarser_cells_err_by_no_more_than_they_say(target, monkeypatch):
+    fine = daniely.of_radial(target)
+    tails, error, cells = fine.tails, fine.error, fine.cells
+    monkeypatch.setattr(daniely, "FEWEST_CELLS", 1 << 8)
+    monkeypatch.setattr(daniely, "CELLS_A_DEGREE", 0)
+    monkeypatch.setattr(daniely, "CHORD_SHARE", math.inf)
+    monkeypatch.setattr(daniely, "CELL_NODES", 40)
+    coarse = daniely.of_radial(target)
+    assert coarse.cells < cells
+    assert (coarse.tails <= tails + error).all()
 
 
 @pytest.mark.parametrize("dimension", [3, 4, 7])
@@ -142,16 +212,18 @@ def test_neurons_that_are_dead_have_no_norm():
 def test_tails_in_high_dimensions(dimension):
     """Gauss–Gegenbauer weights leave float64 here; t² still has its two coefficients."""
     d = dimension
-    tail = GegenbauerTail(lambda t: t**2, d)
+    tail = square(d)
     assert tail.norm == pytest.approx(math.sqrt(3 / (d * (d + 2))), rel=1e-9)
-    assert tail.tails[2] == pytest.approx(math.sqrt(3 / (d * (d + 2)) - 1 / d**2), rel=1e-9)
+    exact = math.sqrt(3 / (d * (d + 2)) - 1 / d**2)
+    assert tail.squares[2] == pytest.approx(exact**2, rel=1e-9)
+    assert 0 <= exact - tail.tails[2] <= 2 * tail.error
 
 
 def test_a_profile_that_is_not_finite_is_refused():
     with pytest.raises(Refusal, match="not finite"), np.errstate(divide="ignore"):
-        GegenbauerTail(lambda t: 1 / (t - t), 5).norms_needed(0.1)
+        GegenbauerTail(lambda r: 1 / (r - r), 5, 1.0).norms_needed(0.1)
 
 
 def test_two_dimensions_are_refused():
     with pytest.raises(Refusal, match="dimension=2"):
-        GegenbauerTail(np.sin, 2)
+        GegenbauerTail(np.sin, 2, 1.0)

@@ -6,6 +6,8 @@ import pkgutil
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
+from scipy.optimize import OptimizeResult
 from torch import nn
 
 from depthwright import Refusal, bounds
@@ -155,13 +157,95 @@ def test_float32_modules_are_reported_as_what_they_store():
     assert same.path_norm == pytest.approx(report(module.double(), Cone(5)).path_norm, rel=1e-12)
 
 
-def test_where_float64_fails_a_coarser_floor_is_taken():
+def test_floors_at_small_errors_are_found():
+    """Where one setting of the solver answered "Not Set", and which one hung on the processor."""
     target = Sine(20, 4)
-    with pytest.raises(Refusal, match="too small"):
-        minimum(target, 0.01)
+    found = minimum(target, 0.01, gap=1e-4)
+    assert mass_floor(target, 0.01) == pytest.approx(2 * found.floor, rel=1e-3)
     assert mass_floor(target, 0.01) > mass_floor(target, 0.019) > 0
-    assert mass_floor(target, 0.019) == pytest.approx(2 * minimum(target, 0.019).floor, rel=1e-3)
     assert mass_floor(target, 1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("input_dim", "smallest", "at_least"),
+    [(5, 1e-3, 3e3), (10, 1e-3, 1.5e6), (20, 3e-3, 6e5), (50, 3e-3, 2e7)],
+)
+def test_the_floor_never_falls_as_the_error_does(input_dim, smallest, at_least):
+    errors = [e for e in (0.1, 0.05, 0.03, 0.01, 0.005, 0.003, 0.001) if e >= smallest]
+    floors = [mass_floor(Hat(input_dim), e) for e in errors]
+    assert floors == sorted(floors)
+    assert floors[-1] >= at_least
+
+
+def unanswered(*_, **__):
+    """What `linprog` returns for "HiGHS Status 0: Not Set"."""
+    return OptimizeResult(status=4, x=None, message="(HiGHS Status 0: Not Set)")
+
+
+def failing_below(error, target, monkeypatch):
+    """Programs with less slack than `error` have no answer."""
+    least, linprog = error / float(np.ptp(target.values)), optimize.linprog
+
+    def answers(*args, **options):
+        b = options["b_ub"]
+        few = (b[: len(b) // 2] + b[len(b) // 2 :])[0] / 2 < least * (1 - 1e-9)
+        return unanswered() if few else linprog(*args, **options)
+
+    monkeypatch.setattr(optimize, "linprog", answers)
+
+
+def test_a_floor_at_a_larger_error_serves_where_there_is_no_answer(monkeypatch):
+    target = Hat(7)
+    whole = mass_floor(target, 0.02)
+    mass_floor.cache_clear()
+    failing_below(0.03, target, monkeypatch)
+    floors = [mass_floor(target, e) for e in (0.04, 0.02, 0.01, 0.001)]
+    mass_floor.cache_clear()
+    assert floors == sorted(floors)
+    assert 0 < floors[1] <= whole
+    assert floors[1] == floors[3]
+
+
+def scaled(module, factor):
+    """The same function, with inner weights of another size."""
+    with torch.no_grad():
+        module[0].weight.mul_(factor)
+        module[0].bias.mul_(factor)
+        module[2].weight.div_(factor)
+    return module
+
+
+@pytest.mark.parametrize("power", [-560, -1000, 560, 1000])
+def test_inner_weights_whose_squares_leave_float64(power):
+    """‖w‖ of about 1e-170 was 0: path norm 0, and an error of 1 where the true one is 2e-4."""
+    target = Cone(3)
+    network = Ridge(target, 0.1).build().network
+    before = report(network.to_torch(), target)
+    after = report(scaled(network.to_torch(), 2.0**power), target)
+    assert after.path_norm == pytest.approx(before.path_norm, rel=1e-9)
+    assert after.error_sup_averaged == pytest.approx(before.error_sup_averaged, rel=1e-6)
+    assert 0 < after.path_norm_floor <= after.path_norm
+
+
+@pytest.mark.parametrize("small", [1e-170, 1e-300])
+def test_small_inner_weights_count(small):
+    """Σ abs(a)‖w‖ = 2·(0.75/w)·w."""
+    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[small, 0.0], [-small, 0.0]], dtype=torch.float64))
+        module[0].bias.fill_(0.0)
+        module[2].weight.fill_(1.5 / small / 2)
+        module[2].bias.zero_()
+    assert path_norm(module) == pytest.approx(1.5, rel=1e-12)
+
+
+def test_a_neuron_beyond_float64_is_refused():
+    module = random_module(3, 2)
+    with torch.no_grad():
+        module[0].weight.fill_(1e200)
+        module[2].weight.fill_(1e200)
+    with pytest.raises(Refusal, match="beyond float64"):
+        report(module, Cone(3))
 
 
 def test_bounded_weights_need_width():

@@ -13,10 +13,12 @@ abs(a_∞ + Σ_k a_k T h_{b_k}(r) − ϕ(r)) ≤ ε for all r in [0, 1].
 *Dual.* The largest ∫ϕ dμ − ε·‖μ‖ over signed measures μ on [0, 1] with ∫dμ = 0 and
 abs(∫ T h_b dμ) ≤ 1 for every b in [0, 1). Every feasible μ gives a lower bound on M_ε.
 
-Both are solved together by exchange: a small linear program on a few radii and knots, to which
-the radii that violate the primal and the knots that violate the dual are added until there are
-none. What is returned is then certified between the samples (`enclosure`): the residual of the
-primal, and the dual value divided by sup_b abs(∫ T h_b dμ).
+Both are solved together by exchange: a small linear program on a few radii and knots
+(`fit_program`), to which the radii that violate the primal and the knots that violate the dual are
+added until there are none. More error than ε has a price, which rises until nobody pays it: so
+each program has an answer, and its measures grow from small to large. What is returned is then
+certified between the samples (`enclosure`): the residual of the primal, and the dual value divided
+by sup_b abs(∫ T h_b dμ).
 
 A price on the knots (`price(b)`, default 1) turns mass into another cost, for constructions.
 
@@ -27,16 +29,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from depthwright.approximation.enclosure import Samples, sup_abs
+from depthwright.approximation.exchange import Answer, SemiInfinite
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 
+Price = Callable[[np.ndarray], np.ndarray]
+Support = tuple[np.ndarray, np.ndarray]
+"""Knots and radii."""
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 64 * EPS
 """Relative error of the two terms of T h_b as computed here, up to d = 1000; tested."""
@@ -45,13 +51,18 @@ SEARCH_POINTS = 3001
 """Grid on which violations are looked for, before each is refined."""
 LARGEST_ARRAY = 1 << 22
 """Entries of radii × knots held at once."""
-MOST_EXCHANGES = 40
 SMALLEST_ERROR = 1e-9
-"""The program never has less slack than this times the Lipschitz constant."""
-MOST_ADDED = 24
-"""Most violations of a kind that one exchange repairs, the worst first."""
+"""The program never has less slack than this share of the profile's range."""
 SMALLEST_COLUMN = 1e-11
 """Knots b with T h_b(1) below this stay out of the program: float64 cannot use them."""
+FIRST_PENALTY = 30.0
+"""First price of excess error, in units of 1/E abs(w_1): the measure of a cone needs 2."""
+NEAR = 3e-3
+"""Relative distance of the neighbours that a known support is given."""
+MOST_EXCESS = 0.01
+"""A primal that exceeds the error asked for by more than this share is none."""
+SMALLEST_FLOOR = 2.0**-960
+"""Below, products underflow."""
 
 
 @cache
@@ -65,26 +76,37 @@ def mean_size(dimension: int) -> float:
     return math.prod((d / (d + 1) for d in range(start, dimension, 2)), start=first)
 
 
-def _cap(knot: Any, radius: Any) -> np.ndarray:
-    """y = 1 − min(b/r, 1)², without cancellation."""
+def _shares(knot: Any, radius: Any) -> tuple[np.ndarray, np.ndarray]:
+    """s = min(b/r, 1) and y = 1 − s², without cancellation."""
     knot, radius = np.asarray(knot, dtype=np.float64), np.asarray(radius, dtype=np.float64)
-    inside = radius > knot
-    s = np.divide(knot, radius, out=np.ones(np.broadcast(knot, radius).shape), where=inside)
-    return (1 - s) * (1 + s)
+    shape, inside = np.broadcast(knot, radius).shape, radius > knot
+    s = np.divide(knot, radius, out=np.ones(shape), where=inside)
+    less = np.divide(radius - knot, radius, out=np.zeros(shape), where=inside)
+    return s, less * (1 + s)
 
 
 def exceeds(knot: Any, radius: Any, dimension: int) -> np.ndarray:
     """P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r)."""
     from scipy.special import betainc
 
-    return betainc((dimension - 1) / 2, 0.5, _cap(knot, radius))
+    p, (s, y) = (dimension - 1) / 2, _shares(knot, radius)
+    # I_y(p, ½) magnifies the rounding of y by p, which does no harm where it is small itself.
+    chance, near = np.empty_like(s), (s < 0.5) & (p * s**2 < 3.0)
+    chance[near] = 1 - betainc(0.5, p, s[near] ** 2)
+    chance[~near] = betainc(p, 0.5, y[~near])
+    return chance
+
+
+def _decay(knot: Any, radius: Any, dimension: int) -> np.ndarray:
+    """(1 − s²)^p; a power of a number near 1 would magnify its rounding by p."""
+    p, (s, y) = (dimension - 1) / 2, _shares(knot, radius)
+    return np.where(s < 0.5, np.exp(p * np.log1p(-(np.minimum(s, 0.5) ** 2))), y**p)
 
 
 def slope(knot: Any, radius: Any, dimension: int) -> np.ndarray:
     """∂/∂r (T h_b)(r) = E abs(w_1)·(1 − s²)^p; its limit from the right at r = 0."""
-    y = _cap(knot, radius)
-    y = np.where((np.asarray(radius) == 0) & (np.asarray(knot) == 0), 1.0, y)
-    return mean_size(dimension) * y ** ((dimension - 1) / 2)
+    at_origin = (np.asarray(radius) == 0) & (np.asarray(knot) == 0)
+    return mean_size(dimension) * np.where(at_origin, 1.0, _decay(knot, radius, dimension))
 
 
 def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
@@ -92,11 +114,8 @@ def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
 
     Absolute error at most ROUNDING·(r·E abs(w_1) + b).
     """
-    from scipy.special import betainc
-
-    y, p = _cap(knot, radius), (dimension - 1) / 2
-    value = mean_size(dimension) * radius * y**p - knot * betainc(p, 0.5, y)
-    return np.maximum(value, 0.0)
+    reach = mean_size(dimension) * radius * _decay(knot, radius, dimension)
+    return np.maximum(reach - knot * exceeds(knot, radius, dimension), 0.0)
 
 
 @dataclass(frozen=True)
@@ -160,7 +179,7 @@ class Minimum:
 
     primal: RadialSum
     error: float
-    """Rigorous bound on sup abs(primal − ϕ); the ε asked for, up to about 1e-9."""
+    """Rigorous bound on sup abs(primal − ϕ); the ε asked for, up to the gap and about 1e-9."""
     cost: float
     """Σ price·abs(weights): the mass where no price was given."""
     radii: np.ndarray
@@ -171,16 +190,52 @@ class Minimum:
     """Rigorous lower bound on the minimum at the ε asked for, from the dual."""
 
 
-def minimum(
-    target: Radial,
-    error: float,
-    price: Callable[[np.ndarray], np.ndarray] | None = None,
-    gap: float = 1e-7,
-) -> Minimum:
+@dataclass(frozen=True)
+class Floor:
+    """A lower bound on M_ε, whatever became of the primal."""
+
+    value: float
+    """Rigorous."""
+    settled: bool
+    """Whether it is M_ε up to the gap."""
+    support: Support
+    """Knots of the primal and radii of the dual: where to start for a smaller ε."""
+
+
+def minimum(target: Radial, error: float, price: Price | None = None, gap: float = 1e-7) -> Minimum:
     """M_ε for ε = `error`, by exchange until primal and dual are violated by a share `gap` at most.
 
     However coarse the gap, `Minimum.error` and `Minimum.floor` are certified for what is returned.
     """
+    answer = _answers(target, error, price or _ones, gap)[-1]
+    slack = _slack(target, error)
+    primal = _merged(target.input_dim, answer, gap * slack)
+    reached = primal.sup_distance(target)[0]
+    if reached > slack * (1 + MOST_EXCESS):
+        raise Refusal(
+            f"error={error:.3g} is too small for a minimal-mass program of this profile in "
+            f"float64 (input_dim={target.input_dim}: {reached:.3g} was reached); ask for a "
+            "larger one"
+        )
+    floor, radii, measure = _floor(target, error, answer.rows, answer.measure, price)
+    cost = float((price or _ones)(primal.knots) @ np.abs(primal.weights))
+    return Minimum(primal, reached, cost, radii, measure, floor)
+
+
+def floor(target: Radial, error: float, gap: float, start: Support | None = None) -> Floor:
+    """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh."""
+    answers = _answers(target, error, _ones, gap, start)
+    last = answers[-1]
+    # Where the exchange is cut short, a measure on the way may serve better than the last.
+    tried = answers[-1:] if last.settled else answers
+    values = [_floor(target, error, a.rows, a.measure, None)[0] for a in tried]
+    return Floor(max(values), last.settled, (last.knots, last.rows))
+
+
+def _answers(
+    target: Radial, error: float, prices: Price, gap: float, start: Support | None = None
+) -> list[Answer]:
+    """Answers on the way to the minimum, in the profile's own units; the last is the best."""
     d = target.input_dim
     if d < 2:
         raise Refusal(
@@ -188,36 +243,45 @@ def minimum(
         )
     if not (math.isfinite(error) and error >= 0):
         raise Refusal(f"error={error} is not a number ≥ 0")
-    # A program without slack has no interior; a floor from slightly more slack is still a floor.
-    slack = max(error, SMALLEST_ERROR * target.lipschitz)
+    base, height = _range(target)
     knots, radii = _start(target)
-    grid = _cells(target.breaks, SEARCH_POINTS - 1)
-    knot_grid = np.union1d(np.linspace(0, knots[-1], SEARCH_POINTS), _scaled(d, knots[-1], 2000))
-    prices = _ones if price is None else price
-    for _ in range(MOST_EXCHANGES):
-        weights, offset, measure = _solve(target, slack, knots, radii, prices(knots))
-        used, charged = np.flatnonzero(weights), np.flatnonzero(measure)
-        primal = RadialSum(d, knots[used], weights[used], offset)
-        violation = np.abs(primal(grid) - target.profile(grid)) - slack
-        constraint = averaged_hinge(knot_grid[:, None], radii[charged], d) @ measure[charged]
-        excess = np.abs(constraint) / prices(knot_grid) - 1
-        new_radii = _peaks(grid, violation, max(gap * (slack + 1e-3), 1e-9))
-        new_knots = _peaks(knot_grid, excess, gap)
-        before = len(knots) + len(radii)
-        radii, knots = np.union1d(radii, new_radii), np.union1d(knots, new_knots)
-        if len(knots) + len(radii) == before:
-            break
-        grid, knot_grid = _refined(grid, new_radii), _refined(knot_grid, new_knots)
-    primal = _merged(primal)
-    floor, radii, measure = _floor(target, error, radii[charged], measure[charged], price)
-    return Minimum(
-        primal=primal,
-        error=primal.sup_distance(target)[0],
-        cost=float(prices(primal.knots) @ np.abs(primal.weights)),
-        radii=radii,
-        measure=measure,
-        floor=floor,
+    last = knots[-1]
+    if start is not None:
+        knots = np.union1d(knots, _around(start[0], last))
+        radii = np.union1d(radii, _around(start[1], 1.0))
+    program = SemiInfinite(
+        columns=lambda b, r: averaged_hinge(b, r, d),
+        values=lambda r: (np.asarray(target.profile(r), dtype=np.float64) - base) / height,
+        prices=prices,
+        slack=_slack(target, error) / height,
+        knots=knots,
+        rows=radii,
+        knot_grid=np.union1d(np.linspace(0, last, SEARCH_POINTS), _scaled(d, last, 2000)),
+        row_grid=_cells(target.breaks, SEARCH_POINTS - 1),
+        penalty=FIRST_PENALTY / mean_size(d) * float(prices(knots).max()),
     )
+    found = [
+        replace(a, weights=a.weights * height, offset=a.offset * height + base)
+        for a in program.answers(gap)
+    ]
+    if not found:
+        raise Refusal(
+            f"no setting of HiGHS solves the first program of this profile (input_dim={d}, "
+            f"error={error:.3g}); give a profile that is finite on [0, 1]"
+        )
+    return found
+
+
+def _range(target: Radial) -> tuple[float, float]:
+    """ϕ(0), and the height of the profile on the grid: what it is measured in."""
+    values = np.asarray(target.profile(_cells(target.breaks, SEARCH_POINTS - 1)), dtype=np.float64)
+    height = float(np.ptp(values))
+    return float(values[0]), height if height > 0 else float(np.abs(values).max()) or 1.0
+
+
+def _slack(target: Radial, error: float) -> float:
+    """A program without slack has no interior; a floor from slightly more is still a floor."""
+    return max(error, SMALLEST_ERROR * _range(target)[1])
 
 
 def _ones(knots: np.ndarray) -> np.ndarray:
@@ -229,7 +293,7 @@ def _scaled(dimension: int, last: float, count: int) -> np.ndarray:
     return np.linspace(0, min(last, 8 / math.sqrt(dimension)), count)
 
 
-def _start(target: Radial) -> tuple[np.ndarray, np.ndarray]:
+def _start(target: Radial) -> Support:
     """Knots up to the last one that float64 can use, and radii, breaks of the profile included."""
     d = target.input_dim
     fine = np.linspace(0, 1, 1001)[:-1]
@@ -239,77 +303,31 @@ def _start(target: Radial) -> tuple[np.ndarray, np.ndarray]:
     return knots, np.union1d(radii, target.breaks)
 
 
-def _solve(
-    target: Radial, error: float, knots: np.ndarray, radii: np.ndarray, prices: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """Weights of the knots, the constant, and the dual measure on the radii."""
-    from scipy.optimize import linprog
-
-    matrix = averaged_hinge(knots, radii[:, None], target.input_dim)
-    phi = np.asarray(target.profile(radii), dtype=np.float64)
-    # In units of each knot's largest value the columns are alike.
-    scale = matrix.max(axis=0)
-    matrix = matrix / scale
-    ones = np.ones((len(radii), 1))
-    solution = linprog(
-        np.concatenate([prices / scale, prices / scale, [0.0]]),
-        A_ub=np.block([[matrix, -matrix, ones], [-matrix, matrix, -ones]]),
-        b_ub=np.concatenate([phi + error, error - phi]),
-        bounds=[(0, None)] * (2 * len(knots)) + [(None, None)],
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
-    if solution.status != 0:
-        raise Refusal(
-            f"error={error:.3g} is too small for a minimal-mass program of this profile in "
-            f"float64 (input_dim={target.input_dim}: {solution.message.split('.')[0]}); "
-            "ask for a larger one"
-        )
-    n, m = len(knots), len(radii)
-    marginals = solution.ineqlin.marginals
-    weights = (solution.x[:n] - solution.x[n : 2 * n]) / scale
-    return weights, float(solution.x[-1]), marginals[:m] - marginals[m:]
+def _around(points: np.ndarray, last: float) -> np.ndarray:
+    """Points of a support, both neighbours of each, and the middles between them."""
+    near = np.concatenate([points, points * (1 - NEAR), points * (1 + NEAR)])
+    return np.concatenate([near, (points[1:] + points[:-1]) / 2]).clip(0.0, last)
 
 
-def _peaks(grid: np.ndarray, height: np.ndarray, level: float) -> np.ndarray:
-    """Where `height` has local maxima above `level`, refined by the parabola through three."""
-    padded = np.pad(height, 1, constant_values=-np.inf)
-    peaks = np.flatnonzero((height > level) & (height >= padded[:-2]) & (height >= padded[2:]))
-    found = []
-    for i in peaks[np.argsort(-height[peaks])][:MOST_ADDED]:
-        found.append(grid[i])
-        if 0 < i < len(grid) - 1:
-            (a, b, c), (u, v, w) = grid[i - 1 : i + 2], height[i - 1 : i + 2]
-            left, right = (v - u) / (b - a), (w - v) / (c - b)
-            if left > right:
-                vertex = (a + b) / 2 + left / (left - right) * (c - a) / 2
-                if a < vertex < c:
-                    found.append(vertex)
-    return np.array(found)
+def _merged(dimension: int, answer: Answer, allowed: float) -> RadialSum:
+    """Knots of one sign that lie close, made one of the same weight and moment.
 
-
-def _refined(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The grid with these points and the middles of the cells around them."""
-    grid = np.union1d(grid, points)
-    at = np.searchsorted(grid, points)
-    left, right = np.maximum(at - 1, 0), np.minimum(at + 1, len(grid) - 1)
-    return np.union1d(grid, np.concatenate([(grid[left] + points) / 2, (grid[right] + points) / 2]))
-
-
-def _merged(primal: RadialSum) -> RadialSum:
-    """Knots of one sign closer than 1e-6 to each other, made one of the same weight and moment."""
-    order = np.argsort(primal.knots)
+    Two weights at a distance h move the sum by at most mass·h²/8 times the density of abs(r·w_1),
+    which is about √d: they are merged where that is below the error allowed.
+    """
+    mass = float(np.abs(answer.weights).sum())
+    close = min(1e-6, math.sqrt(allowed / (mass * math.sqrt(dimension)))) if mass else 0.0
     knots: list[float] = []
     weights: list[float] = []
-    for knot, weight in zip(primal.knots[order], primal.weights[order], strict=True):
-        if knots and knots[-1] > 0 and weight * weights[-1] > 0 and knot - knots[-1] < 1e-6:
+    for knot, weight in zip(answer.knots, answer.weights, strict=True):
+        if knots and knots[-1] > 0 and weight * weights[-1] > 0 and knot - knots[-1] < close:
             total = weights[-1] + weight
             knots[-1] = (knots[-1] * weights[-1] + knot * weight) / total
             weights[-1] = total
         else:
             knots.append(float(knot))
             weights.append(float(weight))
-    return RadialSum(primal.dimension, np.array(knots), np.array(weights), primal.offset)
+    return RadialSum(dimension, np.array(knots), np.array(weights), answer.offset)
 
 
 def _floor(
@@ -317,7 +335,7 @@ def _floor(
     error: float,
     radii: np.ndarray,
     measure: np.ndarray,
-    price: Callable[[np.ndarray], np.ndarray] | None,
+    price: Price | None,
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Rigorous lower bound from a measure made feasible: (bound, its radii, its weights).
 
@@ -347,4 +365,5 @@ def _floor(
     # The constant a_∞ of a network within ε is at most abs(ϕ(0)) + ε, its value at r = 0.
     slack = 8 * EPS * total * (float(np.abs(phi).max()) + target.lipschitz + error)
     value = math.fsum(measure * phi) - error * total - slack
-    return max(0.0, value / largest * (1 - 4 * EPS)), radii, measure
+    found = value / largest * (1 - 4 * EPS)
+    return found if found > SMALLEST_FLOOR else 0.0, radii, measure

@@ -6,9 +6,13 @@ Statement
     constant is. With P_n φ the part of φ of degree ≥ n in L2(μ_d), dμ_d(t) ∝ (1 − t²)^{(d−3)/2}dt,
     and N_{d,n} = (2n + d − 2)(n + d − 3)!/(n!(d − 2)!), for every n,
 
-        ‖f − Σ_i g_i‖² ≥ ‖P_n φ‖·(‖P_n φ‖ − 2·Σ_i‖g_i‖/√N_{d,n}).
+        ‖f − Σ_i g_i‖ ≥ ‖P_n φ‖ − Σ_i‖g_i‖/√N_{d,n}.
 
-    (D17 Theorem 3; D17 Theorem 1 as printed lacks the square on its left side.)
+Proof
+    D17 shows abs⟨g_i, h⟩ ≤ ‖g_i‖/√N_{d,n} for the unit vector h = P_n f/‖P_n f‖. Since
+    ⟨f, h⟩ = ‖P_n φ‖, ‖f − Σ g_i‖ ≥ ⟨f − Σ g_i, h⟩ is at least the right side. (D17 Theorem 3
+    expands ‖f − Σ g_i‖² instead and loses a square: ‖P_n φ‖·(‖P_n φ‖ − 2·Σ‖g_i‖/√N_{d,n}); its
+    Theorem 1 as printed lacks the square on the left.)
 
 Builds
     Nothing. Read as a floor on the error for given norms (`error_floor`), on the norms for a given
@@ -20,12 +24,18 @@ Claim
     Any n may be used; the best of the first ones is.
 
 Shapes and arithmetic
-    A tail sums the squares of the coefficients from its degree on, by Gauss–Gegenbauer quadrature
-    in float64 with orthonormal polynomials; a tail below SMALLEST_SHARE·‖φ‖ is rounding and is not
-    used. Norms of neurons are rounded up, whatever their kinks (`spread_halves`).
+    With t = cos θ, dμ_d ∝ sin^{d−2} θ dθ, and Gauss–Legendre rules Q on small cells are exact, far
+    below rounding, for what is a trigonometric polynomial on each: p_j·p_k, and p_k times a φ
+    linear in r = cos(θ/2). Let φ leave its chords in r on these cells by at most δ, and φ̃ be the
+    chords. Under Q the p_k are orthonormal, so φ − φ̃ moves the vector of coefficients by at most
+    δ in norm, and in L2(μ_d) by at most δ again: what is computed of a tail errs by at most 2δ.
+    The tail is the larger of what the coefficients from n on sum to and, by Parseval, of
+    ‖φ‖² less the squares below n; 2δ and COEFFICIENT_ROUNDING come off. Norms of neurons are
+    rounded up, whatever their kinks (`spread_halves`).
 
 Not in the paper
-    m in place of d³ (`Sine.frequency`), so that the floor is seen at d = 10 to 30.
+    m in place of d³ (`Sine.frequency`), so that the floor is seen at d = 10 to 30. No square in the
+    bound. Tails with their error.
 
 Source
     D17 Theorem 3; SES19 Theorem 4 for the reduction.
@@ -41,7 +51,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.bounds.norm_floor import as_network, neurons_of
+from depthwright.approximation.mass import EPS, mean_size
+from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
@@ -51,14 +62,18 @@ if TYPE_CHECKING:
 
 MOST_DEGREES = 400
 """Degrees n that are tried."""
-QUADRATURE_NODES = 2000
-"""Exact up to degree 3999; φ must be resolved by that many nodes on [−1, 1]."""
+CELL_NODES, FEWEST_CELLS, MOST_CELLS = 4, 1 << 14, 1 << 17
+"""Of the quadrature in θ."""
+CELLS_A_DEGREE = 6
+"""Cells for each degree of the trigonometric polynomials: 4 nodes err by 1e-12 there."""
+CHORD_SHARE = 1e-4
+"""Of the largest value: what φ should leave its chords by at most, if MOST_CELLS allows."""
+COEFFICIENT_ROUNDING = 1e-9
+"""Of the vector of coefficients, in units of ‖φ‖; measured at most 1e-12."""
 NORM_CELLS, NORM_END = 750, 12.0
 """Grid points tanh(y) on each side of 0, with y up to NORM_END."""
 NORM_ROUNDING, NORM_SLACK, NORM_UNDERFLOW = 1e-6, 4e-9, 1e-140
 """Of the chances, relative; of a neuron's w·x and bias, relative; of what float64 loses below."""
-SMALLEST_SHARE = 1e-7
-"""Tails ‖P_n φ‖ below this share of ‖φ‖ are rounding."""
 
 
 def log_dimension(dimension: int, degree: int) -> float:
@@ -76,56 +91,68 @@ def recurrence(dimension: int, count: int) -> np.ndarray:
     return np.sqrt(k * (k + 2 * half - 1) / (4 * (k + half) * (k + half - 1)))
 
 
-def gauss_nodes(dimension: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss nodes on [−1, 1] and the square roots of their probabilities for μ_d.
-
-    Nodes are eigenvalues of the recurrence, probabilities 1/Σ_{n<count} p_n(t)². Both p_n and the
-    weight function leave float64 in high dimensions: the sum is kept with its scale.
-    """
-    from scipy.linalg import eigvalsh_tridiagonal
-
-    b = recurrence(dimension, count)
-    t = eigvalsh_tridiagonal(np.zeros(count), b[:-1])
-    previous, current, total = np.zeros_like(t), np.ones_like(t), np.zeros_like(t)
-    log_scale, below = np.zeros_like(t), 0.0
-    for above in b:
-        total += current**2
-        previous, current = current, (t * current - below * previous) / above
-        below = above
-        scale = np.maximum(np.abs(current), 1.0)
-        previous, current, total = previous / scale, current / scale, total / scale**2
-        log_scale += np.log(scale)
-    return t, np.exp(-log_scale) / np.sqrt(total)
-
-
 @dataclass(frozen=True)
 class GegenbauerTail:
-    """φ on [−1, 1], seen by L2(μ_d)."""
+    """φ(t) = profile(√((1 + t)/2)) on [−1, 1], seen by L2(μ_d)."""
 
-    phi: Callable[[np.ndarray], np.ndarray]
+    profile: Callable[[np.ndarray], np.ndarray]
+    """On radii in [0, 1]."""
     dimension: int
+    lipschitz: float
+    """Bound on abs(profile')."""
+    curvature: float = math.inf
+    """Bound on abs(profile'') between the breaks."""
+    breaks: tuple[float, ...] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.dimension < 3:
             raise Refusal(f"dimension={self.dimension} is below 3, where D17's floor starts")
 
+    def leaves_chord(self, length: float) -> float:
+        """How far the profile leaves its chord, at most, on a cell without a break."""
+        bent = self.curvature * length**2 / 8 if math.isfinite(self.curvature) else math.inf
+        return min(bent, self.lipschitz * length / 2)
+
+    @cached_property
+    def cells(self) -> int:
+        """Cells in θ, besides those that the breaks cut."""
+        count = max(FEWEST_CELLS, CELLS_A_DEGREE * (MOST_DEGREES + self.dimension))
+        size = float(np.abs(self.profile(np.linspace(0.0, 1.0, 1001))).max())
+        # A cell of length π/cells in θ is at most half as long in r.
+        while count < MOST_CELLS and self.leaves_chord(math.pi / 2 / count) > CHORD_SHARE * size:
+            count *= 2
+        return count
+
+    @cached_property
+    def error(self) -> float:
+        """Bound on what is wrong with a computed tail."""
+        return 2 * self.leaves_chord(math.pi / 2 / self.cells) + COEFFICIENT_ROUNDING * self.norm
+
     @cached_property
     def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Nodes, the roots of their probabilities, and φ there."""
-        t, roots = gauss_nodes(self.dimension, QUADRATURE_NODES)
-        values = np.asarray(self.phi(t), dtype=np.float64)
-        if not (np.isfinite(values).all() and np.isfinite(roots).all()):
+        """Nodes t, the roots of their probabilities, and φ there."""
+        turns = 2 * np.arccos(np.clip(self.breaks, 0.0, 1.0))
+        edges = np.union1d(np.linspace(0.0, math.pi, self.cells + 1), turns)
+        x, weights = np.polynomial.legendre.leggauss(CELL_NODES)
+        half = np.diff(edges)[:, None] / 2
+        theta = ((edges[:-1, None] + half) + half * x).ravel()
+        # The density of θ is (d − 1)/2·E abs(w_1)·sin^{d−2} θ, for E abs(w_1) of the sphere.
+        density = mean_size(self.dimension) * (self.dimension - 1) / 2
+        roots = np.sqrt(density * (half * weights).ravel())
+        roots *= np.sin(theta) ** ((self.dimension - 2) / 2)
+        values = np.asarray(self.profile(np.cos(theta / 2)), dtype=np.float64)
+        if not np.isfinite(values).all():
             raise Refusal(
                 f"φ has values that are not finite at the nodes in dimension={self.dimension}; "
                 "give a φ that is finite on [−1, 1]"
             )
-        return t, roots, values
+        return np.cos(theta), roots, values
 
     @cached_property
     def squares(self) -> np.ndarray:
-        """(MOST_DEGREES + 1,) squared coefficients of φ, degree by degree."""
+        """(MOST_DEGREES + 1,) squared coefficients of φ, degree by degree, as computed."""
         t, roots, values = self._seen
-        # √w·p_n is at most 1 at every node, however large p_n is.
+        # √w·p_n is of size 1 at every node, however large p_n is.
         previous, current, b = np.zeros_like(t), roots, 0.0
         found = []
         for above in recurrence(self.dimension, MOST_DEGREES + 1):
@@ -142,31 +169,27 @@ class GegenbauerTail:
 
     @cached_property
     def tails(self) -> np.ndarray:
-        """(MOST_DEGREES + 1,) ‖P_n φ‖ for n = 0, 1, …; 0 where rounding has eaten them.
-
-        Summed from the small end, over the degrees that were computed: never too large.
-        """
-        tails = np.sqrt(np.cumsum(self.squares[::-1])[::-1])
-        return np.where(tails > SMALLEST_SHARE * self.norm, tails, 0.0)
+        """(MOST_DEGREES + 1,) lower bounds on ‖P_n φ‖ for n = 0, 1, …"""
+        from_above = np.cumsum(self.squares[::-1])[::-1]
+        below = np.concatenate([[0.0], np.cumsum(self.squares)[:-1]])
+        by_parseval = self.norm**2 * (1 - 4 * COEFFICIENT_ROUNDING) - below
+        return np.maximum(np.sqrt(np.maximum(from_above, by_parseval)) - self.error, 0.0)
 
     @cached_property
     def _root_dimensions(self) -> np.ndarray:
-        """√N_{d,n}; inf where float64 ends, which no floor here minds."""
+        """√N_{d,n}, rounded down; e^700 where float64 ends."""
         logs = np.array([log_dimension(self.dimension, n) for n in range(MOST_DEGREES + 1)]) / 2
-        return np.exp(np.minimum(logs, 700.0))
+        # A difference of log-gammas, each with a few roundings of its own size.
+        rounding = 16 * EPS * math.lgamma(MOST_DEGREES + self.dimension)
+        return np.exp(np.minimum(logs, 700.0) - rounding)
 
     def error_floor(self, norms: float) -> float:
         """The smallest ‖f − Σ g_i‖ that Σ‖g_i‖ = `norms` allows."""
-        squares = self.tails * (self.tails - 2 * norms / self._root_dimensions)
-        return math.sqrt(max(0.0, float(squares.max())))
+        return max(0.0, float((self.tails - norms / self._root_dimensions).max()))
 
     def norms_needed(self, error: float) -> float:
         """The smallest Σ‖g_i‖ with which ‖f − Σ g_i‖ ≤ `error` is possible."""
-        useful = self.tails > error
-        if not useful.any():
-            return 0.0
-        tails, roots = self.tails[useful], self._root_dimensions[useful]
-        return float(((tails - error**2 / tails) * roots / 2).max())
+        return max(0.0, float(((self.tails - error) * self._root_dimensions).max()))
 
     def width_needed(self, error: float, weights: float) -> float:
         """The fewest hidden neurons, all weights and biases at most `weights` in size.
@@ -181,7 +204,11 @@ class GegenbauerTail:
 def of_radial(target: Radial) -> GegenbauerTail:
     """φ(t) = ϕ(√((1 + t)/2)): a radial target seen through x = (u + v)/2."""
     return GegenbauerTail(
-        lambda t: np.asarray(target.profile(np.sqrt((1 + t) / 2))), target.input_dim
+        lambda r: np.asarray(target.profile(r)),
+        target.input_dim,
+        target.lipschitz,
+        target.curvature,
+        tuple(target.breaks.tolist()),
     )
 
 
@@ -203,7 +230,7 @@ def neuron_norms(network: Network | torch.nn.Sequential) -> float:
         values = np.maximum(inner * at + bias + slack, 0.0)
         norms = np.sqrt(values**2 @ chances) + NORM_UNDERFLOW * values[:, -1]
         total += float(np.abs(neurons.outer[part]) @ norms)
-    return total * (1 + NORM_ROUNDING)
+    return total * (1 + NORM_ROUNDING) + inputs * len(neurons.outer) * TINY
 
 
 @cache

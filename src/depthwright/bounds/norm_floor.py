@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.mass import EPS, RadialSum, minimum
+from depthwright.approximation.mass import EPS, RadialSum, floor
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.refusal import Refusal
@@ -51,14 +51,12 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-7
 """Relative excess of the averaged error's upper bound."""
-GAPS = (1e-5, 1e-3)
-"""Relative gaps at which the floor's program may stop, in turn; it is certified in any case."""
-
-
-FACTORS = (1.001, 1.003, 1.01, 1.03, *(1.1**k for k in range(1, 50)))
-"""Errors that are tried in turn where the program fails in float64, in units of the first."""
-SMALLEST_TRIED = 1e-2
-"""Smallest such error after the first, as a share of the profile's range."""
+TINY = 2.0**-1000
+"""Above what is lost of a neuron where its outer weight or its smaller inner weights underflow."""
+GAP = 1e-5
+"""Relative gap at which the floor's program may stop; it is certified in any case."""
+CONTINUATION, CONTINUATION_GAP = 1.6, 1e-3
+"""Ratio of the errors that lead down to one that is not reached at once, and the gap there."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +92,20 @@ class Neurons:
 def mass_floor(target: Radial, error: float) -> float:
     """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below.
 
-    Where float64 cannot solve the program, a larger error is taken: a floor all the same, lower.
+    A floor at a larger error is one at a smaller error as well. Where float64 does not settle the
+    program, the errors from half the profile's range downwards are therefore taken in turn, each
+    from the support of the last, as far as they settle, and the highest of the floors counts.
     """
-    coarsest = float(np.ptp(target.profile(np.linspace(0, 1, 1001))))
-    larger = [factor * max(error, SMALLEST_TRIED * coarsest) for factor in FACTORS]
-    for slack in (error, *larger):
-        for gap in GAPS:
-            if slack < coarsest:
-                try:
-                    return 2 * minimum(target, slack, gap=gap).floor
-                except Refusal:
-                    continue
-    return 0.0
+    at_once = floor(target, error, GAP)
+    best, start = at_once.value, None
+    larger = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
+    while not at_once.settled and larger > error:
+        larger = max(larger / CONTINUATION, error)
+        found = floor(target, larger, CONTINUATION_GAP, start)
+        best, start = max(best, found.value), found.support
+        if not found.settled:
+            break
+    return 2 * best
 
 
 def width_floor(target: Radial, error: float, weights: float) -> float:
@@ -160,7 +160,8 @@ def _average(neurons: Neurons, dimension: int) -> RadialSum:
     outer, inner, bias = (a[alive] for a in (neurons.outer, neurons.inner, neurons.bias))
     always = neurons.outer[~alive] @ np.maximum(neurons.bias[~alive], 0)
     offset = neurons.offset + always + outer @ np.maximum(bias, 0)
-    knots, place = np.unique(np.abs(bias) / inner, return_inverse=True)
+    with np.errstate(over="ignore"):
+        knots, place = np.unique(np.abs(bias) / inner, return_inverse=True)
     weights = np.bincount(place, outer * inner / 2, minlength=len(knots))
     inside = knots < 1
     return RadialSum(dimension, knots[inside], weights[inside], float(offset))
@@ -185,12 +186,41 @@ def neurons_of(network: Network) -> Neurons:
     """Outer weights, norms of inner ones and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
-    weight, bias, last, constant = (p.detach().numpy() for p in network.to_torch().parameters())
-    outer, offset = last[0], float(constant[0])
-    inner = np.linalg.norm(weight, axis=1)
-    relative = (weight.shape[1] + len(outer) + 8) * EPS
+    weight, bias, last, constant = (
+        p.detach().numpy().astype(np.float64) for p in network.to_torch().parameters()
+    )
+    weight, bias, outer = _balanced(weight, bias, last[0])
+    offset = float(constant[0])
+    inner, columns = _norms(weight), weight.shape[1]
+    relative = (columns + len(outer) + 8) * EPS
     size = float(np.abs(outer) @ (inner + np.abs(bias))) + abs(offset)
-    return Neurons(outer, inner, bias, offset, relative * size)
+    lost = TINY * columns * (len(outer) + float(np.abs(outer).sum()))
+    return Neurons(outer, inner, bias, offset, relative * size + lost, columns * EPS)
+
+
+def _balanced(
+    weight: np.ndarray, bias: np.ndarray, outer: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same neurons with inner weights and bias of size 1: a·σ(z) = (a·2^k)·σ(2^−k·z).
+
+    Powers of two are exact; what underflows is below TINY.
+    """
+    size = np.maximum(np.abs(weight).max(axis=1, initial=0.0), np.abs(bias))
+    exponent = np.frexp(size)[1]
+    with np.errstate(over="ignore", under="ignore"):
+        outer = np.ldexp(outer, exponent)
+    if not np.isfinite(outer).all():
+        raise Refusal(
+            f"a neuron of size {float(size.max()):.3g} times its outer weight is beyond float64; "
+            "scale the network down"
+        )
+    return np.ldexp(weight, -exponent[:, None]), np.ldexp(bias, -exponent), outer
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    """Euclidean norms, no square of which leaves float64."""
+    exponent = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    return np.ldexp(np.linalg.norm(np.ldexp(rows, -exponent[:, None]), axis=1), exponent)
 
 
 def _ridge_neurons(network: RidgeNetwork) -> Neurons:
@@ -208,7 +238,7 @@ def _ridge_neurons(network: RidgeNetwork) -> Neurons:
             outer += [2 * turn * group.weights]
             inner += [np.ones(len(norms))]
             bias += [np.full(len(norms), -kink)]
-    linear = float(np.linalg.norm(network.linear_part))
+    linear = float(_norms(np.atleast_2d(network.linear_part))[0])
     outer.append(np.array([-1.0, 1.0]))
     inner.append(np.full(2, linear))
     bias.append(np.zeros(2))
