@@ -33,6 +33,7 @@ from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks import ExactNetwork, Network
 from depthwright.networks.exact import BIAS, Layer, from_arrays
+from depthwright.networks.inputs import Inputs
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def scattered(rng: np.random.Generator, width: int, depth: int) -> ExactNetwork:
         parts = [tuple(part) for part in zip(*terms, strict=True)] or [()] * 4
         layers.append(Layer(fan_in, fan_out, *parts))
         fan_in = fan_out
-    return ExactNetwork(tuple(layers), radius=1.0)
+    return ExactNetwork(tuple(layers), inputs=Inputs.cube(3, 1.0))
 
 
 def edges() -> Iterator[tuple[str, ExactNetwork]]:
@@ -75,17 +76,17 @@ def edges() -> Iterator[tuple[str, ExactNetwork]]:
     parts = ((0, 0, 1, 2, 2), (0, 1, 1, 2, BIAS), (1, -1, 1, -1, -1), (0, 0, 0, 0, -2))
     relu = Layer(3, 3, *parts)
     chosen = Layer(3, 2, (0, 1), (2, 1), (1, -1), (0, 0))
-    yield "ends in σ", ExactNetwork((relu, chosen), radius=1.0)
+    yield "ends in σ", ExactNetwork((relu, chosen), inputs=Inputs.cube(3, 1.0))
     terms = [(row, row % 3, 1 - row % 2 * 2, 64 * (row // 6) - 128 + row % 2) for row in range(30)]
     aligned = Layer(3, 30, *(tuple(part) for part in zip(*terms, strict=True)))
-    yield "aligned powers", ExactNetwork((relu, aligned), radius=1.0)
+    yield "aligned powers", ExactNetwork((relu, aligned), inputs=Inputs.cube(3, 1.0))
     nothing = ((), (), (), ())
     zeros = (relu, Layer(3, 5, *nothing), Layer(5, 2, *nothing))
-    yield "layers of zeros", ExactNetwork(zeros, radius=1.0)
+    yield "layers of zeros", ExactNetwork(zeros, inputs=Inputs.cube(3, 1.0))
     later = Layer(3, 5, *parts)
     shared = (relu, later, Layer(5, 1, (0, 0), (0, 2), (1, 5), (0, -3)))
-    yield "rows of zeros at the end", ExactNetwork(shared, radius=1.0)
-    yield "a box of one point", ExactNetwork((relu, chosen), radius=0.0)
+    yield "rows of zeros at the end", ExactNetwork(shared, inputs=Inputs.cube(3, 1.0))
+    yield "a box of one point", ExactNetwork((relu, chosen), inputs=Inputs.cube(3, 0.0))
     eye = np.eye(WIDE)
     ring = eye + 2.0**7 * np.roll(eye, 1, 1)
     weights = [rng.standard_normal((WIDE, 3)), ring, ring.T, rng.standard_normal((1, WIDE))]
@@ -143,7 +144,7 @@ def measure(network: str, points_each: int) -> dict[str, Any]:
     assert isinstance(checked, ExactNetwork)
     rng = np.random.default_rng([SEED, *network.encode()])
     x = torch.from_numpy(points(rng, max(points_each // part, 10)))
-    if checked.radius == 0.0:
+    if checked.inputs == Inputs.cube(3, 0.0):
         x = x * 0.0
     start = time.perf_counter()
     limbs = checked.evaluate(x, "exact", engine="limbs", anywhere=True)

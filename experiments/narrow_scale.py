@@ -136,7 +136,7 @@ def same(one: object, two: object) -> bool:
 
     assert isinstance(one, ExactNetwork)
     assert isinstance(two, ExactNetwork)
-    heads = [(n.arithmetic, n.radius, n.value_bits, len(n.layers)) for n in (one, two)]
+    heads = [(n.arithmetic, n.inputs, n.value_bits, len(n.layers)) for n in (one, two)]
     return heads[0] == heads[1] and all(
         a.fan_in == b.fan_in and a.fan_out == b.fan_out and a.expressions() == b.expressions()
         for a, b in zip(one.layers, two.layers, strict=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from depthwright.distributions.domain import Cube
+from depthwright.distributions.domain import Box
 from depthwright.distributions.uniform import UniformCube
 from depthwright.experiment import Experiment, Run, least
 from depthwright.figures.chart import Chart, Panel, Series, series
@@ -45,9 +45,9 @@ class Flips(Target):
     input_dim: int = 1
 
     @property
-    def domain(self) -> Cube:
+    def domain(self) -> Box:
         """[−1, 1]."""
-        return Cube(1, 1.0)
+        return Box.of(1)
 
     @property
     def lipschitz(self) -> float:

@@ -13,7 +13,7 @@ def evaluate(path, x):
     with gzip.open(path, "rt") as file:
         header = json.loads(file.readline())
         assert header["format"] == "depthwright-exact"
-        assert header["version"] == 1
+        assert header["version"] in (1, 2)
         assert len(x) == header["input_dim"]
         values = [Fraction(v) for v in x]
         for i, size in enumerate(header["layer_sizes"]):

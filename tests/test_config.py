@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import config as configs
+from depthwright.distributions import Box
 from depthwright.refusal import Refusal
 
 CONF = Path(configs.conf_folder())
@@ -24,6 +25,7 @@ LAWS_OF_THEIR_OWN = {"distribution=eldan_shamir"}
 RIDGES = ("target=sine_ridge", "distribution=uniform_cube", "construction=single_ridge")
 COMPANIONS = {
     "target=random_network": NETWORKS,
+    "distribution=uniform_box": NETWORKS,
     "distribution=uniform_cube": NETWORKS,
     "target=sine_ridge": RIDGES,
     "construction=single_ridge": RIDGES,
@@ -118,8 +120,17 @@ def test_dimension_of_the_law_follows_the_target(composed: Composed) -> None:
 def test_law_must_live_where_the_target_does(composed: Composed) -> None:
     with pytest.raises(Refusal, match="choose distribution=uniform_radius or uniform_ball"):
         configs.comparison(composed("distribution=uniform_cube"))
-    with pytest.raises(Refusal, match=r"distribution=uniform_cube with distribution\.radius=2"):
+    with pytest.raises(Refusal, match="distribution=uniform_box, which follows the target"):
         configs.comparison(composed(*NETWORKS, "distribution=uniform_ball", "target.radius=2"))
+
+
+def test_the_box_of_the_law_follows_the_target(composed: Composed) -> None:
+    box = "target.lower=[0,-1,2]", "target.upper=3"
+    law = ("target=random_network", "distribution=uniform_box", "construction=narrow_exact")
+    made = configs.comparison(composed(*law, *box))
+    assert made.distribution.domain == made.target.domain == Box((0, -1, 2), (3, 3, 3))
+    with pytest.raises(Refusal, match="distribution=uniform_box, which follows the target"):
+        configs.comparison(composed(*NETWORKS, *box))
 
 
 def test_hash_sees_what_changes_numbers_and_nothing_else(composed: Composed) -> None:

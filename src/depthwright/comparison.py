@@ -16,7 +16,7 @@ from depthwright import results
 from depthwright.bounds import has_floor, mass_floor, report
 from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions.distribution import Distribution
-from depthwright.distributions.domain import Cube
+from depthwright.distributions.domain import Ball
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
@@ -81,11 +81,15 @@ class Comparison:
                 f"({self.target.input_dim}); leave it out to have it follow"
             )
         given, needed = self.distribution.domain, self.target.domain
-        if (type(given), given.radius) != (type(needed), needed.radius):
-            laws = "uniform_cube" if isinstance(needed, Cube) else "uniform_radius or uniform_ball"
+        if given != needed:
+            if isinstance(needed, Ball):
+                cure = "uniform_radius or uniform_ball with distribution.radius="
+                cure += f"{needed.radius:g}"
+            else:
+                cure = "uniform_box, which follows the target"
             raise Refusal(
                 f"the distribution lives on the {given} and the target on the {needed}; choose "
-                f"distribution={laws} with distribution.radius={needed.radius:g}"
+                f"distribution={cure}"
             )
         if not 0 <= self.failure_probability < 1:
             raise Refusal(
@@ -367,8 +371,11 @@ def _curves(
     generator = torch.Generator().manual_seed(comparison.evaluation.seed + 2)
     ray = directions(1, target.input_dim, generator, torch.float64)
     low = 0.0 if isinstance(target, Radial) else -1.0
-    s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64) * target.domain.radius
-    x = s[:, None] * ray
+    domain = target.domain
+    centre, half = torch.from_numpy(domain.centre), torch.from_numpy(domain.half_sides)
+    s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64)
+    x = domain.project(centre + s[:, None] * half * ray)
+    s = s * torch.linalg.vector_norm(half * ray)
     return {
         "validation_rmse": {
             name: [list(point) for point in rival.history] for name, rival in rivals.items()

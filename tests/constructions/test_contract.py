@@ -26,8 +26,15 @@ from depthwright.constructions import (
     SingleRidge,
     SparseRidge,
 )
-from depthwright.distributions import UniformBall, UniformCube, UniformRadius
-from depthwright.distributions.domain import Ball
+from depthwright.distributions import (
+    Ball,
+    Box,
+    Distribution,
+    UniformBall,
+    UniformBox,
+    UniformCube,
+    UniformRadius,
+)
 from depthwright.networks import load
 from depthwright.refusal import Refusal
 
@@ -164,12 +171,13 @@ def test_measured_error_respects_the_claim(
 ) -> None:
     construction = make()
     built, target = construction.build(), construction.target
-    d, radius = target.input_dim, target.domain.radius
-    laws = (
-        (UniformRadius(d, radius), UniformBall(d, radius))
-        if isinstance(target.domain, Ball)
-        else (UniformCube(d, radius),)
-    )
+    d, domain = target.input_dim, target.domain
+    laws: tuple[Distribution, ...]
+    if isinstance(domain, Ball):
+        laws = (UniformRadius(d, domain.radius), UniformBall(d, domain.radius))
+    else:
+        assert isinstance(domain, Box)
+        laws = (UniformBox(d, lower=domain.lower, upper=domain.upper),)
     # A construction that equals its target asks for no accuracy and claims only a rounding.
     assert built.claim.bound <= (built.claim.accuracy or 1e-14)
     assert all(term >= 0 for term in built.claim.terms.values())

@@ -308,8 +308,8 @@ def test_bad_hypotheses_are_refused(kind):
         kind(target, 1e-2, 1e-2, bits="few")
     with pytest.raises(Refusal, match="below the rounding"):
         kind(target, 1e-17, 1e-2).architecture()
-    with pytest.raises(Refusal, match="not 1e-15, for this target"):
-        kind(target, 1e-15, 1e-2, bits="paper").build()
+    with pytest.raises(Refusal, match="not 1e-16, for this target"):
+        kind(target, 1e-16, 1e-2, bits="paper").build()
     with pytest.raises(Refusal, match="layers, and no more than"):
         kind(RandomNetwork(3, 300, 3), 1e-2, 1e-2, bits="paper").build()
 

@@ -14,6 +14,7 @@ import independent
 from depthwright.networks import Builder, Dyadic, evaluation
 from depthwright.networks.evaluation import PrecisionLoss
 from depthwright.networks.exact import from_arrays
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 
 finite = st.floats(-1e6, 1e6)
@@ -47,7 +48,7 @@ def bits_reader(bits, length):
         bit = values[1] - values[2]
         r = 2 * values[0] - bit
         total = (values[3] if k else 0) + (bit >> k + 1)
-    return builder.output([total], value_bits=2 * length, radius=1.0)
+    return builder.output([total], value_bits=2 * length, inputs=Inputs.cube(1, 1.0))
 
 
 def test_tiny_values_cost_nothing():
@@ -141,7 +142,9 @@ def test_float_evaluation_is_torchs(dtype):
 def test_bad_inputs_are_named():
     network = bits_reader(3, 8)
     x = torch.tensor([[0.1], [1.5], [7.0]], dtype=torch.float64)
-    with pytest.raises(Refusal, match=r"row 1 of the inputs, \[1.5\], lies outside"):
+    with pytest.raises(
+        Refusal, match=r"2 of 3 inputs are not among .* row 1 of the inputs, \[1.5\];"
+    ):
         network.evaluate(x)
     assert network.evaluate(x, anywhere=True).shape == (3, 1)
     with pytest.raises(Refusal, match="row 2 of the inputs is not finite"):

@@ -8,6 +8,7 @@ import torch
 import independent
 from depthwright.networks import Builder, Dyadic, ExactNetwork, load
 from depthwright.networks.exact import from_arrays
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 
 
@@ -16,7 +17,7 @@ def sample():
     return from_arrays(
         [rng.standard_normal((4, 2)), rng.standard_normal((3, 4))],
         [rng.standard_normal(4), rng.standard_normal(3)],
-        radius=2.5,
+        inputs=Inputs((-2.5, -3.0), (2.5, 4.0)),
     )
 
 
@@ -26,9 +27,35 @@ def test_what_is_saved_comes_back(tmp_path):
     back = load(tmp_path / "n.jsonl.gz")
     assert isinstance(back, ExactNetwork)
     assert back.architecture == network.architecture
-    assert (back.arithmetic, back.radius, back.value_bits) == ("float64", 2.5, None)
+    assert (back.arithmetic, back.inputs, back.value_bits) == ("float64", network.inputs, None)
     for a, b in zip(network.layers, back.layers, strict=True):
         assert a.expressions() == b.expressions()
+
+
+@pytest.mark.parametrize("radius", [2.5, 3, None])
+def test_files_of_the_first_version_know_cubes(tmp_path, radius):
+    path = tmp_path / "n.jsonl.gz"
+    sample().save(path)
+
+    def older(header):
+        del header["inputs"]
+        header.update(version=1, radius=radius)
+
+    rewrite(path, edit(0, older))
+    assert load(path).inputs == (None if radius is None else Inputs.cube(2, radius))
+    for wrong in (-1, 10**400, float("inf"), True):
+        rewrite(path, edit(0, lambda h, wrong=wrong: h.update(radius=wrong)))
+        with pytest.raises(Refusal, match=f"radius is {str(wrong)[:20]}"):
+            load(path)
+
+
+def rewrite(path, damage):
+    """The file with `damage` applied to its lines."""
+    with gzip.open(path, "rt") as file:
+        lines = file.read().splitlines()
+    damage(lines)
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
 
 
 def test_the_independent_evaluator_agrees(tmp_path):
@@ -63,21 +90,27 @@ def edit(line, change):
 
 DAMAGES = {
     "format": (edit(0, lambda h: h.update(format="other")), "not a depthwright-exact file"),
-    "version": (edit(0, lambda h: h.update(version=2)), "version 2, this program reads 1"),
+    "version": (edit(0, lambda h: h.update(version=3)), "version 3, this program reads 1 to 2"),
     "version_true": (edit(0, lambda h: h.update(version=True)), "version True, this program"),
     "version_float": (edit(0, lambda h: h.update(version=1.0)), "version 1.0, this program"),
     "wide": (edit(0, lambda h: h.update(layer_sizes=[10**12, 1])), "sum up to 1000000000003"),
-    "wide_input": (edit(0, lambda h: h.update(input_dim=10**9)), "sum up to"),
+    "wide_input": (edit(0, lambda h: h.update(input_dim=10**9, inputs=None)), "sum up to"),
     "input_dim": (edit(0, lambda h: h.update(input_dim=0)), "input_dim is 0"),
     "bool": (edit(0, lambda h: h.update(input_dim=True)), "input_dim is True"),
     "sizes": (edit(0, lambda h: h.update(layer_sizes=[4, -3])), "layer_sizes"),
     "arithmetic": (edit(0, lambda h: h.update(arithmetic="int8")), "arithmetic is 'int8'"),
-    "radius": (edit(0, lambda h: h.update(radius=-1)), "radius is -1"),
-    "radius_digits": (edit(0, lambda h: h.update(radius=10**400)), "radius is 1000"),
-    "radius_inf": (edit(0, lambda h: h.update(radius=float("inf"))), "radius is inf"),
+    "inputs": (edit(0, lambda h: h.update(inputs=2.5)), "inputs is 2.5"),
+    "inputs_gone": (edit(0, lambda h: h.pop("inputs")), "inputs is None"),
+    "inputs_short": (edit(0, lambda h: h["inputs"].update(lower=[1.0])), "inputs is"),
+    "inputs_digits": (edit(0, lambda h: h["inputs"].update(upper=[10**400, 1])), "inputs is"),
+    "inputs_nan": (edit(0, lambda h: h["inputs"].update(upper=[float("nan"), 1])), "inputs is"),
+    "inputs_swapped": (edit(0, lambda h: h["inputs"].update(lower=[3, 5])), "inputs is"),
+    "inputs_numbers": (edit(0, lambda h: h["inputs"].update(numbers="int8")), "inputs is"),
+    "inputs_grid": (edit(0, lambda h: h["inputs"].update(grid=0)), "inputs is"),
+    "inputs_more": (edit(0, lambda h: h["inputs"].update(more=1)), "inputs is"),
     "digits": (
         lambda lines: lines.__setitem__(
-            0, lines[0].replace('"version": 1', f'"version": {"1" * 5000}')
+            0, lines[0].replace('"version": 2', f'"version": {"1" * 5000}')
         ),
         "line 1 is not JSON",
     ),
@@ -105,11 +138,7 @@ def test_damage_is_named(tmp_path, name):
     damage, message = DAMAGES[name]
     path = tmp_path / "n.jsonl.gz"
     sample().save(path)
-    with gzip.open(path, "rt") as file:
-        lines = file.read().splitlines()
-    damage(lines)
-    with gzip.open(path, "wt") as file:
-        file.write("\n".join(lines) + "\n")
+    rewrite(path, damage)
     if message is None:  # terms that cancel leave the third term standing: nothing is wrong
         assert load(path).architecture == sample().architecture
         return
@@ -121,11 +150,7 @@ def test_damage_is_named(tmp_path, name):
 def test_the_largest_powers_can_be_evaluated(tmp_path, power):
     path = tmp_path / "n.jsonl.gz"
     from_arrays([[[1.0]]], [[1.0]]).save(path)
-    with gzip.open(path, "rt") as file:
-        lines = file.read().splitlines()
-    edit(1, lambda d: d["weights"][0].__setitem__(3, power))(lines)
-    with gzip.open(path, "wt") as file:
-        file.write("\n".join(lines) + "\n")
+    rewrite(path, edit(1, lambda d: d["weights"][0].__setitem__(3, power)))
     network, x = load(path), torch.ones(1, 1, dtype=torch.float64)
     if power < 0:
         assert network.evaluate(x, "exact").item() == 1.0

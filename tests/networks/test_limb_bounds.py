@@ -14,6 +14,7 @@ from dyadic_networks import random_network
 from depthwright.constructions import NarrowBits, NarrowPacked
 from depthwright.networks import evaluation, limb_bounds, limb_compiler, limb_engine
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.limb_bounds import Interval
 from depthwright.targets import RandomNetwork
 
@@ -112,7 +113,7 @@ def tower(bits):
             Layer(2, 1, (0, 0), (0, 1), (1, (1 << bits) - 2), (0, 0)),
             Layer(1, 1, (0, 0), (0, BIAS), (1, 1), (0, 0)),
         ),
-        radius=1.0,
+        inputs=Inputs.cube(2, 1.0),
     )
 
 

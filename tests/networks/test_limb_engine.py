@@ -22,6 +22,7 @@ from depthwright.constructions import (
 )
 from depthwright.networks import Builder, Dyadic, evaluation, limb_engine, patience
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.limb_bounds import Interval
 from depthwright.networks.limb_program import Slot
 from depthwright.networks.limb_rows import Row, written_over
@@ -200,7 +201,7 @@ def check_order(rows, slots, wanted):
 
 @pytest.mark.parametrize("radius", [0.0, float("inf")])
 def test_boxes_that_are_a_point_or_everything(radius):
-    network = from_arrays([[[3.0]], [[2.0]]], [[1.0], [-1.0]], "exact", radius)
+    network = from_arrays([[[3.0]], [[2.0]]], [[1.0], [-1.0]], "exact", Inputs.cube(1, radius))
     assert same(network, [[0.0], [0.5], [-7.0]])[:, 0].tolist() == [1.0, 4.0, -1.0]
     assert network.evaluate(torch.zeros(1, 1).double(), engine="limbs").item() == 1.0
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from depthwright.distributions import UniformCube
+from depthwright.distributions import Box, UniformBox, UniformCube
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
@@ -187,12 +188,70 @@ def test_weights_that_are_not_finite_are_refused(value):
         Network(net)
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", None, 10**400])
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf, "1", 10**400])
 def test_a_radius_that_is_not_positive_is_refused(radius):
     with pytest.raises(Refusal, match="not a positive number"):
         Network(model(), radius=radius)
     with pytest.raises(Refusal, match="not a positive number"):
         RandomNetwork(radius=radius)
+
+
+BOXES = {
+    "both say where inputs live": {"radius": 1.0, "lower": -1.0, "upper": 2.0},
+    "upper is not given": {"lower": -1.0},
+    "lower is not given": {"upper": -1.0},
+    r"lower has shape \(3,\) and there are 2 inputs": {"lower": [0, 0, 0], "upper": 1.0},
+    "upper=nan of input 1 is not a finite number": {"lower": 0.0, "upper": [1.0, math.nan]},
+    "lower=-inf of input 0 is not a finite": {"lower": -math.inf, "upper": 1.0},
+    "input 1 runs from lower=1.0 to upper=1.0": {"lower": [0, 1], "upper": 1},
+    "input 0 runs from lower=2.0 to upper=1.0": {"lower": [2, 0], "upper": 1},
+    "apart, under which floats lose digits": {"lower": 0.0, "upper": 1e-310},
+    "lower='low' is neither a number": {"lower": "low", "upper": 1.0},
+}
+
+
+@pytest.mark.parametrize("message", BOXES)
+def test_what_is_no_box_is_refused(message):
+    for make in (
+        lambda box: RandomNetwork(2, **box),
+        lambda box: Network(nn.Sequential(nn.Linear(2, 1)), **box),
+        lambda box: UniformBox(2, **box),
+    ):
+        with pytest.raises(Refusal, match=message):
+            make(BOXES[message])
+
+
+def test_a_box_is_read_from_numbers_arrays_and_tensors():
+    wanted = np.array([-1.0, 0.5, 0.0]), np.array([2.0, 2.0, 2.0])
+    for lower in ([-1, 0.5, 0], np.array([-1, 0.5, 0.0]), torch.tensor([-1, 0.5, 0.0])):
+        target = RandomNetwork(3, lower=lower, upper=2)
+        for side, want in zip((target.lower, target.upper), wanted, strict=True):
+            assert side.dtype == np.float64
+            assert side.tolist() == want.tolist()
+        again = dataclasses.replace(target, seed=1)
+        assert again.domain == target.domain == Box((-1.0, 0.5, 0.0), (2.0, 2.0, 2.0))
+        assert target.radius is None
+        assert str(target.domain) == "box [−1, 2] × [0.5, 2] × [0, 2]"
+    cube = RandomNetwork(3, radius=2)
+    assert dataclasses.replace(cube, seed=1).domain == cube.domain == Box.of(3, 2)
+    assert (cube.radius, str(cube.domain)) == (2.0, "cube [−2, 2]^3")
+    assert RandomNetwork(3).domain == Box.of(3, 1.0)
+
+
+def test_magnitude_bounds_the_values_on_a_box_off_the_centre():
+    target = RandomNetwork(2, 5, 3, seed=2, lower=[3.0, -1.0], upper=[3.5, 7.0], output_dim=2)
+    x = UniformBox(2, lower=[3.0, -1.0], upper=[3.5, 7.0]).sample(
+        4000, torch.Generator().manual_seed(0)
+    )
+    assert target.domain.contains(x).all()
+    largest = float(target(x).abs().max())
+    assert largest <= target.magnitude < RandomNetwork(2, 5, 3, seed=2, radius=7.0).magnitude
+    one = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    for parameter, value in zip(one.parameters(), (-2.0, 1.0, 3.0, -1.0), strict=True):
+        nn.init.constant_(parameter, value)
+    # 3σ(1 − 2x) − 1 runs from −1 at 4 to 8 at −1
+    exact = Network(one, lower=-1.0, upper=4.0).magnitude
+    assert 8.0 <= exact <= 8.0 * (1 + 1e-10)
 
 
 def test_a_subnormal_radius_is_refused():

@@ -219,7 +219,7 @@ class NarrowBits(Construction):
         totals, _ = builder.run(neurons(packed, fields, c, last.weights, last.biases))
         longest = max(max(target.widths[:-1]) * c + 2, self.encoder_bits)
         outputs = [total >> 2 * c0 for total in totals]
-        network = builder.output(outputs, "exact", target.radius, longest)
+        network = builder.output(outputs, "exact", target.domain.inputs, longest)
         return Built(network, claim, self.fails if self.grid is None else None)
 
 

@@ -125,7 +125,7 @@ class NarrowBounded(Construction):
         bounded = ExactNetwork(
             tuple(doubled(layers, exponents, self.doublings)),
             "exact",
-            network.radius,
+            network.inputs,
             network.value_bits,
         )
         return Built(bounded, built.claim, built.fails)

@@ -138,7 +138,7 @@ class Rebuild(ABC):
     def network(self) -> ExactNetwork:
         """All of it."""
         depth = len(self.weights)
-        return self.builder.output(self.preactivations(depth, slice(None)), radius=None)
+        return self.builder.output(self.preactivations(depth, slice(None)))
 
 
 class Pairs(Rebuild):

@@ -66,7 +66,7 @@ class Packer:
             ((total - self.offset) >> self.bits.q[-1]) + float(bias)
             for total, bias in zip(sums, self.target.biases[-1], strict=True)
         ]
-        return self.builder.output(outputs, "exact", self.target.radius, self.value_bits())
+        return self.builder.output(outputs, "exact", self.target.domain.inputs, self.value_bits())
 
     def value_bits(self) -> int:
         """So many mantissa bits that no product and no sum of a float evaluation is rounded.

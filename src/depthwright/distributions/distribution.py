@@ -19,13 +19,10 @@ class Distribution(ABC):
     """A law on R^input_dim, supported in its `domain`."""
 
     input_dim: int
-    radius: float = 1.0
 
     def __post_init__(self) -> None:
         if self.input_dim < 1:
             raise Refusal(f"input_dim={self.input_dim} is below 1; a law needs a dimension")
-        if not (math.isfinite(self.radius) and self.radius > 0):
-            raise Refusal(f"radius={self.radius} is not a positive number")
 
     @property
     @abstractmethod
@@ -42,3 +39,15 @@ class Distribution(ABC):
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
         """Independent points (count, input_dim), on the generator's device; default float64."""
+
+
+@dataclass(frozen=True)
+class Centred(Distribution):
+    """A law around the origin, which `radius` scales."""
+
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            raise Refusal(f"radius={self.radius} is not a positive number")

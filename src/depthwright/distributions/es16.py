@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.distributions.distribution import Distribution
+from depthwright.distributions.distribution import Centred
 from depthwright.distributions.domain import Ball
 from depthwright.distributions.uniform import directions
 
@@ -53,7 +53,7 @@ def _table(order: float) -> tuple[np.ndarray, np.ndarray]:
     return z, np.concatenate([[0.0], np.cumsum(steps)])
 
 
-class EldanShamir(Distribution):
+class EldanShamir(Centred):
     """γ of ES16, dilated by `radius` (1 is theirs); all of R^input_dim is its support."""
 
     @property
@@ -114,7 +114,7 @@ class EldanShamir(Distribution):
         return torch.cat(kept) if kept else torch.empty(0, dtype=torch.float64)
 
 
-class SpherePairs(Distribution):
+class SpherePairs(Centred):
     """x = radius·(u + v)/2, u and v independent and uniform on the sphere: the pair law.
 
     ‖x‖² = (1 + u·v)/2 at radius 1, so a radial function of x is a function of u·v (D17, SES19

@@ -1,4 +1,4 @@
-"""Uniform laws: radius × direction, ball, cube.
+"""Uniform laws: radius × direction, ball, box.
 
 Under the uniform law on a ball of high dimension ‖x‖ ≈ 1, where every radial function is nearly
 constant and an L2 error says nothing; uniform radius × direction is the default for radial
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from depthwright.distributions.distribution import Distribution
-from depthwright.distributions.domain import Ball, Cube
+from depthwright.distributions.distribution import Centred, Distribution
+from depthwright.distributions.domain import Ball, Box
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +30,7 @@ def directions(
     return z / torch.linalg.vector_norm(z, dim=1, keepdim=True).clip(torch.finfo(dtype).tiny)
 
 
-class Isotropic(Distribution):
+class Isotropic(Centred):
     """Uniform direction, and independent of it a norm in [0, radius]."""
 
     @property
@@ -81,18 +83,30 @@ class UniformBall(Isotropic):
         return u ** (1 / self.input_dim)
 
 
-class UniformCube(Distribution):
-    """Uniform on [−radius, radius]^d."""
+@dataclass(frozen=True)
+class UniformBox(Distribution):
+    """Uniform on [−radius, radius]^d, or between `lower` and `upper`, which replace `radius`."""
 
-    @property
-    def domain(self) -> Cube:
-        """The cube."""
-        return Cube(self.input_dim, self.radius)
+    radius: float | None = None
+    """1 where nothing is given."""
+    lower: Any = None
+    """A number for every coordinate, or one each."""
+    upper: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.domain
+
+    @cached_property
+    def domain(self) -> Box:
+        """The box."""
+        return Box.of(self.input_dim, self.radius, self.lower, self.upper)
 
     @property
     def density_bound(self) -> float:
-        """One over the volume (2·radius)^d."""
-        return (2 * self.radius) ** -self.input_dim
+        """One over the volume; inf where that is below the range of floats."""
+        volume = math.prod(2 * half for half in self.domain.half_sides.tolist())
+        return 1 / volume if volume else math.inf
 
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
@@ -103,4 +117,10 @@ class UniformCube(Distribution):
         dtype = dtype or torch.float64
         shape = (count, self.input_dim)
         u = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
-        return self.radius * (2 * u - 1)
+        box = self.domain
+        centre, half = (torch.from_numpy(side).to(u) for side in (box.centre, box.half_sides))
+        return box.project(centre + half * (2 * u - 1))
+
+
+class UniformCube(UniformBox):
+    """The same, by the name it has on VYS22's [−radius, radius]^d."""

@@ -27,8 +27,8 @@ def attack(
     """The largest abs(N − f) met by projected gradient ascent from `starts` (points, input_dim).
 
     Every start climbs abs(N − f) along the normalised gradient, in float64, with steps of
-    `step_size` times the domain's radius that shrink geometrically to a thousandth of it. What is
-    reported is measured at the best points in the network's own arithmetic.
+    `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. What
+    is reported is measured at the best points in the network's own arithmetic.
     """
     import torch
 
@@ -40,7 +40,8 @@ def attack(
     x = domain.project(starts.to(torch.float64))
     highest = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
     at = x.clone()
-    rate, decay = step_size * domain.radius, 1e-3 ** (1 / max(steps - 1, 1))
+    sides = torch.from_numpy(domain.half_sides).to(x)
+    rate, decay = step_size, 1e-3 ** (1 / max(steps - 1, 1))
     for _ in range(steps):
         x = x.detach().requires_grad_(True)
         gap = (network.forward(x) - target(x)).abs().amax(dim=1)
@@ -49,8 +50,10 @@ def attack(
             higher = gap > highest
             highest = torch.where(higher, gap, highest)
             at = torch.where(higher[:, None], x, at)
-            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            x = domain.project(x + rate * gradient / norm.clip(torch.finfo(x.dtype).tiny))
+            uphill = gradient * sides  # in coordinates in which the domain is as wide as long
+            norm = torch.linalg.vector_norm(uphill, dim=1, keepdim=True)
+            step = rate * uphill / norm.clip(torch.finfo(x.dtype).tiny)
+            x = domain.project(x + step * sides)
         rate *= decay
     final = torch.cat([at, x.detach()])
     return float(residuals(network, target, final).abs().max())

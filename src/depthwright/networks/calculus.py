@@ -33,6 +33,7 @@ from typing import Any, TypeAlias
 
 from depthwright.networks.dyadic import Dyadic, Number
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic
 from depthwright.refusal import Refusal
 
@@ -154,12 +155,12 @@ class Builder:
         self,
         expressions: Sequence[Linear],
         arithmetic: Arithmetic = "exact",
-        radius: float | None = None,
+        inputs: Inputs | None = None,
         value_bits: int | None = None,
     ) -> ExactNetwork:
         """Append the last affine map (no σ) and close the network."""
         self._append(expressions)
-        return ExactNetwork(tuple(self.layers), arithmetic, radius, value_bits)
+        return ExactNetwork(tuple(self.layers), arithmetic, inputs, value_bits)
 
 
 def keep(values: Iterable[Linear], layers: int) -> Program:
@@ -224,7 +225,7 @@ def compose(outer: ExactNetwork, inner: ExactNetwork) -> ExactNetwork:
     builder = Builder(inner.architecture.input_dim)
     middle = builder.run(apply(inner, builder.values))
     return builder.output(
-        builder.run(apply(outer, middle)), outer.arithmetic, inner.radius, outer.value_bits
+        builder.run(apply(outer, middle)), outer.arithmetic, inner.inputs, outer.value_bits
     )
 
 

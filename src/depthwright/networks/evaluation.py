@@ -71,13 +71,12 @@ def evaluate(
 
 
 def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False) -> None:
-    """Kind, shape, finiteness, that float64 holds them, and the box."""
+    """Kind, shape, finiteness, that float64 holds them, and that it was built for them."""
     if x.dtype.kind not in "fiub":
         raise Refusal(f"inputs of dtype {x.dtype} are not real numbers; give float64")
     d = network.layers[0].fan_in
     if x.ndim != 2 or x.shape[1] != d:
         raise Refusal(f"inputs of shape {x.shape} do not fit; this network reads (batch, {d})")
-    radius = network.radius
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
         raise Refusal(f"row {int(bad.argmax())} of the inputs is not finite")
@@ -87,16 +86,18 @@ def check_inputs(network: ExactNetwork, x: np.ndarray, *, anywhere: bool = False
             f"row {int(bad.argmax())} of the inputs, dtype {x.dtype}, holds a number that float64 "
             "does not; round it first"
         )
-    if radius is None or anywhere:
+    if network.inputs is None or anywhere:
         return
-    bad = (np.abs(x.astype(np.float64)) > radius).any(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise Refusal(
-            f"row {row} of the inputs, {np.array2string(x[row], threshold=6)}, lies outside "
-            f"[−{radius:g}, {radius:g}]^{d}, where nothing is claimed; pass anywhere=True to "
-            "evaluate it all the same"
-        )
+    exact, inputs = x.astype(np.float64), network.inputs
+    for bad in (inputs.outside(exact), inputs.others(exact)):
+        if bad.any():
+            row = int(bad.argmax())
+            raise Refusal(
+                f"{int(bad.sum())} of {len(x)} inputs are not among {inputs}, of which alone "
+                f"something is claimed; the first is row {row} of the inputs, "
+                f"{np.array2string(x[row], threshold=6)}; pass anywhere=True to evaluate them "
+                "all the same"
+            )
 
 
 def _rounded_by_float64(x: np.ndarray) -> np.ndarray:

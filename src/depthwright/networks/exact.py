@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic, Network
 from depthwright.refusal import Refusal
 
@@ -113,7 +114,7 @@ class Patterns:
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
-    `radius`: inputs outside [−radius, radius]^d are refused by default (None: all are welcome).
+    `inputs`: what it was built for; others are refused by default (None: all are welcome).
     `value_bits`: mantissa bits with which evaluation goes right (networks.mantissa); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
@@ -121,7 +122,7 @@ class ExactNetwork(Network):
 
     layers: tuple[Layer, ...]
     arithmetic: Arithmetic = "exact"
-    radius: float | None = None
+    inputs: Inputs | None = None
     value_bits: int | None = None
     suffix: ClassVar[str] = ".jsonl.gz"
 
@@ -168,8 +169,8 @@ class ExactNetwork(Network):
         the same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a
         CUDA device. "float64" and "float32" are refused where the network needs more bits than
         they hold, unless `rounding=True` asks for the wrong values by name (a `PrecisionLoss`
-        warning then says what they are). Overflow is refused. Inputs outside the network's box
-        are refused unless `anywhere=True`.
+        warning then says what they are). Overflow is refused. Inputs that the network was not built
+        for (outside its box, off its grid, no float32) are refused unless `anywhere=True`.
         """
         import torch
 
@@ -217,7 +218,7 @@ def from_arrays(
     weights: Sequence[Any],
     biases: Sequence[Any],
     arithmetic: Arithmetic = "float64",
-    radius: float | None = None,
+    inputs: Inputs | None = None,
 ) -> ExactNetwork:
     """An ordinary dense network, given by its float matrices, as an exact one."""
     patterns = Patterns()
@@ -230,7 +231,7 @@ def from_arrays(
                 entries[BIAS] = Dyadic.of(float(constant))
             expressions.append(entries)
         layers.append(patterns.layer(len(matrix[0]), expressions))
-    return ExactNetwork(tuple(layers), arithmetic, radius)
+    return ExactNetwork(tuple(layers), arithmetic, inputs)
 
 
 def from_module(module: torch.nn.Sequential) -> ExactNetwork:

@@ -1,7 +1,10 @@
 """The open exact format, written and read: gzipped JSON lines, suffix .jsonl.gz.
 
-Line 1, the header: {"format": "depthwright-exact", "version": 1, "input_dim": d,
-"layer_sizes": [n_1, …, n_L], "arithmetic": "exact", "radius": A or null, "value_bits": n or null}.
+Line 1, the header: {"format": "depthwright-exact", "version": 2, "input_dim": d,
+"layer_sizes": [n_1, …, n_L], "arithmetic": "exact", "inputs": I or null, "value_bits": n or null},
+where I = {"lower": [d numbers], "upper": [d numbers], "numbers": "real", "float64" or "float32",
+"grid": step or null} says for which inputs the network was built (null: for all); files of version
+1 have "radius": A or null instead, which means all of [−A, A]^d.
 Then one line per layer: {"weights": [[row, column, "integer in hex", power_of_two], …],
 "biases": [[row, "integer in hex", power_of_two], …]}. An entry is integer × 2^power_of_two, rows
 and columns start at 0, entries not listed are 0, entries listed twice add up. σ after every layer
@@ -18,16 +21,18 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
+from depthwright.networks.inputs import NUMBERS, Inputs
 from depthwright.refusal import Refusal
 from depthwright.whole_file import whole_file
 
 SUFFIX = ".jsonl.gz"
-FORMAT, VERSION = "depthwright-exact", 1
+FORMAT, VERSION = "depthwright-exact", 2
 HEX = re.compile(r"-?[0-9a-f]+\Z")
 PLACE = itemgetter(0, 1)
 """Row and column of a term."""
@@ -77,7 +82,7 @@ def lines(network: ExactNetwork) -> Iterator[str]:
         "input_dim": network.layers[0].fan_in,
         "layer_sizes": [layer.fan_out for layer in network.layers],
         "arithmetic": network.arithmetic,
-        "radius": network.radius,
+        "inputs": None if network.inputs is None else asdict(network.inputs),
         "value_bits": network.value_bits,
     }
     yield json.dumps(header)
@@ -108,7 +113,7 @@ def parse(file: Any, name: str) -> ExactNetwork:
         fan_in = fan_out
     if file.readline():
         raise Refusal(f"{name} goes on after its {len(sizes)} layers")
-    return ExactNetwork(tuple(layers), header["arithmetic"], header["radius"], header["value_bits"])
+    return ExactNetwork(tuple(layers), header["arithmetic"], _inputs(header), header["value_bits"])
 
 
 def _json(text: str, place: str) -> Any:
@@ -122,30 +127,66 @@ def _whole(value: Any, low: int, high: float = math.inf) -> bool:
     return type(value) is int and low <= value <= high
 
 
+def _number(value: Any) -> bool:
+    """Finite, in the range of floats."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def _radius(value: Any) -> bool:
     """None, or a positive number in the range of floats."""
+    return value is None or (_number(value) and value > 0)
+
+
+def _box(value: Any, input_dim: Any) -> bool:
+    """None, or what `Inputs` holds, with lower below upper."""
     if value is None:
         return True
-    return type(value) in (int, float) and 0 < value <= sys.float_info.max
+    if not isinstance(value, dict) or set(value) != {f.name for f in fields(Inputs)}:
+        return False
+    sides = value["lower"], value["upper"]
+    if not all(isinstance(side, list) and len(side) == input_dim for side in sides):
+        return False
+    if not all(_number(v) for side in sides for v in side):
+        return False
+    return (
+        all(low <= high for low, high in zip(*sides, strict=True))
+        and value["numbers"] in NUMBERS
+        and _radius(value["grid"])
+    )
+
+
+def _inputs(header: dict[str, Any]) -> Inputs | None:
+    """What the network was built for; files of version 1 know cubes only."""
+    if header["version"] == 1:
+        radius = header["radius"]
+        return None if radius is None else Inputs.cube(header["input_dim"], float(radius))
+    stored = header["inputs"]
+    if stored is None:
+        return None
+    lower, upper = (tuple(map(float, stored[name])) for name in ("lower", "upper"))
+    return Inputs(lower, upper, stored["numbers"], stored["grid"])
 
 
 def _check_header(header: Any, name: str) -> list[int]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise Refusal(f"{name} is not a {FORMAT} file: its first line does not say so")
-    if not _whole(header.get("version"), VERSION, VERSION):
+    if not _whole(header.get("version"), 1, VERSION):
         raise Refusal(
             f"{name} has format version {_short(header.get('version'))}, "
-            f"this program reads {VERSION}"
+            f"this program reads 1 to {VERSION}"
         )
     sizes = header.get("layer_sizes")
     checks = {
         "input_dim": _whole(header.get("input_dim"), 1),
         "layer_sizes": isinstance(sizes, list) and sizes and all(_whole(n, 1) for n in sizes),
         "arithmetic": header.get("arithmetic") in ("float32", "float64", "exact"),
-        "radius": "radius" in header and _radius(header["radius"]),
+        "inputs": "inputs" in header and _box(header["inputs"], header.get("input_dim")),
         "value_bits": "value_bits" in header
         and (header["value_bits"] is None or _whole(header["value_bits"], 1)),
     }
+    if header["version"] == 1:
+        del checks["inputs"]
+        checks["radius"] = "radius" in header and _radius(header["radius"])
     for key, good in checks.items():
         if not good:
             raise Refusal(f"{name}: {key} is {_short(header.get(key))}, which it cannot be")

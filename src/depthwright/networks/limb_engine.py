@@ -68,9 +68,9 @@ def reach(network: ExactNetwork, x: np.ndarray) -> Bound:
 
     The network's box, where it has one that is neither a point nor all of R^d.
     """
-    largest, radius = float(np.abs(x).max(initial=0.0)), network.radius
-    if radius is not None and largest <= radius and 0 < radius < np.inf:
-        return Dyadic.of(radius).terms[0]
+    largest, inputs = float(np.abs(x).max(initial=0.0)), network.inputs
+    if inputs is not None and largest <= inputs.largest and 0 < inputs.largest < np.inf:
+        return Dyadic.of(inputs.largest).terms[0]
     return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
 
 

@@ -1,4 +1,6 @@
-"""ReLU networks as targets: VYS22's N0 : [−A, A]^d → R^d_out, drawn at random or brought along.
+"""ReLU networks as targets, drawn at random or brought along: VYS22's N0 : [−A, A]^d → R^d_out.
+
+[−A, A]^d may be any box [lower_1, upper_1] × … × [lower_d, upper_d].
 
 Weights are float64 arrays; every float is a dyadic rational, so the target is an exact object.
 `norms`: "spectral_l", an upper bound of ‖W_l‖₂ for layers l = 1..depth.
@@ -8,20 +10,17 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from depthwright.distributions.domain import Cube
+from depthwright.distributions.domain import Box, Sides
 from depthwright.networks.exact import ExactNetwork, from_arrays
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
@@ -33,9 +32,12 @@ Matrices = tuple[np.ndarray, ...]
 
 
 class ReLUNetwork(Target):
-    """x ↦ W_L σ(… σ(W_1 x + b_1) …) + b_L on [−radius, radius]^d."""
+    """x ↦ W_L σ(… σ(W_1 x + b_1) …) + b_L on the box between `lower` and `upper`."""
 
-    radius: float
+    lower: np.ndarray
+    """(d,) float64, where the inputs begin."""
+    upper: np.ndarray
+    """(d,) float64, where they end."""
 
     @property
     @abstractmethod
@@ -53,9 +55,23 @@ class ReLUNetwork(Target):
         return (self.weights[0].shape[1], *(len(bias) for bias in self.biases))
 
     @property
-    def domain(self) -> Cube:
-        """[−radius, radius]^d."""
-        return Cube(self.input_dim, self.radius)
+    def domain(self) -> Box:
+        """Between `lower` and `upper`."""
+        return Box(tuple(self.lower.tolist()), tuple(self.upper.tolist()))
+
+    def _settle(self, radius: float | None, lower: Sides | None, upper: Sides | None) -> None:
+        """Check the box and set it; `radius` is kept where it is a centred cube by that name."""
+        if radius is not None and lower is not None and upper is not None:
+            cube = Box.of(self.input_dim, radius)
+            if Box.of(self.input_dim, lower=lower, upper=upper) == cube:  # dataclasses.replace
+                lower = upper = None
+        box = Box.of(self.input_dim, radius, lower, upper)
+        sides = {"lower": np.array(box.lower), "upper": np.array(box.upper)}
+        for name, side in sides.items():
+            side.setflags(write=False)
+            object.__setattr__(self, name, side)
+        if lower is None:
+            object.__setattr__(self, "radius", box.upper[0])
 
     @cached_property
     def spectral_norms(self) -> tuple[float, ...]:
@@ -70,15 +86,21 @@ class ReLUNetwork(Target):
     @cached_property
     def magnitude(self) -> float:
         """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
-        bound = np.full(self.input_dim, self.radius)
+        low, high = self.lower, self.upper
         with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
-            for matrix, bias in zip(self.weights, self.biases, strict=True):
-                bound = (np.abs(matrix) @ bound + np.abs(bias)) * (1 + 1e-12 * len(bound))
-        return float(bound.max())
+            for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                if i:
+                    low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+                up, down = np.maximum(matrix, 0.0), np.maximum(-matrix, 0.0)
+                most = np.abs(matrix) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(bias)
+                slack = 1e-12 * len(low) * most
+                low, high = up @ low - down @ high + bias, up @ high - down @ low + bias
+                low, high = low - slack, high + slack
+        return float(np.maximum(-low, high).max())
 
     def as_network(self) -> ExactNetwork:
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
-        return from_arrays(self.weights, self.biases, radius=self.radius)
+        return from_arrays(self.weights, self.biases, inputs=self.domain.inputs)
 
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """Exact values, rounded once."""
@@ -151,17 +173,20 @@ def _largest_eigenvalue(gram: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Network(ReLUNetwork):
-    """The user's network on [−radius, radius]^d.
+    """The user's network on [−radius, radius]^d, or on the box between `lower` and `upper`.
 
     `model`: a `torch.nn.Sequential` of Linear and ReLU, its state dict, or the path of a
     safetensors file. Weights become float64, which loses nothing.
     """
 
     model: Any
-    radius: float = 1.0
+    radius: float | None = None
+    """1 where nothing is given; None on a box."""
+    lower: Any = None
+    """A number for all inputs, or one each, as is `upper`; once made, (d,) float64."""
+    upper: Any = None
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
         weights, biases = self._matrices
         for i, (matrix, bias) in enumerate(zip(weights, biases, strict=True), 1):
             for name, array in (("weight", matrix), ("bias", bias)):
@@ -179,6 +204,7 @@ class Network(ReLUNetwork):
                 )
         object.__setattr__(self, "input_dim", weights[0].shape[1])
         object.__setattr__(self, "output_dim", len(biases[-1]))
+        self._settle(self.radius, self.lower, self.upper)
         self._check_values()
 
     def _check_values(self) -> None:
@@ -211,7 +237,7 @@ class Network(ReLUNetwork):
         return self._matrices[1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RandomNetwork(ReLUNetwork):
     """A random network: `depth` affine maps, `depth` − 1 hidden layers of `width` neurons.
 
@@ -224,12 +250,15 @@ class RandomNetwork(ReLUNetwork):
     depth: int = 3
     weight_bound: float = 1.0
     seed: int = 0
-    radius: float = 1.0
+    radius: float | None = None
+    """1 where nothing is given; None on a box."""
     initialisation: Literal["uniform", "he"] = "uniform"
     output_dim: int = 1
+    lower: Any = None
+    """A number for all inputs, or one each, as is `upper`; once made, (d,) float64."""
+    upper: Any = None
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
         for name in ("input_dim", "width", "depth", "output_dim"):
             if getattr(self, name) < 1:
                 raise Refusal(f"{name}={getattr(self, name)} is below 1; a network needs some")
@@ -239,6 +268,7 @@ class RandomNetwork(ReLUNetwork):
             raise Refusal(f"initialisation={self.initialisation!r} is neither 'uniform' nor 'he'")
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+        self._settle(self.radius, self.lower, self.upper)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -268,17 +298,6 @@ class RandomNetwork(ReLUNetwork):
     def biases(self) -> Matrices:
         """Drawn on first use."""
         return self._matrices[1]
-
-
-def _check_radius(radius: float) -> None:
-    if not isinstance(radius, Real) or not 0 < radius <= sys.float_info.max:
-        shown = reprlib.repr(radius)
-        raise Refusal(f"radius={shown} is not a positive number; inputs live in [−radius, radius]")
-    if radius < sys.float_info.min:
-        raise Refusal(
-            f"radius={radius} is below {sys.float_info.min:.3g}, under which floats lose digits; "
-            "give a larger radius"
-        )
 
 
 def _array(values: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright.distributions.domain import Cube
+from depthwright.distributions.domain import Box
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
@@ -25,9 +25,9 @@ class SingleRidge(Target):
     """f(x) = g(w·x) on [−1, 1]^input_dim."""
 
     @property
-    def domain(self) -> Cube:
+    def domain(self) -> Box:
         """The cube of radius 1."""
-        return Cube(self.input_dim)
+        return Box.of(self.input_dim)
 
     @property
     @abstractmethod

@@ -1,0 +1,95 @@
+"""The inputs that a network was built for, which is what its claim speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, get_args
+
+import numpy as np
+
+Numbers = Literal["real", "float64", "float32"]
+NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The numbers of a kind, or the points of a grid, in a box."""
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    numbers: Numbers = "real"
+    """"real": all, though only a float64 can be handed over; "float64", "float32": those floats."""
+    grid: float | None = None
+    """Step h: only coordinates lower_j + h·k, k whole."""
+
+    @classmethod
+    def cube(cls, input_dim: int, radius: float) -> Inputs:
+        """Everything in [−radius, radius]^input_dim."""
+        return cls((-radius,) * input_dim, (radius,) * input_dim)
+
+    @property
+    def largest(self) -> float:
+        """The largest abs(x_j)."""
+        return max(map(abs, (*self.lower, *self.upper)))
+
+    def outside(self, x: np.ndarray) -> np.ndarray:
+        """Which rows of `x` (batch, d), float64, lie outside the box: booleans (batch,)."""
+        return ((x < self.lower) | (x > self.upper)).any(axis=1)
+
+    def others(self, x: np.ndarray) -> np.ndarray:
+        """Which rows of `x` (batch, d), float64, lie off the grid or are no float32, exactly."""
+        if self.grid is not None:
+            return (~on_grid(x, np.array(self.lower), self.grid)).any(axis=1)
+        if self.numbers == "float32":
+            with np.errstate(over="ignore", under="ignore"):
+                return (x.astype(np.float32).astype(np.float64) != x).any(axis=1)
+        return np.zeros(len(x), dtype=bool)
+
+    def nearest(self, x: np.ndarray) -> np.ndarray:
+        """Every row of `x` (batch, d), inside the box, moved to an input nearby that is covered."""
+        low, high = np.array(self.lower), np.array(self.upper)
+        if self.grid is not None:
+            most = np.floor((high - low) / self.grid)
+            moved = low + np.clip(np.rint((x - low) / self.grid), 0, most) * self.grid
+            return np.where(moved > high, moved - self.grid, moved)
+        if self.numbers == "float32":
+            moved = x.astype(np.float32)
+            up, down = (
+                np.nextafter(moved, np.float32(np.inf)),
+                np.nextafter(moved, np.float32(-np.inf)),
+            )
+            moved = np.where(moved < low, up, np.where(moved > high, down, moved))
+            return moved.astype(np.float64)
+        return x
+
+    def __str__(self) -> str:
+        box = sides_text(self.lower, self.upper)
+        if self.grid is not None:
+            first = f"{self.lower[0]:g}" if len(set(self.lower)) == 1 else "lower"
+            return f"the points {first} + {self.grid:g}·k of {box}".replace("-", "−")
+        return box if self.numbers == "real" else f"every {self.numbers} of {box}"
+
+
+def sides_text(lower: Sequence[float], upper: Sequence[float]) -> str:
+    """A box as one reads it: [−1, 1]^3, [0, 1]^2 × [−3, 5], and so on."""
+    runs = [(side, len(list(run))) for side, run in groupby(zip(lower, upper, strict=True))]
+    parts = [
+        f"[{low:g}, {high:g}]" + (f"^{count}" if count > 1 else "")
+        for (low, high), count in runs[:3]
+    ]
+    rest = sum(count for _, count in runs[3:])
+    more = [f"… ({rest} more)"] if rest else []
+    return " × ".join([*parts, *more]).replace("-", "−")
+
+
+def on_grid(x: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
+    """Where x − start is a whole multiple of `step`, exactly: remainders of floats are floats."""
+    a, b = np.fmod(x, step), np.fmod(start, step)
+    difference = a - b
+    # what the subtraction lost (Knuth): the difference is exact where this is 0
+    virtual = difference - a
+    lost = (a - (difference - virtual)) - (b + virtual)
+    whole = (difference == 0) | (np.abs(difference) == step)
+    return whole & (lost == 0)
