@@ -20,6 +20,7 @@ class Claim:
     """What a construction promises of the network it built. Proved, never sampled.
 
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
+    norm "floats": abs(network − target) ≤ bound at every float of `domain`.
     norm "probability": the same outside a set whose probability under `domain`'s uniform law
     is at most `failure_probability`.
     norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
@@ -29,7 +30,7 @@ class Claim:
 
     accuracy: float
     """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
-    norm: Literal["sup", "probability", "drawn", "none"]
+    norm: Literal["sup", "floats", "probability", "drawn", "none"]
     domain: str
     terms: Mapping[str, float]
     """Each source of error with its rigorous bound; the claim is their sum."""

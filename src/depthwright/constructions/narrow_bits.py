@@ -70,7 +70,7 @@ from depthwright.constructions.hypotheses import (
     check_probability,
     check_target,
 )
-from depthwright.constructions.narrow_packed import check_range, read_inputs
+from depthwright.constructions.narrow_packed_bits import check_range, read_inputs
 from depthwright.constructions.narrow_packed_bits import Input
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear, Program

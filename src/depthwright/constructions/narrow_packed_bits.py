@@ -12,6 +12,8 @@ Which bits are taken is narrow_packed_choice.py's business.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from depthwright.refusal import Refusal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -282,3 +284,22 @@ def _norm(values: np.ndarray, count: int) -> float:
 
 def _total(values: np.ndarray, count: int) -> float:
     return float(values.sum()) if len(values) == count else float(values.max()) * count
+def read_inputs(dim: int, radius: float, grid: float | None) -> Input:
+    """κ = 1/(2·radius) rounded down to a float; on a grid a power of two with 2·radius·κ < 1."""
+    if grid is None:
+        scale = 0.5 / radius
+        if 2 * Fraction(radius) * Fraction(scale) > 1:
+            scale = math.nextafter(scale, 0.0)
+        return Input(dim, radius, scale)
+    scale = math.ldexp(1.0, -math.frexp(2 * radius)[1])
+    step = Dyadic.of(grid) * scale
+    return Input(dim, radius, scale, max(1, -step.terms[0][1]))
+
+def check_range(rounding: float) -> None:
+    """Refuse a target whose values, so the rounding of them, have no finite bound."""
+    if not math.isfinite(rounding):
+        raise Refusal(
+            "the target's values may exceed 1.8e308, the largest float64; "
+            "give smaller weights or a smaller radius"
+        )
+

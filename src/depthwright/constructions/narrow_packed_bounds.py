@@ -14,17 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache, cached_property
 
 import numpy as np
 
 from depthwright.constructions.cells import Cells, Reading
-from depthwright.constructions.narrow_packed_scales import Scaled, normal, to_float
+from depthwright.constructions.narrow_packed_scales import Scaled, to_float
 from depthwright.targets.network import spectral_bound
 
 SLACK = 2.0**-49
 ATOM = 2.0**-500
 """More than all that underflows in one sum or one norm of fewer than 2^40 terms."""
+TINY = Fraction(1, 2**1075)
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,17 @@ class First:
     def of(cls, scaled: Scaled, reading: Callable[[int], Reading]) -> First:
         """From the weights; `reading` gives the cells of c bits, or the grid."""
         axes = reading(1).axes
-        half = [max(axis.step * axis.top, axis.step) / 2 for axis in axes]
-        middle = scaled.first_at(reading(1))
         reads_cells = isinstance(axes[0], Cells)
-        if reads_cells:  # the cells' middle moves with c, the box's does not
-            half = [max((_f(a.upper) - _f(a.lower)) / 2, a.error) for a in axes]
-            middle = scaled.first_at_box(reading(1))
+        if reads_cells:
+            ends = [(Fraction(axis.lower), Fraction(axis.upper)) for axis in axes]
+        else:
+            ends = [(axis.centre, axis.centre + axis.step * max(axis.top, 1)) for axis in axes]
+        half = [max((high - low) / 2, TINY) for low, high in ends]
+        middle = scaled.first_at([(high + low) / 2 for low, high in ends])
         u = scaled.first(half)
         facts = Facts.of(u, np.array([to_float(v) for v in middle]))
         mixed = None
-        if scaled.matrices and len(scaled.matrices) > 1:
+        if scaled.matrices:
             w = scaled.matrices[0]
             mixed = np.abs(w @ u).sum(axis=1) + SLACK * w.shape[1] * (np.abs(w) @ facts.row_sum)
 
@@ -124,7 +127,7 @@ class First:
             if by_bit:
                 weights = np.concatenate([np.ldexp(weights, k) for k in range(bits)], axis=1)
                 return Residual.of(rounding(weights, places) / 2)
-            reach = np.array([to_float(_f(max(axis.top, 1))) / 2 for axis in axes])
+            reach = np.array([to_float(Fraction(axis.top, 2)) for axis in axes])
             return Residual.of(rounding(weights, places) * reach)
 
         return cls(facts, cell, residual, mixed)
@@ -242,13 +245,12 @@ class Bounds:
         high: list[np.ndarray] = []
         low: list[np.ndarray] = []
         each, whole = np.zeros(1), 0.0
-        hidden = len(self.maps) - 1
+        state: tuple[np.ndarray, float] | None = None
         for level, fact in enumerate(self.maps):
-            last = level == hidden
+            last = level == len(self.maps) - 1
             each, whole = self._carried(level, fact, layout, bits, each, whole)
-            p = bits.p[level]
-            if weights and not (layout.exact_first if level == 0 else last and layout.sums):
-                rows, norm = self._rounded(level, layout, bits, high and (each_z, norm_z))
+            if weights and not (layout.sums if last else level == 0 and layout.exact_first):
+                rows, norm = self._rounded(level, layout, bits, state)
                 each, whole = each + rows, whole + norm
             each = np.minimum(each, whole) * self.slack + ATOM
             whole = min(whole, _norm(each, fact.fan_out)) * self.slack + ATOM
@@ -256,13 +258,12 @@ class Bounds:
             low.append(self.low[level] + each)
             if last:
                 break
-            way, q = layout.ways[level], bits.q[level]
-            cut = {"read": math.ldexp(0.5, -q), "tent": math.ldexp(0.25, -p)}.get(way, 0.0)
+            way, p, q = layout.ways[level], bits.p[level], bits.q[level]
             if way != "direct":
                 s.append(widths(way, high[-1], low[-1], p, q))
-            each = each + cut * states
-            whole = whole + math.sqrt(fact.fan_out) * cut * states
-            each_z, norm_z = self.top[level] + each, self.norm[level] + whole
+            cut = cut_off(way, p, q) * states
+            each, whole = each + cut, whole + math.sqrt(fact.fan_out) * cut
+            state = self.top[level] + each, self.norm[level] + whole
         if not layout.sums:
             s.append(widths("exact", high[-1], low[-1], bits.p[-1], bits.p[-1]))
         return Sizing(layout, bits, float(each.max()), tuple(s), tuple(high), tuple(low))
@@ -312,6 +313,13 @@ def widths(way: str, high: np.ndarray, low: np.ndarray, p: int, q: int) -> np.nd
     return np.frexp((high + low) * (1 + SLACK) + 4 * unit)[1] + p
 
 
+def cut_off(way: str, p: int, q: int) -> float:
+    """How far σ(v̂) and what is handed over are apart: half a unit, or noise of half a unit."""
+    if way == "read":
+        return math.ldexp(0.5, -q)
+    return math.ldexp(0.25 * (1 + 2.0**-40), -p) if way == "tent" else 0.0
+
+
 def rounding(matrix: np.ndarray, places: int) -> np.ndarray:
     """round(w·2^places)·2^{−places} − w, exactly."""
     long = np.frexp(matrix)[1] + places > 53  # whole numbers already
@@ -337,6 +345,3 @@ def _norm(values: np.ndarray, count: int) -> float:
     if len(values) == count:
         return math.hypot(*values.tolist())
     return float(np.abs(values).max()) * math.sqrt(count)
-
-
-_f = normal  # placeholder

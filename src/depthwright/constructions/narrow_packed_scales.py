@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from depthwright.constructions.cells import Reading, floor_log2, power
+from depthwright.constructions.cells import floor_log2, power
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -78,6 +78,11 @@ class Scaled:
         with np.errstate(over="ignore"):  # infinite magnitudes are refused
             return tuple(np.ldexp(bias, exponent) for bias, exponent in pairs)
 
+    @property
+    def outputs(self) -> int:
+        """The exponent of the outputs."""
+        return int(self.exponents[-1][0])
+
     def first(self, factors: Sequence[Fraction]) -> np.ndarray:
         """2^{a_i} w_ij factor_j, to a relative 2^{−52}, or absolutely 2^{−1074}."""
         parts = [normal(factor) for factor in factors]
@@ -86,16 +91,15 @@ class Scaled:
         with np.errstate(over="ignore"):
             return np.ldexp(mantissas * np.array([m for m, _ in parts]), powers)
 
-    def first_at(self, reading: Reading) -> list[Fraction]:
-        """2^{a_i} v_i exactly, at the middle of all X."""
-        middle = [axis.centre + axis.step * axis.top / 2 for axis in reading.axes]
+    def first_at(self, x: Sequence[Fraction]) -> list[Fraction]:
+        """2^{a_i} v_i of the first layer at one input, exactly."""
         values = []
         rows = zip(
             self.weights[0].tolist(), self.biases[0].tolist(), self.exponents[0], strict=True
         )
         for row, bias, exponent in rows:
-            pairs = zip(row, middle, strict=True)
-            total = Fraction(bias) + sum((Fraction(w) * m for w, m in pairs if w), Fraction(0))
+            pairs = zip(row, x, strict=True)
+            total = Fraction(bias) + sum((Fraction(w) * v for w, v in pairs if w), Fraction(0))
             values.append(total * power(int(exponent)))
         return values
 
