@@ -46,7 +46,8 @@ def blocks(widths: Sequence[int], sizing: Sizing) -> list[Block]:
             found += [Block((2 + j,), c + 1) for j in range(1, d)]
         sums = outputs if layout.sums and len(layout.ways) == 1 else 1
         n = widths[1]
-        found += [Block((d + 1,), n > 1), Block((d + 1 + sums,), n - 2), Block((1 + sums * (n > 1),))]
+        found += [Block((d + 1,), n > 1), Block((d + 1 + sums,), max(n - 2, 0))]
+        found.append(Block((1 + sums * (n > 1),)))
     for level, way in enumerate(layout.ways):
         if way == "direct":
             continue
@@ -72,7 +73,7 @@ def groups(d: int) -> list[int]:
     """How many coordinates are read at once, after the first one, within width max(d + 2, 4)."""
     left, found = d - 1, []
     while left:
-        found.append(max((d + 1 - left) // 2, 1))
+        found.append(min(max((d + 1 - left) // 2, 1), left))
         left -= found[-1]
     return found
 
