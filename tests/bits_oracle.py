@@ -11,9 +11,8 @@ from depthwright.networks.evaluation import exact_values
 
 
 def uniform(target, count, seed=0):
-    return np.random.default_rng(seed).uniform(
-        -target.radius, target.radius, (count, target.input_dim)
-    )
+    shape = count, target.input_dim
+    return np.random.default_rng(seed).uniform(target.lower, target.upper, shape)
 
 
 def truth(target, x):
@@ -29,18 +28,28 @@ def errors(network, target, x):
 def recursion(recipe, row):
     """What the network should compute at a good point, by integers alone."""
     target, c0 = recipe.target, recipe.budget.c0
-    radius, scale, unit = Fraction(target.radius), Fraction(recipe.inputs.scale), 2**c0
-    z = [min(math.floor((Fraction(v) + radius) * scale * unit), unit - 1) for v in row]
+    unit = 2**c0
+    z = [
+        min(math.floor((Fraction(v) - a.start) * a.scale * unit), unit - 1)
+        for v, a in zip(row, recipe.digits, strict=True)
+    ]
     maps = list(zip(target.weights, target.biases, strict=True))
     for level, (matrix, bias) in enumerate(maps):
-        factor = unit if level else unit / scale
+        factors = [unit] * len(z) if level else [unit / a.scale for a in recipe.digits]
         w = [
-            [(1 if v > 0 else -1) * math.floor(abs(Fraction(v)) * factor) for v in r]
+            [
+                (1 if v > 0 else -1) * math.floor(abs(Fraction(v)) * factor)
+                for v, factor in zip(r, factors, strict=True)
+            ]
             for r in matrix.tolist()
         ]
-        shift = 0 if level else radius * scale * unit
+        # in cells: where X = 0 stands for, the border or half a cell above it
+        half = Fraction(recipe.covered.numbers != "real", 2)
+        shift = [0] * len(z) if level else [a.start * a.scale * unit + half for a in recipe.digits]
         b = [
-            math.floor(unit * unit * Fraction(v) - shift * sum(r))
+            math.floor(
+                unit * unit * Fraction(v) + sum(s * e for s, e in zip(shift, r, strict=True))
+            )
             for v, r in zip(bias.tolist(), w, strict=True)
         ]
         v = [sum(a * e for a, e in zip(r, z, strict=True)) + f for r, f in zip(w, b, strict=True)]

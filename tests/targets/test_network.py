@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -88,6 +89,36 @@ def test_large_matrices_have_a_bound_within_a_percent(shape):
 def test_spectral_bounds_scale_with_the_matrix_where_squares_leave_the_range(power, size):
     matrix = np.random.default_rng(0).uniform(-1, 1, (size, 5))
     assert spectral_bound(np.ldexp(matrix, power)) == math.ldexp(spectral_bound(matrix), power)
+
+
+@pytest.mark.parametrize("entries", [[5e-324, 5e-324], [1e-320, 1e-320], [1.7e308, 1.7e308]])
+def test_spectral_bounds_round_up_at_the_ends_of_the_range(entries):
+    bound = spectral_bound(np.array([entries]))
+    assert math.isinf(bound) or Fraction(bound) ** 2 >= sum(Fraction(v) ** 2 for v in entries)
+
+
+def chain(*factors, radius=1.0):
+    """x ↦ the product of these factors times x, a neuron a layer."""
+    layers = [part for f in factors for part in (linear(f), nn.ReLU())]
+    return Network(nn.Sequential(*layers[:-1]), radius=radius)
+
+
+def linear(factor):
+    layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(factor)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("factors", "radius"),
+    [((1e-200, 1e-200, 1e300, 1e200), 1.0), ((1e-200, 1e300, 1e200), 1e-200), ((1e300, 0.0), 1e9)],
+)
+def test_declared_constants_survive_products_that_leave_the_range(factors, radius):
+    target = chain(*factors, radius=radius)
+    true = math.prod(map(Fraction, factors))
+    assert true <= Fraction(target.lipschitz) <= true * (1 + Fraction(1, 10**9))
+    assert true * Fraction(radius) <= Fraction(target.magnitude)
 
 
 def test_random_networks_are_what_they_say():

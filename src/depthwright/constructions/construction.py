@@ -20,9 +20,10 @@ class Claim:
     """What a construction promises of the network it built. Proved, never sampled.
 
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
-    norm "floats": abs(network − target) ≤ bound at every float of `domain`.
-    norm "probability": the same outside a set whose probability under `domain`'s uniform law
-    is at most `failure_probability`.
+    norm "floats": the same at every float64 (or float32, as `domain` says) of it, which are all
+    inputs that a computer can hand over.
+    norm "probability": the same outside a set whose probability is at most `failure_probability`
+    under `domain`'s uniform law, or any of density at most `density_bound`.
     norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
     the network itself (a seed is one draw); no input is excepted.
     norm "none": nothing is promised; the network is only measured.
@@ -37,13 +38,19 @@ class Claim:
     arithmetic: Arithmetic = "float64"
     """The arithmetic of the evaluation that the claim speaks of."""
     failure_probability: float = 0.0
+    density_bound: float | None = None
+    """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
 
     @property
     def bound(self) -> float:
         """The sum of the terms, rounded up; inf where nothing is promised."""
         if self.norm == "none":
             return math.inf
-        return math.nextafter(math.fsum(self.terms.values()), math.inf) if self.terms else 0.0
+        try:
+            total = math.fsum(self.terms.values())
+        except OverflowError:  # finite terms, a sum beyond float64
+            return math.inf
+        return math.nextafter(total, math.inf) if self.terms else 0.0
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
+from depthwright.constructions.cells import SIGNIFICANT
+from depthwright.distributions.domain import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
@@ -32,6 +35,57 @@ def check_probability(delta: float, grid: float | None) -> None:
             "failure_probability=0 cannot be promised for real inputs, since no continuous "
             "network reads bits everywhere; ask for some δ > 0, or give grid=STEP for inputs "
             "−radius + STEP·k"
+        )
+
+
+def check_inputs(
+    target: ReLUNetwork,
+    delta: float,
+    grid: float | None,
+    floats: str,
+    density_bound: float | None,
+) -> None:
+    """What a narrow construction may be told of its inputs."""
+    if not (math.isfinite(delta) and 0 <= delta < 1):
+        raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
+    if grid is not None and not (math.isfinite(grid) and grid > 0):
+        raise Refusal(f"grid={grid} is not a positive step")
+    if floats not in SIGNIFICANT:
+        raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
+    if floats != "float64" and (delta or grid is not None):
+        raise Refusal(
+            f"inputs={floats} speaks of a claim for every such float, which failure_probability=0 "
+            "without grid asks for"
+        )
+    if density_bound is not None:
+        if not delta or grid is not None:
+            raise Refusal(
+                f"density_bound={density_bound} speaks of the law of a failure probability; "
+                "ask for failure_probability above 0, without grid"
+            )
+        density_share(density_bound, target.domain)
+
+
+def density_share(density_bound: float | None, box: Box) -> Fraction:
+    """β times the box's volume, at least 1; 1 for the uniform law."""
+    if density_bound is None:
+        return Fraction(1)
+    sides = (Fraction(b) - Fraction(a) for a, b in zip(box.lower, box.upper, strict=True))
+    volume = math.prod(sides, start=Fraction(1))
+    if not math.isfinite(density_bound) or density_bound * volume < 1:
+        raise Refusal(
+            f"density_bound={density_bound} is no bound of a density on a box of volume "
+            f"{float(volume):.3g}, which integrates to 1; give at least one over the volume"
+        )
+    return max(Fraction(1), Fraction(density_bound) * volume)
+
+
+def check_range(rounding: float) -> None:
+    """Refuse a target whose values, so the rounding of them, have no finite bound."""
+    if not math.isfinite(rounding):
+        raise Refusal(
+            "the target's values may exceed 1.8e308, the largest float64; "
+            "give smaller weights or a smaller box"
         )
 
 

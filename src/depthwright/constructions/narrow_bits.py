@@ -1,9 +1,10 @@
 """VYS22 Theorem 2: width is replaced by depth, bit by bit.
 
-Statement. Let N0 : [−A, A]^d → R^d_out have depth L ≥ 2, hidden widths n_1..n_{L−1}, weights in
-[−B, B]; ε, δ > 0. There is a network N of width max{5d, 10, 6 + 2·d_out} with
-abs(N(x) − N0(x)) ≤ ε (every output) outside a set of probability at most δ under the uniform law
-on the cube; for x on a grid −A + h·Z^d, h dyadic, without exception.
+Statement. Let N0 have depth L ≥ 2, hidden widths n_1..n_{L−1} and weights in [−B, B] on the box
+lower ≤ x ≤ upper (VYS22: [−A, A]^d) with d_out outputs; ε, δ > 0. There is a network N of width
+max{5d, 10, 6 + 2·d_out} with abs(N(x) − N0(x)) ≤ ε (every output) outside a set of probability at
+most δ under the uniform law, or any law of density at most β; another for every float64 (or every
+float32) of the box, and one for x on a grid lower + h·Z^d, h dyadic, without exception.
 
 Builds. With c0 bits after the point and fields of c bits, and n_0 = d, depth
 2·c0 + Σ_{l<L} (n_l·(n_{l−1}·c + 2) + n_l·c + 1) + n_{L−1}·c + 2: Lemmas 8 and 9 read the inputs
@@ -13,23 +14,25 @@ bit_extraction.py. Parameters are those of these widths, dense. bits="paper" tak
 c0 = ⌈2L·log2(5ABnd/ε)⌉, c = 2c0 + ⌈log2(2Ad)⌉ + ⌈L·log2((n + 1)B)⌉; bits="certified" the
 smallest c0 and c that the interval bound of bit_budget.py proves enough for this very network.
 
-Claim. "probability" on the cube with failure probability d·2^{c0}·2τ/(2Aκ) ≤ δ: coordinate u = κ(x
-+ A) is misread only within 2τ below a multiple of 2^{−c0}. Terms: input quantisation, weight
-rounding, truncation, final rounding to float64. "sup" on the grid. That no field overflows is
-proved in integers when the network is built.
+Claim. "probability" where failure_probability = δ > 0, with failure probability
+β·vol·Σ_j 2^{c0}·2τ/(κ_j·side_j) ≤ δ (β·vol = 1 for the uniform law): coordinate u = κ(x − lower) is
+misread only within 2τ below a multiple of 2^{−c0}. "floats" where it is 0: then the borders lie
+between the floats (cells.py). "sup" on the grid. Terms: input quantisation, weight rounding,
+truncation, final rounding to float64. That no field overflows is proved in integers when the
+network is built.
 
 Shapes and arithmetic. (batch, d) → (batch, d_out), exact. A packed layer is one number of n·c
 bits, so a float evaluation is refused.
 
-Not in the paper. (1) κ is 1/(2A) rounded down to a float, τ a power of two, so that all weights are
+Not in the paper. (1) κ is 1/side rounded down to a float, τ a power of two, so that all weights are
 dyadic; the cell of the inputs, 2^{−c0}/κ, stands in the weights of layer 1, where the factor 2A of
 the shifted and scaled input has to go. (2) Misread inputs lie on one side of the dyadic points
 only, so τ may be twice the printed δ/(d·2^{c0+2}). (3) The printed c0 and c suppose A, B ≥ 1 ≥ ε;
 otherwise c can be too short for the biases and c0 too small, so max(A, 1), max(B, 1), min(ε, 1)
 stand in their place. n is the largest width, d included. (4) φ's outer σ does nothing on [0, 1], so
 Lemmas 10 to 12 take one layer per bit. (5) Several outputs are computed in one pass with a pair of
-sums each. (6) x_j = A, a single value of u, is misread (as 0); it has probability 0 and lies on no
-grid, for there κ < 1/(2A).
+sums each. (6) x_j = upper_j may be a value u = 1, which is misread (as 0); it has probability 0.
+(7) Boxes; floats, for which cells are twice as wide and read as their centres.
 
 Source. VYS22, Theorem 2 (= 13), Lemmas 8 to 12, section 3.3 (arXiv 2202.03841).
 """
@@ -63,17 +66,20 @@ from depthwright.constructions.bit_extraction import (
     truncate,
     truncate_blocks,
 )
+from depthwright.constructions.bit_inputs import BitInputs, Digits, dyadic, lowest
+from depthwright.constructions.cells import Floats
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
     check_accuracy,
     check_depth,
-    check_probability,
+    check_inputs,
+    check_range,
     check_target,
+    density_share,
 )
-from depthwright.constructions.narrow_packed_bits import check_range, read_inputs
-from depthwright.constructions.narrow_packed_bits import Input
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Builder, Linear, Program
+from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -85,32 +91,51 @@ class NarrowBits(Construction):
     target: ReLUNetwork
     accuracy: float
     failure_probability: float = 0.0
+    """δ of a claim of norm "probability"; 0 claims for every float instead."""
     bits: Literal["certified", "paper"] = "certified"
     grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates −radius + h·k, k whole."""
+    """Step h: the claim then holds for every x with coordinates lower_j + h·k, k whole."""
+    inputs: Floats = "float64"
+    """For which floats a claim of norm "floats" holds."""
+    density_bound: float | None = None
+    """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     theorem: ClassVar[str] = "VYS22 Theorem 2"
 
     def __post_init__(self) -> None:
         check_target(self.target)
         check_accuracy(self.accuracy)
-        check_probability(self.failure_probability, self.grid)
+        check_inputs(
+            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
+        )
         if self.bits not in ("certified", "paper"):
             raise Refusal(f"bits={self.bits!r} is neither 'certified' nor 'paper'")
 
     @cached_property
-    def inputs(self) -> Input:
-        """κ and the grid's bits."""
-        return read_inputs(self.target.input_dim, self.target.radius, self.grid)
+    def covered(self) -> Inputs:
+        """What the claim speaks of."""
+        numbers: Numbers = "real" if self.failure_probability else self.inputs
+        box = self.target.domain
+        return Inputs(box.lower, box.upper, "real" if self.grid else numbers, self.grid)
+
+    @cached_property
+    def reading(self) -> BitInputs:
+        """How the inputs are read."""
+        return BitInputs(self.covered)
+
+    @cached_property
+    def digits(self) -> tuple[Digits, ...]:
+        """The same, with c0 bits a coordinate."""
+        return self.reading.at(self.budget.c0)
 
     @cached_property
     def intervals(self) -> Intervals:
         """What is known of the target."""
-        return Intervals(self.target, self.inputs)
+        return Intervals(self.target, self.reading)
 
     @cached_property
     def final_rounding(self) -> float:
-        """Half a unit in the last place of the largest value, error included."""
-        return (self.target.magnitude + self.accuracy) * 2.0**-52
+        """At least half a unit in the last place of the largest value, error included."""
+        return self.target.magnitude * 2.0**-52 + self.accuracy * 2.0**-52 + 2.0**-1074
 
     @cached_property
     def budget(self) -> Budget:
@@ -119,7 +144,7 @@ class NarrowBits(Construction):
             target = self.target
             arrays = (*target.weights, *target.biases)
             return printed(
-                target.radius,
+                self.covered.largest,
                 max(float(np.abs(array).max()) for array in arrays),
                 max(target.widths[:-1]),
                 target.input_dim,
@@ -127,7 +152,8 @@ class NarrowBits(Construction):
                 self.accuracy,
             )
         check_range(self.final_rounding)
-        error = (self.accuracy - self.final_rounding) * (1 - 1e-12)
+        # The terms of the claim are rounded up once more, which counts among subnormals.
+        error = (self.accuracy - self.final_rounding) * (1 - 1e-12) - 8 * 2.0**-1074
         if error <= 0:
             raise Refusal(
                 f"accuracy={self.accuracy} is below the rounding of the result to float64, "
@@ -137,16 +163,25 @@ class NarrowBits(Construction):
 
     @property
     def tries(self) -> Fraction:
-        """d/(2Aκ): coordinates, times the density of each u."""
-        share = 2 * Fraction(self.target.radius) * Fraction(self.inputs.scale)
-        return self.target.input_dim / share
+        """Σ_j 1/(side_j·κ_j), times β·volume: what an interval of u counts for in the bad set."""
+        sides = (Fraction(a.upper) - Fraction(a.lower) for a in self.digits)
+        tries = sum(1 / (side * a.scale) for side, a in zip(sides, self.digits, strict=True))
+        return tries * density_share(self.density_bound, self.target.domain)
+
+    @property
+    def slope_bits(self) -> int | None:
+        """The largest h with no float where u is within 2^{−h} below a border; None for reals."""
+        found = [a.slope_bits - lowest(a.scale) for a in self.digits if a.slope_bits is not None]
+        return max(found, default=None)
 
     @property
     def gap(self) -> int:
-        """τ = 2^{−gap}, as large as δ, or the grid, allows."""
-        c0, g = self.budget.c0, self.inputs.grid_bits
+        """τ = 2^{−gap}, as large as δ, the grid, or the distance of the floats allows."""
+        c0, g, h = self.budget.c0, self.reading.grid_bits, self.slope_bits
         if g is not None:
             return max(g, c0) + 1
+        if h is not None:
+            return h + 1
         least = self.tries / Fraction(self.failure_probability)
         return c0 + 1 + (math.ceil(least) - 1).bit_length()
 
@@ -162,9 +197,10 @@ class NarrowBits(Construction):
 
     def fails(self, x: np.ndarray) -> np.ndarray:
         """Which rows of `x` (batch, d) lie in the bad set, exactly: booleans (batch,)."""
-        radius, scale = Fraction(self.target.radius), Fraction(self.inputs.scale)
-        rows = np.asarray(x, float).tolist()
-        bad = [any(self.misread((Fraction(v) + radius) * scale) for v in row) for row in rows]
+        bad = [
+            any(self.misread(a.unit(v)) for a, v in zip(self.digits, row, strict=True))
+            for row in np.asarray(x, float).tolist()
+        ]
         return np.array(bad, dtype=bool)
 
     def encode(self, u: Sequence[Linear]) -> Program:
@@ -172,9 +208,14 @@ class NarrowBits(Construction):
         return encode_together(u, self.budget.c0, self.gap, self.budget.c)
 
     @property
+    def unit_bits(self) -> int:
+        """The largest U."""
+        return max(digits.unit_bits for digits in self.digits)
+
+    @property
     def encoder_bits(self) -> int:
-        """Mantissa bits with which no step of `encode` rounds (see Input.unit_bits)."""
-        return max(self.inputs.unit_bits, self.gap) + 3
+        """Mantissa bits with which no step of `encode` rounds (see Digits.unit_bits)."""
+        return max(self.unit_bits, self.gap) + 3
 
     def encoder_blocks(self) -> list[Block]:
         """Hidden widths of `encode`."""
@@ -189,12 +230,21 @@ class NarrowBits(Construction):
         """Terms that sum to at most the accuracy asked for."""
         terms = self.intervals.terms(self.budget.c0)
         terms["final rounding to float64"] = self.final_rounding
-        domain = str(self.target.domain)
+        domain = str(self.covered)
         if self.grid is not None:
-            domain = f"the points −{self.target.radius:g} + {self.grid:g}·k of the {domain}"
-            return Claim(self.accuracy, "sup", domain, terms, "exact", 0.0)
+            return Claim(self.accuracy, "sup", domain, terms, "exact")
+        if not self.failure_probability:
+            return Claim(self.accuracy, "floats", domain, terms, "exact")
         probability = min(math.nextafter(float(self.failure), 1.0), self.failure_probability)
-        return Claim(self.accuracy, "probability", domain, terms, "exact", probability)
+        return Claim(
+            self.accuracy,
+            "probability",
+            str(self.target.domain),
+            terms,
+            "exact",
+            probability,
+            self.density_bound,
+        )
 
     def build(self) -> Built:
         """Read the inputs, then one neuron of the target after the other."""
@@ -206,10 +256,13 @@ class NarrowBits(Construction):
                 'target in float64; use bits="certified"'
             )
         target, c0, c = self.target, self.budget.c0, self.budget.c
-        *hidden, last = maps = list(integers(target, self.inputs, c0))
-        check_fields(maps, self.inputs, self.budget)
+        *hidden, last = maps = list(integers(target, self.reading, c0))
+        check_fields(maps, self.reading, self.budget)
         builder = Builder(target.input_dim)
-        u = [(x + target.radius) * self.inputs.scale for x in builder.values]
+        u = [
+            (x - dyadic(a.start)) * dyadic(a.scale)
+            for x, a in zip(builder.values, self.digits, strict=True)
+        ]
         packed = builder.run(self.encode(u))
         fields = target.input_dim
         for numbers in hidden:
@@ -219,8 +272,8 @@ class NarrowBits(Construction):
         totals, _ = builder.run(neurons(packed, fields, c, last.weights, last.biases))
         longest = max(max(target.widths[:-1]) * c + 2, self.encoder_bits)
         outputs = [total >> 2 * c0 for total in totals]
-        network = builder.output(outputs, "exact", target.domain.inputs, longest)
-        return Built(network, claim, self.fails if self.grid is None else None)
+        network = builder.output(outputs, "exact", self.covered, longest)
+        return Built(network, claim, self.fails if claim.norm == "probability" else None)
 
 
 def bits_architecture(

@@ -31,7 +31,6 @@ Source. VYS22, Theorem 7 (arXiv 2202.03841), for the induction.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,6 +46,7 @@ from depthwright.constructions.narrow_exact import (
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Linear
 from depthwright.networks.dyadic import Dyadic
+from depthwright.networks.upper import Upper, product
 from depthwright.targets.network import ReLUNetwork
 
 
@@ -118,11 +118,10 @@ class Offsets(Rebuild):
 
 def offsets(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...]) -> dict[int, Dyadic]:
     """C_l for l = 2..L, a power of two (or 0) not below the bound of the proof."""
-    largest = np.maximum(np.abs(weights[0]).max(axis=1), np.abs(biases[0]))
+    largest = Upper.of(np.maximum(np.abs(weights[0]).max(axis=1), np.abs(biases[0])))
     out = {}
     for level, (matrix, bias) in enumerate(zip(weights[1:], biases[1:], strict=True), 2):
-        slack = 1 + 1e-12 * len(largest)  # the sums below are rounded, and no C may be too small
-        bound = float((np.maximum(-matrix, 0) @ largest).max()) * slack
-        out[level] = Dyadic(1, math.frexp(bound)[1]) if bound else Dyadic()
-        largest = (np.maximum(matrix, 0) @ largest + np.maximum(bias, 0)) * slack
+        bound = product(np.maximum(-matrix, 0), largest).max()
+        out[level] = Dyadic(int(bound.mantissa > 0), int(bound.exponent))
+        largest = product(np.maximum(matrix, 0), largest) + Upper.of(np.maximum(bias, 0))
     return out

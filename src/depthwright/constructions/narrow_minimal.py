@@ -7,7 +7,8 @@ Builds. Theorem 2's network behind another encoder, Lemmas 14 and 15: depth e·c
 Σ_{l<L} (n_l·(n_{l−1}·c + 2) + n_l·c + 1) + n_{L−1}·c + 2. The encoder is at most d + 2 wide, or
 d + 3 where that is no wider than the rest.
 
-Claim. As Theorem 2, with failure probability d·c0/(M·2Aκ) ≤ δ, M the slope of the bit tests.
+Claim. As Theorem 2, with failure probability β·vol·Σ_j c0/(M·κ_j·side_j) ≤ δ, M the slope of the
+bit tests; for floats, bit k = 0..c0 − 1 is tested with slope 2^{h−k}, and none meets a ramp.
 
 Shapes and arithmetic. As Theorem 2.
 
@@ -47,10 +48,10 @@ class NarrowMinimal(NarrowBits):
 
     @property
     def slopes(self) -> tuple[Dyadic, ...]:
-        """Slope of the test of each of the c0 bits: as small as δ, or the grid, allow."""
-        c0, g = self.budget.c0, self.inputs.grid_bits
-        if g is not None:
-            return tuple(Dyadic(1, max(g - k, 1)) for k in range(c0))
+        """Slope of the test of each of the c0 bits: as small as δ, grid or floats allow."""
+        c0, finest = self.budget.c0, self.reading.grid_bits or self.slope_bits
+        if finest is not None:
+            return tuple(Dyadic(1, max(finest - k, 1)) for k in range(c0))
         least = self.tries * c0 / Fraction(self.failure_probability)
         return (Dyadic(max(2, math.ceil(least))),) * c0
 
@@ -73,7 +74,7 @@ class NarrowMinimal(NarrowBits):
         """The slope M twice, in M·(2r − t1 + t2 − ½), over multiples of 2^{−U}."""
         top, own = max(m.top for m in self.slopes), max(m.bits for m in self.slopes)
         riding = self.budget.c0 if self.riding else 0
-        return top + max(own, riding) + self.inputs.unit_bits + 3
+        return top + max(own, riding) + self.unit_bits + 3
 
     def encoder_blocks(self) -> list[Block]:
         """Hidden widths of `encode`."""

@@ -39,14 +39,21 @@ import numpy as np
 
 from depthwright.constructions.cells import Floats, Reading
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_accuracy, check_depth, check_target
+from depthwright.constructions.hypotheses import (
+    check_accuracy,
+    check_depth,
+    check_inputs,
+    check_range,
+    check_target,
+    density_share,
+)
 from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First, Layout, Sizing
 from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_layers import Packer, blocks
+from depthwright.constructions.narrow_packed_layers import Packer, architecture
 from depthwright.constructions.narrow_packed_scales import Scaled, to_float
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.calculus import Builder, Linear
-from depthwright.networks.inputs import Inputs
+from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -62,6 +69,9 @@ class NarrowPacked(Construction):
     grid: float | None = None
     """Step h: the claim then holds for every x with coordinates lower + h·k, k whole."""
     inputs: Floats = "float64"
+    """For which floats a claim of norm "floats" holds."""
+    density_bound: float | None = None
+    """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     long_gaps: bool = False
     """Zeros behind the fields that make every layer cost 6 parameters a bit; for the sizes."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
@@ -69,16 +79,9 @@ class NarrowPacked(Construction):
     def __post_init__(self) -> None:
         check_target(self.target)
         check_accuracy(self.accuracy)
-        if self.inputs not in ("float64", "float32"):
-            raise Refusal(f"inputs={self.inputs!r} is neither 'float64' nor 'float32'")
-        delta = self.failure_probability
-        if not (math.isfinite(delta) and 0 <= delta < 1):
-            raise Refusal(
-                f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3, "
-                "or leave it out: then every float of the box is read right"
-            )
-        if self.grid is not None and not (math.isfinite(self.grid) and self.grid > 0):
-            raise Refusal(f"grid={self.grid} is not a positive step")
+        check_inputs(
+            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
+        )
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
@@ -86,7 +89,15 @@ class NarrowPacked(Construction):
         if not cells:
             assert self.grid is not None
             return Reading.steps(lower, upper, self.grid)
-        return Reading.cells(lower, upper, bits, self.inputs, self.failure_probability)
+        return Reading.cells(lower, upper, bits, self.inputs, self._bad_share)
+
+    @property
+    def _bad_share(self) -> Fraction | None:
+        """The part of the box that may be misread, at most."""
+        if not self.failure_probability:
+            return None
+        share = density_share(self.density_bound, self.target.domain)
+        return Fraction(self.failure_probability) / share
 
     @cached_property
     def scaled(self) -> Scaled:
@@ -123,18 +134,13 @@ class NarrowPacked(Construction):
         return min(found, key=self._cost)
 
     def _cost(self, sizing: Sizing) -> int:
-        widths = self.scaled.widths
-        return Architecture(widths[0], blocks(widths, sizing), widths[-1]).parameters
+        return architecture(self.scaled.widths, sizing).parameters
 
     @property
     def _budget(self) -> float:
         """The error that is left, scaled."""
         rounding = self.final_rounding
-        if not math.isfinite(rounding):
-            raise Refusal(
-                "the target's values may exceed 1.8e308, the largest float64; "
-                "give smaller weights or a smaller box"
-            )
+        check_range(rounding)
         if rounding >= self.accuracy:
             raise Refusal(
                 f"accuracy={self.accuracy} is below the rounding of the result to float64, "
@@ -155,26 +161,28 @@ class NarrowPacked(Construction):
 
     def architecture(self) -> Architecture:
         """From the bits."""
-        d, outputs = self.target.input_dim, self.target.output_dim
         if self.scaled.constant is not None:
-            return Architecture(d, [], outputs)
-        return Architecture(d, blocks(self.scaled.widths, self.sizing), outputs)
+            return Architecture(self.target.input_dim, [], self.target.output_dim)
+        return architecture(self.scaled.widths, self.sizing)
 
     @property
     def claim(self) -> Claim:
         """Terms that sum to at most the accuracy asked for."""
         terms = {} if self.scaled.constant is not None else self._terms()
         terms["final rounding to float64"] = self.final_rounding
-        covered = str(self.covered)
+        domain, delta = str(self.covered), self.failure_probability
         if self.grid is not None:
-            return Claim(self.accuracy, "sup", covered, terms, "exact", 0.0)
-        if not self.failure_probability:
-            return Claim(self.accuracy, "floats", covered, terms, "exact", 0.0)
+            return Claim(self.accuracy, "sup", domain, terms, "exact")
+        if not delta:
+            return Claim(self.accuracy, "floats", domain, terms, "exact")
         probability = 0.0
         if self.scaled.constant is None:
-            probability = self.reading(self.sizing.bits.c).probability()
-        probability = min(probability, self.failure_probability)
-        return Claim(self.accuracy, "probability", covered, terms, "exact", probability)
+            share = density_share(self.density_bound, self.target.domain)
+            bad = self.reading(self.sizing.bits.c).share * share
+            probability = min(math.nextafter(float(bad), 1.0), delta)
+        return Claim(
+            self.accuracy, "probability", domain, terms, "exact", probability, self.density_bound
+        )
 
     def _terms(self) -> dict[str, float]:
         sizing = self.sizing
@@ -189,10 +197,9 @@ class NarrowPacked(Construction):
     @property
     def covered(self) -> Inputs:
         """The inputs that the claim speaks of."""
-        lower, upper = tuple(self.target.lower.tolist()), tuple(self.target.upper.tolist())
-        if self.grid is not None:
-            return Inputs(lower, upper, grid=self.grid)
-        return Inputs(lower, upper, "real" if self.failure_probability else self.inputs)
+        box = self.target.domain
+        numbers: Numbers = "real" if self.failure_probability or self.grid else self.inputs
+        return Inputs(box.lower, box.upper, numbers, self.grid)
 
     def build(self) -> Built:
         """Read the inputs, then one hidden layer of the target after the other."""

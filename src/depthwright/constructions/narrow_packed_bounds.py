@@ -221,7 +221,10 @@ class Bounds:
             up = down = fact.row_sum * top.max()
         else:
             up, down = np.maximum(fact.matrix, 0) @ top, np.maximum(-fact.matrix, 0) @ top
-        up, down = np.minimum(up, fact.positive_norm * norm), np.minimum(down, fact.negative_norm * norm)
+        up, down = (
+            np.minimum(up, fact.positive_norm * norm),
+            np.minimum(down, fact.negative_norm * norm),
+        )
         if level == 1 and self.first.mixed is not None:
             middle = self.first.facts.bias
             if fact.matrix is None:

@@ -61,9 +61,7 @@ def shortened(layout: Layout) -> Iterator[Layout]:
             yield replace(layout, ways=ways)
 
 
-def search(
-    bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout
-) -> Sizing:
+def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout) -> Sizing:
     """The cheapest bits found under one layout.
 
     Start where the parts of the error are in proportion to what their bits cost, which is where a

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from depthwright.constructions.measured_builder import MeasuredBuilder, top_of
 from depthwright.constructions.narrow_packed_bounds import Sizing
 from depthwright.constructions.narrow_packed_numbers import Fields, Numbers, first_rows
 from depthwright.constructions.narrow_packed_scales import Scaled
-from depthwright.networks.architecture import Block
+from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.calculus import Linear
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import ExactNetwork
@@ -32,6 +33,13 @@ MARGIN = 60
 
 
 # --- widths
+
+
+def architecture(widths: Sequence[int], sizing: Sizing) -> Architecture:
+    """The size; where every neuron of a layer has one width, `sizing` may give it once."""
+    hidden = zip(widths[2 if sizing.layout.ways[0] == "direct" else 1 :], sizing.s, strict=False)
+    s = tuple(np.broadcast_to(bits, count) for count, bits in hidden)
+    return Architecture(widths[0], blocks(widths, replace(sizing, s=s)), widths[-1])
 
 
 def blocks(widths: Sequence[int], sizing: Sizing) -> list[Block]:
@@ -53,20 +61,28 @@ def blocks(widths: Sequence[int], sizing: Sizing) -> list[Block]:
             continue
         beside = outputs - 1 if layout.sums and level == len(layout.ways) - 1 else 0
         dropped = sizing.bits.p[level] - sizing.bits.q[level]
-        found += [block for s in fields.pop(0).tolist() for block in field(way, s, dropped, beside)]
+        found += [Block(field(way, s, dropped, beside), n) for s, n in runs(fields.pop(0))]
     if not layout.sums:
         found += [Block((2 + k,), s + 1) for k, s in enumerate(fields.pop(0).tolist()[:-1], 1)]
     return found
 
 
-def field(way: str, s: int, dropped: int, beside: int) -> list[Block]:
+def field(way: str, s: int, dropped: int, beside: int) -> tuple[int, ...]:
     """Hidden widths of one field of s bits, `beside` sums in neurons of their own."""
     if way == "tent":
-        return [Block((2 + beside,), s + 1)]
+        return (2 + beside,) * (s + 1)
     if way == "exact":
-        return [Block((3 + beside,), s + 1), Block((2 + beside,))]
-    read = [Block((3 + beside,)), Block((4 + beside,), s - dropped - 1), Block((2 + beside,))]
-    return [*read, Block((2 + beside,), dropped + 1)]
+        return (*(3 + beside,) * (s + 1), 2 + beside)
+    return (3 + beside, *(4 + beside,) * (s - dropped - 1), *(2 + beside,) * (dropped + 2))
+
+
+def runs(s: np.ndarray) -> list[tuple[int, int]]:
+    """Numbers and how often they follow each other."""
+    if not s.size:
+        return []
+    if s.min() == s.max():
+        return [(int(s[0]), len(s))]
+    return [(value, sum(1 for _ in run)) for value, run in groupby(s.tolist())]
 
 
 def groups(d: int) -> list[int]:
@@ -140,6 +156,7 @@ class Packer:
         self.output_biases, self.inputs = output_biases, inputs
         self.hidden = len(scaled.widths) - 2
         self.direct = int(self.layout.ways[0] == "direct")
+        self.powers = output_powers(scaled, sizing)
         self.numbers = self.packed_numbers()
         self.builder = MeasuredBuilder(inputs)
 
@@ -154,7 +171,7 @@ class Packer:
     def packed_numbers(self) -> dict[int, Numbers]:
         """Map after map, the last one first: a long gap is longer than all that comes later."""
         found: dict[int, Numbers] = {}
-        later = self.output_powers[0] + MARGIN if self.layout.sums else 0
+        later = self.powers[0] + MARGIN if self.layout.sums else 0
         for level in reversed(range(self.direct, self.hidden + (not self.layout.sums))):
             gap = 0
             if self.layout.gaps and level < self.hidden - 1:
@@ -170,9 +187,7 @@ class Packer:
         values, axes, c = self.builder.values, self.reading.axes, self.bits.c
         if self.layout.cells and not self.direct:
             numbers = self.numbers[0]
-            columns = [
-                [numbers.column(j * c + k) for k in range(c)] for j in range(len(axes))
-            ]
+            columns = [[numbers.column(j * c + k) for k in range(c)] for j in range(len(axes))]
             return [self.encode(columns, numbers.start)]
         if self.layout.cells:
             place = Fields((c,) * len(axes))
@@ -181,8 +196,7 @@ class Packer:
             whole = self.unpack(self.encode(columns, Dyadic()), place.s)
         else:
             whole = [
-                (x - axis.centre) * (1 / axis.step)
-                for x, axis in zip(values, axes, strict=True)
+                (x - axis.centre) * (1 / axis.step) for x, axis in zip(values, axes, strict=True)
             ]
         if self.direct:
             return self.add_up(whole)
@@ -249,7 +263,10 @@ class Packer:
                 *kept, a, b = self.builder.layer([*kept, *tent(r)], [1] * len(kept) + [2, 2])
                 r = a - b
         left = [*kept, r]
-        tails = [(one << size) - (after >> 1) for one, after, size in zip(left, left[1:], s, strict=False)]
+        tails = [
+            (one << size) - (after >> 1)
+            for one, after, size in zip(left, left[1:], s, strict=False)
+        ]
         return [*tails, left[-1] << s[-1]]
 
     # --- hidden layers
@@ -283,7 +300,10 @@ class Packer:
         dropped = self.bits.p[level] - self.bits.q[level]
         step = {"tent": self.tents, "exact": self.exact, "read": self.truncated}[way]
         behind = fields.length
-        sums = [numbers.unwrapped(total) + (sink.starts[0] >> behind), *map(Linear.of, sink.starts[1:])]
+        sums = [
+            numbers.unwrapped(total) + (sink.starts[0] >> behind),
+            *map(Linear.of, sink.starts[1:]),
+        ]
         for s, offset, column in zip(fields.s, numbers.offsets, sink.columns, strict=True):
             behind -= s + 1
             sums = step(sums, s, dropped, offset, column, behind)
@@ -295,10 +315,14 @@ class Packer:
         self, sums: list[Linear], s: int, _: int, __: int, column: list[Dyadic], behind: int
     ) -> list[Linear]:
         """σ(4r − 2) is the ReLU of the field, off by less than half a unit."""
-        a, b, *others = self.builder.layer([*tent(sums[0]), *sums[1:]], [1, 2] + [0] * len(sums[1:]))
+        a, b, *others = self.builder.layer(
+            [*tent(sums[0]), *sums[1:]], [1, 2] + [0] * len(sums[1:])
+        )
         # what is added lies reflected just where b > 0
         sums = [a - b - b * (column[0] >> behind + 2)]
-        sums += [total + b * (weight << s - 2) for total, weight in zip(others, column[1:], strict=True)]
+        sums += [
+            total + b * (weight << s - 2) for total, weight in zip(others, column[1:], strict=True)
+        ]
         return self.drop(sums, s)
 
     def exact(
@@ -317,7 +341,13 @@ class Packer:
         return added(sums, z, column, behind)
 
     def truncated(
-        self, sums: list[Linear], s: int, dropped: int, offset: int, column: list[Dyadic], behind: int
+        self,
+        sums: list[Linear],
+        s: int,
+        dropped: int,
+        offset: int,
+        column: list[Dyadic],
+        behind: int,
     ) -> list[Linear]:
         """Bit by bit down to the bits that are dropped."""
         (r, *others), u, taken = sums, Linear({}), s - dropped
@@ -352,7 +382,7 @@ class Packer:
             numbers = self.numbers[level + 1]
             count = self.scaled.widths[level + 1]
             return Sink([numbers.start], [[numbers.column(j)] for j in range(count)])
-        powers = self.output_powers
+        powers = self.powers
         rows = [
             [weight >> power for weight in row]
             for row, power in zip(self.output_weights, powers, strict=True)
@@ -372,18 +402,11 @@ class Packer:
             for row in scaled.weights[-1].tolist()
         ]
 
-    @property
-    def output_powers(self) -> list[int]:
-        """A sum of the last map, partial ones included, stays below a quarter of 2^power."""
-        high = np.maximum(self.sizing.high[self.hidden - 1], 0) + math.ldexp(1, -self.bits.q[-1])
-        reach = np.abs(self.scaled.matrices[-1]) @ high * (1 + 1e-9) + 2.0**-400
-        return [math.frexp(value)[1] + 3 for value in reach.tolist()]
-
     def outputs(self, sums: list[Linear]) -> list[Linear]:
         """The target's outputs."""
         power = self.scaled.outputs
         if self.layout.sums:
-            lifts = zip(sums, self.output_powers, strict=True)
+            lifts = zip(sums, self.powers, strict=True)
             values = [(total - HALF) << lift - power for total, lift in lifts]
             if self.layout.ways[-1] == "tent":  # the noise is between 0 and half a unit
                 means = [sum(row, Dyadic()) >> 2 + power for row in self.output_weights]
@@ -396,6 +419,13 @@ class Packer:
                 for field, offset in zip(found, numbers.offsets, strict=True)
             ]
         return [value + bias for value, bias in zip(values, self.output_biases, strict=True)]
+
+
+def output_powers(scaled: Scaled, sizing: Sizing) -> list[int]:
+    """Per output a power: its sum, partial ones and noise included, stays below 2^{power − 2}."""
+    high = np.maximum(sizing.high[-2], 0) + math.ldexp(1, -sizing.bits.q[-1])
+    reach = np.abs(scaled.matrices[-1]) @ high * (1 + 1e-9) + 2.0**-400
+    return [math.frexp(value)[1] + 3 for value in reach.tolist()]
 
 
 def tent(r: Linear) -> list[Linear]:

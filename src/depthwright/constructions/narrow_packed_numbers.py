@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from depthwright.constructions.cells import Reading, power
 from depthwright.constructions.narrow_packed_bounds import Sizing
-from depthwright.constructions.narrow_packed_scales import Scaled
+from depthwright.constructions.narrow_packed_scales import Scaled, to_float
 from depthwright.networks.calculus import Linear
 from depthwright.networks.dyadic import Dyadic
 
@@ -92,7 +92,7 @@ class Numbers:
         """Of map number `level`, counted from 0."""
         direct = sizing.layout.ways[0] == "direct"
         s = sizing.s[level - direct]
-        weights, biases, reach = (
+        weights, biases = (
             _first(scaled, reading, sizing) if level == 0 else _later(scaled, sizing, level)
         )
         p = sizing.bits.p[level]
@@ -105,9 +105,8 @@ class Numbers:
             lifts = [(2 * low + 1) << p - q - 1 for low in lows]
         else:
             lifts = lows
-        longest = (np.frexp(reach)[1] + p - s).max(initial=0)
-        fields = Fields(tuple(s.tolist()), gap)
-        return cls(fields, int(longest) + 4, weights, biases, lows, lifts)
+        lead = leads(scaled, reading, sizing, level)
+        return cls(Fields(tuple(s.tolist()), gap), lead, weights, biases, lows, lifts)
 
     @property
     def start(self) -> Dyadic:
@@ -123,42 +122,66 @@ class Numbers:
         return ((total - HALF) << self.lead) + self.fields.packed(np.array(self.lifts, object))
 
 
-def _later(
-    scaled: Scaled, sizing: Sizing, level: int
-) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Weights, biases, and a bound of all partial sums (scaled) of a map behind the first."""
-    matrix, bits = scaled.matrices[level - 1], sizing.bits
-    below, p = bits.q[level - 1], bits.p[level]
-    weights = whole(matrix, p - below)
-    high = np.maximum(sizing.high[level - 1], 0) + math.ldexp(1.0, -below)
-    reach = (np.abs(matrix) + math.ldexp(1.0, below - p)) @ high
-    if level == len(scaled.widths) - 2:
-        return weights, [0] * len(weights), 2 * reach
+def leads(scaled: Scaled, reading: Reading, sizing: Sizing, level: int) -> int:
+    """So many bits in front of a packed number that its partial sums stay below ⅛."""
+    s = sizing.s[level - (sizing.layout.ways[0] == "direct")]
+    reach = partial_sums(scaled, reading, sizing, level)
+    return int((np.frexp(reach)[1] + sizing.bits.p[level] - s).max(initial=0)) + 4
+
+
+def partial_sums(scaled: Scaled, reading: Reading, sizing: Sizing, level: int) -> np.ndarray:
+    """Bounds of abs(v̂_i), scaled, whatever inputs have been added and whatever have not."""
+    bits = sizing.bits
+    unit = math.ldexp(1.0, -bits.p[level])
+    if level:
+        high = np.maximum(sizing.high[level - 1], 0) + math.ldexp(1.0, -bits.q[level - 1])
+        rounding = math.ldexp(1.0, bits.q[level - 1] - bits.p[level])
+        found = (np.abs(scaled.matrices[level - 1]) + rounding) @ high
+        return 2 * (found + np.abs(scaled.shifts[level - 1])) + unit
+    tops = _tops(reading, sizing)
+    factors = np.abs(scaled.first([axis.step for axis in reading.axes]))
+    reach = factors @ np.array(tops, float) + unit * (1 + bits.c * len(tops)) * (max(tops) + 1)
+    middle = np.abs([to_float(value) for value in _middle(scaled, reading, tops)])
+    return 4 * reach + 2 * middle
+
+
+def _tops(reading: Reading, sizing: Sizing) -> list[int]:
+    """The largest X_j: all bits set, where they are read and added bit by bit."""
+    if sizing.layout.cells and sizing.layout.ways[0] != "direct":
+        return [2**sizing.bits.c - 1] * len(reading.axes)
+    return [axis.top for axis in reading.axes]
+
+
+def _middle(scaled: Scaled, reading: Reading, tops: list[int]) -> list[Fraction]:
+    """v in the middle of all X_j, scaled."""
+    pairs = zip(reading.axes, tops, strict=True)
+    return scaled.first_at([a.centre + a.step * Fraction(top, 2) for a, top in pairs])
+
+
+def _later(scaled: Scaled, sizing: Sizing, level: int) -> tuple[np.ndarray, list[int]]:
+    """Weights and biases of a map behind the first."""
+    below, p = sizing.bits.q[level - 1], sizing.bits.p[level]
+    weights = whole(scaled.matrices[level - 1], p - below)
+    if level == len(scaled.widths) - 2:  # the outputs' own are added at the end
+        return weights, [0] * len(weights)
     pairs = zip(scaled.biases[level].tolist(), scaled.exponents[level].tolist(), strict=True)
-    biases = [round(Fraction(bias) * power(a + p)) for bias, a in pairs]
-    return weights, biases, 2 * reach + 2 * np.abs(scaled.shifts[level - 1]) + math.ldexp(1.0, -p)
+    return weights, [round(Fraction(bias) * power(a + p)) for bias, a in pairs]
 
 
-def _first(scaled: Scaled, reading: Reading, sizing: Sizing) -> tuple[np.ndarray, list[int], np.ndarray]:
+def _first(scaled: Scaled, reading: Reading, sizing: Sizing) -> tuple[np.ndarray, list[int]]:
     """The same of the map that reads whole numbers X_j, or their c bits each."""
-    bits, axes = sizing.bits, reading.axes
-    p, tops = bits.p[0], [axis.top for axis in axes]
-    factors = scaled.first([axis.step for axis in axes])
-    if sizing.layout.cells:
-        factors = np.stack([np.ldexp(factors, bits.c - 1 - k) for k in range(bits.c)], axis=2)
-        factors = factors.reshape(len(factors), -1)
-        tops = [2**bits.c - 1] * len(axes)
-    weights = whole(factors, p)
-    middle = [a.centre + a.step * Fraction(top, 2) for a, top in zip(axes, tops, strict=True)]
-    values = scaled.first_at(middle)
-    ends = np.array([1] * weights.shape[1] if sizing.layout.cells else tops, object)
-    biases = [
-        round(value * power(p) - Fraction(int((row.astype(object) * ends).sum()), 2))
-        for value, row in zip(values, weights, strict=True)
-    ]
-    reach = (np.abs(factors) + math.ldexp(1.0, -p)) @ ends.astype(float)
-    sizes = np.array([abs(float(value)) for value in values])
-    return weights, biases, 4 * reach + 2 * sizes
+    bits, tops = sizing.bits, _tops(reading, sizing)
+    factors = scaled.first([axis.step for axis in reading.axes])
+    ends = np.array(tops, object)
+    if sizing.layout.cells and sizing.layout.ways[0] != "direct":
+        places = [np.ldexp(factors, bits.c - 1 - k) for k in range(bits.c)]
+        factors = np.stack(places, axis=2).reshape(len(factors), -1)
+        ends = np.ones(factors.shape[1], object)
+    weights = whole(factors, bits.p[0])
+    sums = weights.astype(object) @ ends
+    middle = _middle(scaled, reading, tops)
+    pairs = zip(middle, sums.tolist(), strict=True)
+    return weights, [round(v * power(bits.p[0]) - Fraction(int(w), 2)) for v, w in pairs]
 
 
 def first_rows(
@@ -178,9 +201,8 @@ def first_rows(
             weights = [(Dyadic.of(w) * step) << a + p for w, step in zip(row, steps, strict=True)]
             yield weights, Dyadic.of(value) << p
         return
-    layout = replace(sizing.layout, cells=False)
-    whole_weights, biases, _ = _first(scaled, reading, replace(sizing, layout=layout))
-    for row, bias in zip(whole_weights.tolist(), biases, strict=True):
+    found, biases = _first(scaled, reading, sizing)
+    for row, bias in zip(found.tolist(), biases, strict=True):
         yield [Dyadic(int(w)) for w in row], Dyadic(bias)
 
 

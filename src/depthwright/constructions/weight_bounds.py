@@ -24,6 +24,8 @@ from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.constructions.narrow_packed_entries import entry_exponents
+from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -52,6 +54,8 @@ def gain_exponent(construction: Construction) -> int:
 
 def _log(value: Any) -> int:
     """The smallest e ≥ 0 with abs(value) ≤ 2^e."""
+    if isinstance(value, Upper):
+        return max(int(value.exponent - (value.mantissa == 0.5)), 0) if value.mantissa else 0
     return max(math.ceil(abs(Fraction(value))) - 1, 0).bit_length()
 
 
@@ -66,7 +70,7 @@ class _Sizes:
 
 def _bits_sizes(construction: NarrowBits) -> Iterator[_Sizes]:
     """Bits of w̃ and b̃, map by map."""
-    for numbers in integers(construction.target, construction.inputs, construction.budget.c0):
+    for numbers in integers(construction.target, construction.reading, construction.budget.c0):
         yield _Sizes(
             max(abs(w).bit_length() for row in numbers.weights for w in row),
             max(abs(b).bit_length() for b in numbers.biases),
@@ -80,7 +84,7 @@ def _bits_weight(construction: NarrowBits) -> int:
     sizes = list(_bits_sizes(construction))
     weight, bias = max(s.weight for s in sizes), max(s.bias for s in sizes)
     rest = max(m + 1, weight + m + 2 - c, weight + 2, bias, c + 1)
-    scale = _log(construction.inputs.scale)
+    scale = max(_log(digits.entry) for digits in construction.digits)
     if isinstance(construction, NarrowMinimal):
         slope = max(_log(slope.fraction) for slope in construction.slopes)
         return max(rest, slope + scale + 3, c0 + 3)
@@ -91,7 +95,8 @@ def _bits_weight(construction: NarrowBits) -> int:
 def _bits_gain(construction: NarrowBits) -> int:
     """A pass over m bits turns the exponent E of its input into max(m + 1, E + 2) + bits of w̃."""
     c0, c = construction.budget.c0, construction.budget.c
-    d, scale = construction.target.input_dim, _log(construction.inputs.scale) + 1
+    d = construction.target.input_dim
+    scale = max(_log(digits.entry) for digits in construction.digits) + 1
     if isinstance(construction, NarrowMinimal):
         slopes = sum(_log(slope.fraction) for slope in construction.slopes)
         ride = slopes + c0 * (c0 + 3) // 2 if construction.riding else 0
@@ -116,11 +121,13 @@ def _bits_gain(construction: NarrowBits) -> int:
 
 
 def _packed_weight(construction: NarrowPacked) -> int:
-    raise NotImplementedError
+    """The largest of all layers."""
+    return max(exponent for _, exponent in entry_exponents(construction))
 
 
 def _packed_gain(construction: NarrowPacked) -> int:
-    raise NotImplementedError
+    """A layer of entries up to 2^e makes the largest scale at most e − 1 larger, if anything."""
+    return sum(count * max(exponent - 1, 0) for count, exponent in entry_exponents(construction))
 
 
 # --- the exact networks
@@ -129,10 +136,10 @@ def _packed_gain(construction: NarrowPacked) -> int:
 def _exact_weight(construction: NarrowExact | NarrowExactSlim) -> int:
     """The target's own entries; row sums and offsets where the sums share one carrier."""
     target = construction.target
-    entries = [float(np.abs(array).max()) for array in (*target.weights, *target.biases)]
+    entries = [_log(float(np.abs(array).max())) for array in (*target.weights, *target.biases)]
     if isinstance(construction, NarrowExactSlim):
-        entries += [_row_sum(target), *_offsets(target).values()]
-    return max(1, _log(max(entries)))
+        entries += [_log(_row_sum(target.weights[0])), *_offsets(target).values()]
+    return max(1, *entries)
 
 
 def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
@@ -142,15 +149,17 @@ def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
     above = _offsets(target) if slim else {}
     exponent = 0
     for level, (matrix, bias) in enumerate(zip(target.weights, target.biases, strict=True), 1):
-        size = _row_sum(target) if slim and level == 1 else float(np.abs(matrix).max())
-        biases = max(float(np.abs(bias).max()), above.get(level, 0.0))
-        exponent = max(max(exponent - 1, 0) + _log(size), _log(biases))
+        size = _row_sum(matrix) if slim and level == 1 else float(np.abs(matrix).max())
+        biases = max(_log(float(np.abs(bias).max())), above.get(level, 0))
+        exponent = max(max(exponent - 1, 0) + _log(size), biases)
     return max(exponent - 1, 0)
 
 
-def _row_sum(target: ReLUNetwork) -> float:
-    return float(np.abs(target.weights[0]).sum(axis=1).max()) * (1 + 1e-9)
+def _row_sum(matrix: np.ndarray) -> Upper:
+    """The largest sum of a row's sizes."""
+    return product(np.abs(matrix), Upper.of(np.ones(matrix.shape[1]))).max()
 
 
-def _offsets(target: ReLUNetwork) -> dict[int, float]:
-    return {k: float(v) for k, v in offsets(target.weights, target.biases).items()}
+def _offsets(target: ReLUNetwork) -> dict[int, int]:
+    """e ≥ 0 with C_l ≤ 2^e."""
+    return {k: max(v.top - 1, 0) for k, v in offsets(target.weights, target.biases).items()}

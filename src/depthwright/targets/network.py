@@ -22,7 +22,9 @@ import numpy as np
 
 from depthwright.distributions.domain import Box, Sides
 from depthwright.networks.exact import ExactNetwork, from_arrays
+from depthwright.networks.upper import UNIT, Upper, product
 from depthwright.refusal import Refusal
+from depthwright.targets.spectral import spectral_bound, spectral_upper
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -81,22 +83,17 @@ class ReLUNetwork(Target):
     @property
     def lipschitz(self) -> float:
         """The product of the spectral norms; σ is 1-Lipschitz."""
-        return math.nextafter(math.prod(self.spectral_norms) * (1 + 1e-15), math.inf)
+        return float(math.prod(map(spectral_upper, self.weights), start=Upper.of(1.0)))
 
     @cached_property
     def magnitude(self) -> float:
         """abs(f_k(x)) is at most this on the domain, for every output k; by intervals."""
-        low, high = self.lower, self.upper
-        with np.errstate(over="ignore", invalid="ignore"):  # then it is not finite
-            for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                if i:
-                    low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
-                up, down = np.maximum(matrix, 0.0), np.maximum(-matrix, 0.0)
-                most = np.abs(matrix) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(bias)
-                slack = 1e-12 * len(low) * most
-                low, high = up @ low - down @ high + bias, up @ high - down @ low + bias
-                low, high = low - slack, high + slack
-        return float(np.maximum(-low, high).max())
+        high, low = affine_range(self.weights[0], self.biases[0], self.lower, self.upper)
+        for matrix, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            above, below = (Upper.of(np.maximum(b, 0)) for b in (bias, -bias))
+            low = product(np.maximum(-matrix, 0), high) + below - above
+            high = product(np.maximum(matrix, 0), high) + above - below
+        return max(float(high.max()), float(low.max()))
 
     def as_network(self) -> ExactNetwork:
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
@@ -123,52 +120,24 @@ class ReLUNetwork(Target):
         return x
 
 
-EIGENVALUES_LIMIT = 512
-"""Gram matrices larger than this are bounded by one Cholesky factorisation, ten times faster."""
+def affine_range(
+    matrix: np.ndarray, bias: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[Upper, Upper]:
+    """Upper bounds (rows,) of Wx + b and of −Wx − b over lower ≤ x ≤ upper; 0 for less than 0."""
 
+    def positive(values: np.ndarray) -> np.ndarray:
+        return np.maximum(values, 0.0)
 
-def spectral_bound(matrix: np.ndarray) -> float:
-    """An upper bound of ‖W‖₂, from the Gram matrix of the shorter side plus its rounding error.
+    def most(up: np.ndarray, down: np.ndarray, constant: np.ndarray) -> Upper:
+        above = product(up, Upper.of(positive(upper))) + product(down, Upper.of(positive(-lower)))
+        below = product(up, Upper.of(positive(-upper))) + product(down, Upper.of(positive(lower)))
+        below = below + Upper.of(positive(-constant))
+        # sums were rounded up by less than this, and what is subtracted must not be too much
+        exactly = below * Upper.of(1 - 4 * (matrix.shape[1] + 16) * UNIT)
+        return above + Upper.of(positive(constant)) - exactly
 
-    Computed in floats: the Gram matrix errs by at most m·eps·‖W‖_F² (m products per entry), the
-    eigenvalue by a modest multiple of n·eps·‖W‖_F²; 16·(m + n)·eps·‖W‖_F² covers both. Entries
-    are brought below 1 by a power of two first, so that no square that counts leaves the range.
-    """
-    scale = math.frexp(float(np.abs(matrix).max()))[1]
-    matrix = np.ldexp(matrix, -scale)
-    gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    slack = 16 * sum(matrix.shape) * np.finfo(np.float64).eps * float(np.trace(gram))
-    if len(gram) <= EIGENVALUES_LIMIT:
-        largest = float(np.linalg.eigvalsh(gram)[-1])
-    else:
-        largest = _largest_eigenvalue(gram)
-    with np.errstate(over="ignore"):
-        return float(np.ldexp(math.sqrt(max(largest, 0.0) + slack) * (1 + 1e-15), scale))
-
-
-def _largest_eigenvalue(gram: np.ndarray) -> float:
-    """An upper bound μ: μ·1 − gram has a Cholesky factor, so it is positive but for rounding.
-
-    The rounding is at most (n + 2)·eps·trace/(1 − …) (Rump 2006); 4·n²·eps·μ covers it. Power
-    steps say where to try; a poor guess costs a percent or so, never the bound.
-    """
-    n = len(gram)
-    if not gram.any():
-        return 0.0
-    vector = np.random.default_rng(0).standard_normal(n)
-    for _ in range(60):
-        vector = gram @ (vector / np.linalg.norm(vector))
-    estimate, excess = float(np.linalg.norm(vector)), 3e-3
-    while True:
-        top = estimate * (1 + excess)
-        shifted = -gram
-        shifted[np.diag_indices(n)] += top
-        try:
-            np.linalg.cholesky(shifted)
-        except np.linalg.LinAlgError:
-            excess *= 3
-            continue
-        return top * (1 + 4 * n * n * np.finfo(np.float64).eps)
+    up, down = positive(matrix), positive(-matrix)
+    return most(up, down, bias), most(down, up, -bias)
 
 
 @dataclass(frozen=True, eq=False)
