@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 from depthwright.constructions.cells import FINEST, floor_log2
 from depthwright.networks.calculus import Builder, Linear
@@ -16,7 +17,8 @@ class MeasuredBuilder(Builder):
     """A neuron's value is a multiple of 2^low below 2^top; a sum of such needs top − low bits.
 
     Where low comes from the weights, top is said by whoever builds the layer: what the bounds of
-    the construction say, and no interval arithmetic would find.
+    the construction say, and no interval arithmetic would find. A difference of ramps is whole, too,
+    though neither ramp is.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -27,9 +29,18 @@ class MeasuredBuilder(Builder):
         self.lows = [-finest(inputs, low) for low in inputs.lower]
         self.bits = max(top - low for top, low in zip(self.tops, self.lows, strict=True))
 
-    def layer(self, expressions: Sequence[Linear], tops: Sequence[int]) -> list[Linear]:
-        """Append σ(expressions), value i of which is at most 2^{tops_i}."""
-        self.lows = [self.measured(expression) for expression in expressions]
+    def layer(
+        self,
+        expressions: Sequence[Linear],
+        tops: Sequence[int],
+        lows: Mapping[int, int] = MappingProxyType({}),
+    ) -> list[Linear]:
+        """Append σ(expressions), value i of which is at most 2^{tops_i}, a multiple of 2^{lows_i}.
+
+        Lows that the expressions show need not be given.
+        """
+        found = [self.measured(expression) for expression in expressions]
+        self.lows = [max(low, lows.get(i, low)) for i, low in enumerate(found)]
         self.tops = list(tops)
         if len(self.tops) != len(self.lows):
             raise AssertionError("a bound for every neuron; this is a bug")

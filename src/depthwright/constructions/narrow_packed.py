@@ -240,4 +240,4 @@ def layouts(widths: Sequence[int], cells: bool, long_gaps: bool) -> Iterator[Lay
                 wide = d + 1 + (outputs if sums and hidden == 1 else 1)
                 if wide > max(d + 2, 4, outputs + 1):
                     continue
-            yield Layout(tuple(ways), sums, cells, long_gaps)
+            yield Layout(tuple(ways), sums, cells)

@@ -138,13 +138,11 @@ class Layout:
     """How each hidden layer is decoded, and what becomes of the last one."""
 
     ways: tuple[str, ...]
-    """"direct" (first layer only), "tent", "exact" or "read", layer by layer."""
+    """"direct" (first layer only), "tent" (before the last: with long gaps), "exact", "read"."""
     sums: bool
     """The outputs are added up as real numbers; else they are packed and taken apart."""
     cells: bool = True
     """The inputs are read bit by bit."""
-    gaps: bool = False
-    """Long gaps of zeros behind the fields."""
 
     @property
     def exact_first(self) -> bool:

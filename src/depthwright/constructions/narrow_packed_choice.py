@@ -55,8 +55,9 @@ def choose(
 
 def shortened(layout: Layout) -> Iterator[Layout]:
     """The layouts with one layer more that is truncated."""
+    last = len(layout.ways) - 1
     for level, way in enumerate(layout.ways):
-        if way == "exact":
+        if way == "exact" or (way == "tent" and level < last):
             ways = (*layout.ways[:level], "read", *layout.ways[level + 1 :])
             yield replace(layout, ways=ways)
 

@@ -12,12 +12,15 @@ from depthwright.constructions.measured_builder import top_of
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.narrow_packed_layers import groups, output_powers
 from depthwright.constructions.narrow_packed_numbers import leads, partial_sums
+from depthwright.refusal import Refusal
 
 Runs = Iterator[tuple[int, int]]
 
 
 def entry_exponents(construction: NarrowPacked) -> Runs:
     """(layers, e) in the order of the network: no entry of these layers exceeds 2^e."""
+    if construction.long_gaps:
+        raise Refusal("the weights of a packed network with long gaps are not bounded by a formula")
     if construction.scaled.constant is not None:
         yield 1, max(0, *map(top_of, construction.scaled.constant))
         return
@@ -85,7 +88,7 @@ def _fields(construction: NarrowPacked) -> Runs:
         for width in s.tolist():
             if way == "tent":
                 yield 1, max(3, width - others - bits.p[level] + 2)
-                yield width, 3 if layout.gaps else 2
+                yield width, 2
             elif way == "read":
                 dropped = bits.p[level] - bits.q[level]
                 for k in range(width - dropped):

@@ -174,7 +174,7 @@ class Packer:
         later = self.powers[0] + MARGIN if self.layout.sums else 0
         for level in reversed(range(self.direct, self.hidden + (not self.layout.sums))):
             gap = 0
-            if self.layout.gaps and level < self.hidden - 1:
+            if level < self.hidden - 1 and self.layout.ways[level] == "tent":
                 gap = later + self.scaled.widths[level + 1].bit_length() + 2
             found[level] = Numbers.of(self.scaled, self.reading, self.sizing, level, gap)
             later += found[level].fields.length + found[level].lead
@@ -215,26 +215,28 @@ class Packer:
             wide = top_of((axis.top + 1) * axis.step)
             r = x - axis.first
             readers.append(Reader(r, Dyadic.of(axis.step), axis.slope_bits, column, wide))
+        numbers = [start, *(value for column in columns for value in column)]
+        low = min(value.terms[0][1] for value in numbers if value)
         if len(readers) == 1:
-            return self.read(readers, Linear.of(start), 0, [])[0]
+            return self.read(readers, Linear.of(start), 0, low, [])[0]
         first, second, *rest = readers
         # the first coordinate rides as a whole number of `unit` on the second
         unit = second.top + 1
         first.columns = [Dyadic(1, unit + c - 1 - k) for k in range(c)]
-        ride, rest = self.read([first], second.r, unit + c, rest)
+        ride, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
         rider = Reader(ride, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
-        total, rest = self.read([rider], Linear.of(start), 1, rest)
+        total, rest = self.read([rider], Linear.of(start), 1, low, rest)
         second.r = rider.r
         waiting = [second, *rest]
         for count in groups(len(readers)):
             now, waiting = waiting[:count], waiting[count:]
-            total, waiting = self.read(now, total, 1, waiting)
+            total, waiting = self.read(now, total, 1, low, waiting)
         return total
 
     def read(
-        self, now: list[Reader], total: Linear, top: int, waiting: list[Reader]
+        self, now: list[Reader], total: Linear, top: int, low: int, waiting: list[Reader]
     ) -> tuple[Linear, list[Reader]]:
-        """c layers: the bits of `now`, side by side, into `total` < 2^top."""
+        """c layers: the bits of `now`, side by side, into `total` < 2^top, a multiple of 2^low."""
         for k in range(self.bits.c):
             place = self.bits.c - 1 - k
             wanted = [e for reader in now for e in reader.test(place)]
@@ -242,6 +244,7 @@ class Packer:
             values = self.builder.layer(
                 [*wanted, total, *(reader.r for reader in waiting)],
                 [*tops, top, *(reader.top for reader in waiting)],
+                {3 * len(now): low},
             )
             total = values[3 * len(now)]
             for i, reader in enumerate(now):
@@ -285,7 +288,9 @@ class Packer:
             carried = x if i < len(sink.columns) - 1 else []
             others = sums if i else []
             values = self.builder.layer(
-                [*carried, value, *others], [*wide[: len(carried)], high, *[0] * len(others)]
+                [*carried, value, *others],
+                [*wide[: len(carried)], high, *[0] * len(others)],
+                dict.fromkeys(range(len(carried) + (not self.layout.exact_first)), 0),
             )
             x, z = values[: len(carried)], values[len(carried)]
             if i:
@@ -336,7 +341,7 @@ class Packer:
             )
             r = a - b
         z, *sums = self.builder.layer(
-            [(copy << s) - (r >> 1) - offset, r, *others], [s] + [0] * (1 + len(others))
+            [(copy << s) - (r >> 1) - offset, r, *others], [s] + [0] * (1 + len(others)), {0: 0}
         )
         return added(sums, z, column, behind)
 
@@ -357,12 +362,15 @@ class Packer:
             r, one, two, *others = self.builder.layer(
                 [r, ramp + 1, ramp, *found, *others],
                 [0, s - k + 1, s - k + 1] + [taken] * len(found) + [0] * len(others),
+                {3: 0} if k else {},
             )
             if k:
                 u, *others = others
             bit = one - two
             r, u = (r << 1) - bit, u + (bit << taken - 1 - k)
-        z, *sums = self.builder.layer([u - offset, r, *others], [taken] + [0] * (1 + len(others)))
+        z, *sums = self.builder.layer(
+            [u - offset, r, *others], [taken] + [0] * (1 + len(others)), {0: 0}
+        )
         return self.drop(added(sums, z, column, behind + dropped + 1), dropped + 1)
 
     def drop(self, sums: list[Linear], bits: int) -> list[Linear]:
@@ -411,14 +419,13 @@ class Packer:
             if self.layout.ways[-1] == "tent":  # the noise is between 0 and half a unit
                 means = [sum(row, Dyadic()) >> 2 + power for row in self.output_weights]
                 values = [value - mean for value, mean in zip(values, means, strict=True)]
-        else:
-            numbers = self.numbers[self.hidden]
-            found = self.unpack(numbers.unwrapped(sums[0]), numbers.fields.s)
-            values = [
-                (field - offset) >> self.bits.p[-1] + power
-                for field, offset in zip(found, numbers.offsets, strict=True)
-            ]
-        return [value + bias for value, bias in zip(values, self.output_biases, strict=True)]
+            return [value + bias for value, bias in zip(values, self.output_biases, strict=True)]
+        numbers = self.numbers[self.hidden]
+        found = self.unpack(numbers.unwrapped(sums[0]), numbers.fields.s)
+        return [
+            (field - offset) >> self.bits.p[-1] + power
+            for field, offset in zip(found, numbers.offsets, strict=True)
+        ]
 
 
 def output_powers(scaled: Scaled, sizing: Sizing) -> list[int]:

@@ -162,8 +162,6 @@ def _later(scaled: Scaled, sizing: Sizing, level: int) -> tuple[np.ndarray, list
     """Weights and biases of a map behind the first."""
     below, p = sizing.bits.q[level - 1], sizing.bits.p[level]
     weights = whole(scaled.matrices[level - 1], p - below)
-    if level == len(scaled.widths) - 2:  # the outputs' own are added at the end
-        return weights, [0] * len(weights)
     pairs = zip(scaled.biases[level].tolist(), scaled.exponents[level].tolist(), strict=True)
     return weights, [round(Fraction(bias) * power(a + p)) for bias, a in pairs]
 
