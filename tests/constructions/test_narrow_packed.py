@@ -155,7 +155,10 @@ def test_one_bit_of_one_border_is_caught():
     recipe = NarrowPacked(target, 2e-2)
     built, (axis,) = recipe.build(), packed_cases.axes(recipe)
     c = recipe.sizing.bits.c
-    top = axis.border(2 ** (c - 1) + 1)
+    number = math.floor(-axis.first / axis.step)
+    assert number % 2 == 1  # the last bit decides
+    top = axis.border(number)
+    assert Fraction(float(top - axis.tick)) == top - axis.tick
     x = np.array([[float(top - 2 * axis.tick)], [float(top - axis.tick)], [float(top)]])
     assert worst(built, target, x) <= Fraction(built.claim.bound)
     rows = built.network.layers[c - 1].expressions()
