@@ -85,28 +85,31 @@ def _shares(knot: Any, radius: Any) -> tuple[np.ndarray, np.ndarray]:
     return s, less * (1 + s)
 
 
-def exceeds(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r)."""
+def _chance(s: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
+    """P(abs(w_1) > s). I_y(p, ½) magnifies the rounding of y by p: harmless where it is small."""
     from scipy.special import betainc
 
-    p, (s, y) = (dimension - 1) / 2, _shares(knot, radius)
-    # I_y(p, ½) magnifies the rounding of y by p, which does no harm where it is small itself.
     chance, near = np.empty_like(s), (s < 0.5) & (p * s**2 < 3.0)
     chance[near] = 1 - betainc(0.5, p, s[near] ** 2)
     chance[~near] = betainc(p, 0.5, y[~near])
     return chance
 
 
-def _decay(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """(1 − s²)^p; a power of a number near 1 would magnify its rounding by p."""
-    p, (s, y) = (dimension - 1) / 2, _shares(knot, radius)
+def _decay(s: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
+    """y^p. The power of a number near 1 magnifies its rounding by p, the exponential does not."""
     return np.where(s < 0.5, np.exp(p * np.log1p(-(np.minimum(s, 0.5) ** 2))), y**p)
+
+
+def exceeds(knot: Any, radius: Any, dimension: int) -> np.ndarray:
+    """P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r)."""
+    return _chance(*_shares(knot, radius), (dimension - 1) / 2)
 
 
 def slope(knot: Any, radius: Any, dimension: int) -> np.ndarray:
     """∂/∂r (T h_b)(r) = E abs(w_1)·(1 − s²)^p; its limit from the right at r = 0."""
     at_origin = (np.asarray(radius) == 0) & (np.asarray(knot) == 0)
-    return mean_size(dimension) * np.where(at_origin, 1.0, _decay(knot, radius, dimension))
+    decay = _decay(*_shares(knot, radius), (dimension - 1) / 2)
+    return mean_size(dimension) * np.where(at_origin, 1.0, decay)
 
 
 def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
@@ -114,8 +117,9 @@ def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
 
     Absolute error at most ROUNDING·(r·E abs(w_1) + b).
     """
-    reach = mean_size(dimension) * radius * _decay(knot, radius, dimension)
-    return np.maximum(reach - knot * exceeds(knot, radius, dimension), 0.0)
+    (s, y), p = _shares(knot, radius), (dimension - 1) / 2
+    value = mean_size(dimension) * radius * _decay(s, y, p) - knot * _chance(s, y, p)
+    return np.maximum(value, 0.0)
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,13 @@ def minimum(target: Radial, error: float, price: Price | None = None, gap: float
 
     However coarse the gap, `Minimum.error` and `Minimum.floor` are certified for what is returned.
     """
-    answer = _answers(target, error, price or _ones, gap)[-1]
+    answers = _answers(target, error, price or _ones, gap)
+    if not answers:
+        raise Refusal(
+            f"no setting of HiGHS solves a minimal-mass program of this profile (input_dim="
+            f"{target.input_dim}, error={error:.3g}); ask for a larger error"
+        )
+    answer = answers[-1]
     slack = _slack(target, error)
     primal = _merged(target.input_dim, answer, gap * slack)
     reached = primal.sup_distance(target)[0]
@@ -225,6 +235,8 @@ def minimum(target: Radial, error: float, price: Price | None = None, gap: float
 def floor(target: Radial, error: float, gap: float, start: Support | None = None) -> Floor:
     """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh."""
     answers = _answers(target, error, _ones, gap, start)
+    if not answers:
+        return Floor(0.0, False, start or _start(target))
     last = answers[-1]
     # Where the exchange is cut short, a measure on the way may serve better than the last.
     tried = answers[-1:] if last.settled else answers
@@ -260,16 +272,10 @@ def _answers(
         row_grid=_cells(target.breaks, SEARCH_POINTS - 1),
         penalty=FIRST_PENALTY / mean_size(d) * float(prices(knots).max()),
     )
-    found = [
+    return [
         replace(a, weights=a.weights * height, offset=a.offset * height + base)
         for a in program.answers(gap)
     ]
-    if not found:
-        raise Refusal(
-            f"no setting of HiGHS solves the first program of this profile (input_dim={d}, "
-            f"error={error:.3g}); give a profile that is finite on [0, 1]"
-        )
-    return found
 
 
 def _range(target: Radial) -> tuple[float, float]:

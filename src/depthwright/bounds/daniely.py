@@ -230,7 +230,8 @@ def neuron_norms(network: Network | torch.nn.Sequential) -> float:
         values = np.maximum(inner * at + bias + slack, 0.0)
         norms = np.sqrt(values**2 @ chances) + NORM_UNDERFLOW * values[:, -1]
         total += float(np.abs(neurons.outer[part]) @ norms)
-    return total * (1 + NORM_ROUNDING) + inputs * len(neurons.outer) * TINY
+        total += TINY * inputs * int(np.count_nonzero(values[:, -1]))
+    return total * (1 + NORM_ROUNDING)
 
 
 @cache
