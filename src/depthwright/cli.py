@@ -158,7 +158,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
-    flags, overrides = [], []
+    flags: list[str] = []
+    overrides: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
