@@ -36,13 +36,23 @@ def _job(config: DictConfig) -> None:
     """One run or one cell; told here, before Hydra says a line of its own."""
     try:
         task(config)
-    except TOLD as error:
+    except Exception as error:
+        if not _for_the_user(error):
+            raise
         _refuse(error)
 
 
 _hydra = hydra.main(
     config_path=configs.conf_folder(), config_name="config", **configs.hydra_keywords()
 )(_job)
+
+
+def _for_the_user(error: Exception) -> bool:
+    """Whether it is theirs to mend; anything else is a defect and shows its traceback."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    hydra_s = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
+    return isinstance(error, (*TOLD, *hydra_s)) or "Config group override" in str(error)
 
 
 def _refuse(error: Exception) -> None:
@@ -148,7 +158,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
-    flags, overrides = [], []
+    flags: list[str] = []
+    overrides: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
@@ -170,17 +181,10 @@ def guard(action: Callable[[], object], cure: str = AGAIN) -> None:
         action()
     except Incomplete:
         sys.exit(1)  # the sweep has said what is missing
-    except (*TOLD, HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        _refuse(error)
-    except ValueError as error:
-        known = isinstance(error, UnicodeDecodeError) or "Config group override" in str(error)
-        if not known:
-            raise
-        _refuse(error)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        _refuse(error)
     except KeyboardInterrupt:
         print(f"depthwright: interrupted{cure}", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not _for_the_user(error):
+            raise
+        _refuse(error)

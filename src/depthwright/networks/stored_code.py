@@ -59,14 +59,17 @@ def need_compiler() -> None:
 
     Most of what is compiled is far too slow without, and the training step cannot do without.
     """
-    if numba.config.DISABLE_JIT:
+    config: Any = numba.config
+    if config.DISABLE_JIT:
         raise Refusal(
             f"NUMBA_DISABLE_JIT={os.environ.get('NUMBA_DISABLE_JIT', 1)} switches off the compiler "
             "that values and training need; unset it"
         )
-    if numba.config.NUMBA_NUM_THREADS < 1:
-        count = numba.config.NUMBA_NUM_THREADS
-        raise Refusal(f"NUMBA_NUM_THREADS={count} leaves no thread to compute with; give 1 or more")
+    if config.NUMBA_NUM_THREADS < 1:
+        raise Refusal(
+            f"NUMBA_NUM_THREADS={config.NUMBA_NUM_THREADS} leaves no thread to compute with; "
+            "give 1 or more"
+        )
     layer = os.environ.get("NUMBA_THREADING_LAYER")
     if layer is None:
         return
@@ -83,19 +86,22 @@ class _Announcement(event.Listener):
     """Says what is being compiled once it takes long; there is never more than one at a time."""
 
     def __init__(self) -> None:
-        self._open: list[threading.Timer] = []
+        self._open: list[threading.Timer | None] = []
 
     def on_start(self, event: Any) -> None:
         """Of an entry, or of a function that it calls."""
         told = _told.get(event.data["dispatcher"].py_func)
-        timer = threading.Timer(WAIT, lambda: told and log.info(told))
-        timer.daemon = True
-        timer.start()
+        timer = threading.Timer(WAIT, log.info, [told]) if told else None
+        if timer:
+            timer.daemon = True
+            timer.start()
         self._open.append(timer)
 
     def on_end(self, event: Any) -> None:
         """However it ended."""
-        self._open.pop().cancel()
+        timer = self._open.pop()
+        if timer:
+            timer.cancel()
 
 
 event.register("numba:compile", _Announcement())
