@@ -144,5 +144,7 @@ def test_the_deviation_holds_for_every_choice_within_the_errors():
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_made():
     net = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 8, 3))
-    with pytest.raises(Refusal, match=r"this network of plain layers has .* entries as a matrix"):
+    with pytest.raises(
+        Refusal, match=r"the plain layers of this network need matrices of .* entries"
+    ):
         read(net, input_shape=(3, 40, 40))

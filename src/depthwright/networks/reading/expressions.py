@@ -31,12 +31,12 @@ Ids = np.ndarray
 """Numbers of elements, any shape."""
 
 
-def check_entries(count: int, what: str) -> None:
+def check_entries(count: int, needs: str = "needs a matrix") -> None:
     """Refuse what does not fit into memory, before it is made."""
     if count > ENTRIES_LIMIT:
         raise Refusal(
-            f"{what} has {count:,} entries as a matrix, more than {ENTRIES_LIMIT:,} "
-            "(1 GiB); give a smaller input or fewer channels"
+            f"{needs} of {count:,} entries, more than {ENTRIES_LIMIT:,} (1 GiB); "
+            "give a smaller input or fewer channels"
         )
 
 
@@ -239,7 +239,7 @@ class Tape:
         flat = ids.reshape(-1)
         if matrix.shape[1] != flat.size:
             raise Refusal(f"multiplies {flat.size} values by a matrix of {matrix.shape[1]} columns")
-        check_entries(_count(matrix), "an affine map of this network")
+        check_entries(_count(matrix))
         mapped = self.expression(flat).mapped(matrix)
         return self._record(mapped if shift is None else mapped + Expression({ONE: shift}))
 

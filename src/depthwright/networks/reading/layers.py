@@ -130,7 +130,9 @@ def plain_network(
         before_cells = cells
     plans.append(([final], before_cells, final.size))
     widths = [tape.input_dim, *(count for *_, count in plans)]
-    check_entries(sum(a * b for a, b in pairwise(widths)), "this network of plain layers")
+    check_entries(
+        sum(a * b for a, b in pairwise(widths)), "the plain layers of this network need matrices"
+    )
     layers = [
         _layer(rows, cells, fan_in)
         for (rows, cells, _), fan_in in zip(plans, widths[:-1], strict=True)

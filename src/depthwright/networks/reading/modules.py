@@ -190,6 +190,11 @@ def _unknown(name: str) -> str:
     return f"computes {plain}, which is not understood as a ReLU network; {cure}"
 
 
+def _named(name: str, module: nn.Module) -> str:
+    """A layer by its qualified name and its class."""
+    return f"{f'layer {name}' if name else 'the module'} ({type(module).__name__})"
+
+
 @contextmanager
 def _names(root: nn.Module) -> Iterator[list[str]]:
     """The layers being run, outermost first, as long as the block lasts."""
@@ -197,9 +202,7 @@ def _names(root: nn.Module) -> Iterator[list[str]]:
     running: list[str] = []
 
     def enter(module: nn.Module, _: Any) -> None:
-        name = names.get(module, "")
-        kind = type(module).__name__
-        running.append(f"layer {name} ({kind})" if name else f"the module ({kind})")
+        running.append(_named(names.get(module, ""), module))
 
     def leave(*_: Any) -> None:
         running.pop()
@@ -275,8 +278,8 @@ def _likely_sizes(module: nn.Module) -> list[int]:
     for name, part in module.named_modules():
         if isinstance(part, (*grids, nn.BatchNorm2d, nn.BatchNorm3d)):
             raise Refusal(
-                f"layer {name or 'the module'} ({type(part).__name__}) works on a grid whose size "
-                "no weight tells; give input_shape=(channels, height, width)"
+                f"{_named(name, part)} works on a grid whose size no weight tells; "
+                "give input_shape=(channels, height, width)"
             )
     linear = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     norms = [m.num_features for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
@@ -304,8 +307,8 @@ def check_module(module: Any) -> None:
     for name, part in module.named_modules():
         if part.training and (what := _changes(part)):
             raise Refusal(
-                f"layer {name or 'the module'} ({type(part).__name__}) has {what} in training "
-                "mode, which changes with each call; call eval() first"
+                f"{_named(name, part)} has {what} in training mode, which changes with each "
+                "call; call eval() first"
             )
 
 

@@ -116,7 +116,7 @@ def _convolution_matrix(
     grid = np.arange(math.prod(shape)).reshape(shape)
     seen = windows(grid, kernel, stride, padding, dilation)  # (C, m…, k)
     sizes, places = seen.shape[1:-1], math.prod(seen.shape[1:-1])
-    check_entries(weight.shape[0] * weight[0].size * places, "a convolution of this network")
+    check_entries(weight.shape[0] * weight[0].size * places)
     per_group, read = weight.shape[0] // groups, channels // groups
     seen = seen.reshape(groups, read, places, -1).transpose(0, 2, 1, 3)  # (group, m, read, k)
     shared = np.broadcast_to(
