@@ -14,7 +14,7 @@ import depthwright
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("refusal", "whole_file", "provenance"),
+    ("refusal", "whole_file", "provenance", "progress"),
     ("networks",),
     ("distributions",),
     ("targets",),
