@@ -73,24 +73,12 @@ class RivalTraining(pl.LightningModule):
         self.on_validated = on_validation
         self.number = torch.float32 if config.dtype == "float32" else torch.float64
         """The dtype of points, and of weights that are drawn."""
-        seeds = [stream(seed, "initialisation", k) for k in range(config.seeds)]
-        runs = trials(config)
-        self.steps = planned_steps(config, len(runs))
+        self.steps = planned_steps(config, len(trials(config)))
         """Of whoever is trained to the end."""
         self.rungs = set(rungs(config, self.steps))
-        kinds = dict.fromkeys(kind for kinds in self.contenders.values() for kind in kinds)
-        families = [
-            Family(shape, seeds, runs, self.number, style, criterion=config.criterion)
-            for shape, style in kinds
-        ]
-        for name, layers in (starts or {}).items():
-            shape = (layers[0][0].shape[1], *(len(bias) for _, bias in layers))
-            kind = (shape, name)  # a family of its own: no style is called so
-            self.contenders[name], kinds[kind] = (kind,), None
-            dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
-            families.append(Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion))
-        self.index = {kind: k for k, kind in enumerate(kinds)}
-        self.families = nn.ModuleList(families)
+        families = self._new_families(starts or {})
+        self.index = {kind: k for k, kind in enumerate(families)}
+        self.families = nn.ModuleList(families.values())
         self.identity = (
             f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
             f"weights {_digest(target, starts or {})}"
@@ -100,6 +88,26 @@ class RivalTraining(pl.LightningModule):
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self.generator = torch.Generator().manual_seed(stream(seed, "points"))
         """Of the points; replaced by one of the device before the first step."""
+
+    def _new_families(self, starts: Mapping[str, Layers]) -> dict[Kind, Family]:
+        """Those of the contenders; and of `starts`, which become contenders as well."""
+        config = self.config
+        seeds = [stream(self.seed, "initialisation", k) for k in range(config.seeds)]
+        runs = trials(config)
+        families = {
+            (shape, style): Family(
+                shape, seeds, runs, self.number, style, criterion=config.criterion
+            )
+            for kinds in self.contenders.values()
+            for shape, style in kinds
+        }
+        for name, layers in starts.items():
+            shape = (layers[0][0].shape[1], *(len(bias) for _, bias in layers))
+            kind = (shape, name)  # a family of its own: no style is called so
+            dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
+            self.contenders[name] = (kind,)
+            families[kind] = Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion)
+        return families
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
         """The family of a shape and style."""

@@ -24,6 +24,7 @@ from depthwright.targets.target import Target
 from depthwright.training.checkpoint import SaveChunks, resumed
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.lightning_module import OnValidation, RivalTraining, Widths
+from depthwright.training.memory import keep_freed_memory
 from depthwright.training.result import TrainingResult
 
 
@@ -61,7 +62,12 @@ def train_rivals(
     def new() -> RivalTraining:
         return RivalTraining(contenders, target, distribution, config, seed, starts=starts)
 
-    with _quiet(), _threads(trainer.threads), Bar("training rivals") as bar:
+    with (
+        _quiet(),
+        _threads(trainer.threads),
+        keep_freed_memory(),
+        Bar("training rivals") as bar,
+    ):
         saving = [] if checkpoint is None else [SaveChunks(checkpoint, config.checkpoint_seconds)]
         engine = _engine(trainer.accelerator, saving)
         device = engine.strategy.root_device

@@ -253,7 +253,7 @@ def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
                         made_of.add(found)
                         left.append(found)
     names = {module.__name__.removeprefix("depthwright.") for module in made_of - {loop}}
-    step = {f"training.step.{name}" for name in ("kernel", "layout", "simd")}
+    step = {f"training.step.{name}" for name in ("kernel", "layout", "product", "simd")}
     assert {"networks.styles", "training.losses", *step} <= names
     # a refusal is raised, and a digest taken, by Python alone
     python = {"depthwright.refusal", "depthwright.networks.stored_code"}

@@ -18,20 +18,23 @@ from depthwright.training import losses as _losses
 from depthwright.training.losses import L2, L8, LOSSES, SHARPNESS
 from depthwright.training.step import kernel as _kernel
 from depthwright.training.step import layout as _layout
+from depthwright.training.step import product as _product
 from depthwright.training.step import simd as _simd
 from depthwright.training.step.kernel import (
-    FAST,
-    INNER,
     Gradients,
     Hidden,
     backward,
-    dense,
     forward,
 )
+from depthwright.training.step.product import INNER, dense
 from depthwright.training.step.simd import number, pointer
 
 SQUARED, EIGHTH = LOSSES.index(L2), LOSSES.index(L8)
 """Losses are passed by their number in `LOSSES`; any other is the smooth maximum."""
+
+
+FAST = {"contract", "nsz"}
+"""Not `nnan`: a network that diverges has to show it."""
 
 
 class Batches(NamedTuple):
@@ -211,7 +214,7 @@ def _entries(made_of: str) -> tuple[Any, Any]:
     return train, values
 
 
-SOURCES = (_simd, _kernel, _layout, _losses, _styles)
+SOURCES = (_simd, _product, _kernel, _layout, _losses, _styles)
 """Where the compiled code has its functions, types and constants from, beside this file."""
 
 train, values = _entries(digest(*SOURCES))
