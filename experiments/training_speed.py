@@ -40,8 +40,9 @@ from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.targets import Cone
 from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, train_rivals
 from depthwright.training.family import schedule
-from depthwright.training.lanes import add, count, load, multiply_add, total
-from depthwright.training.rivals import _quiet, stream
+from depthwright.training.lightning_module import stream
+from depthwright.training.rivals import _quiet
+from depthwright.training.step.simd import add, count, load, multiply_add, total
 
 if TYPE_CHECKING:
     import polars

@@ -14,7 +14,7 @@ import depthwright
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("refusal", "whole_file", "provenance", "environment", "process_wide"),
+    ("refusal", "whole_file", "provenance", "environment", "process_wide", "progress"),
     ("networks",),
     ("distributions",),
     ("targets",),

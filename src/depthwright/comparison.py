@@ -29,10 +29,9 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 from depthwright.tracking import Tracker
 from depthwright.training.config import TrainerConfig, TrainingConfig
-from depthwright.training.equality import Equality, Size
 from depthwright.training.features import check_kind
 from depthwright.training.features import fit as fit_features
-from depthwright.training.matching import Match, check_rule, match
+from depthwright.training.matching import Equality, Match, Size, check_rule, match
 from depthwright.training.tuned import TUNED, start
 
 if TYPE_CHECKING:

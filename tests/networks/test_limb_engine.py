@@ -12,6 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from dyadic_networks import awkward_points, random_network
 
+from depthwright import progress
 from depthwright.constructions import (
     NarrowBits,
     NarrowBounded,
@@ -20,7 +21,7 @@ from depthwright.constructions import (
     NarrowMinimal,
     NarrowPacked,
 )
-from depthwright.networks import Builder, Dyadic, evaluation, limb_engine, patience
+from depthwright.networks import Builder, Dyadic, evaluation, limb_engine
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, from_arrays
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.limb_bounds import Interval
@@ -303,9 +304,9 @@ class Terminal:
 @pytest.mark.parametrize(("terminal", "wait", "drawn"), [(1, 0, 1), (0, 0, 0), (1, 100, 0)])
 def test_a_bar_is_drawn_on_a_terminal_after_a_while(monkeypatch, terminal, wait, drawn):
     stream = Terminal(bool(terminal))
-    monkeypatch.setattr(patience.sys, "stderr", stream)
-    monkeypatch.setattr(patience, "WAIT", wait)
-    with patience.Patience("exact values") as bar:
+    monkeypatch.setattr(progress.sys, "stderr", stream)
+    monkeypatch.setattr(progress, "WAIT", wait)
+    with progress.Bar("exact values") as bar:
         bar(0.1)
         bar(0.9)
     assert bool("exact values" in stream.text) == bool(drawn)

@@ -9,7 +9,7 @@ import pytest
 
 from depthwright.networks import limb_kernel, limb_words
 from depthwright.networks.stored_code import digest
-from depthwright.training import steps
+from depthwright.training.step import loop
 
 INNER = """
 import numba
@@ -65,7 +65,7 @@ def test_without_the_digest_it_is_not(tmp_path):
     ("entries", "own", "others"),
     [
         ([limb_kernel.run, limb_kernel.run_alone], limb_kernel, [limb_words]),
-        ([steps.steps, steps.values], steps, steps.SOURCES),
+        ([loop.train, loop.values], loop, loop.SOURCES),
     ],
 )
 def test_entries_alone_are_stored_and_know_their_files(entries, own, others):

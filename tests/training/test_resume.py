@@ -1,14 +1,20 @@
 """A training that is killed and started again ends with the same numbers, to the bit."""
 
+import json
 import os
+import pwd
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from pickle import dumps, loads
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from depthwright import Refusal
 from depthwright.distributions import UniformCube, UniformRadius
@@ -141,34 +147,54 @@ def test_a_broken_checkpoint_is_ignored(tmp_path):
         assert outcome(train(path)[0]) == outcome(train()[0])
 
 
-def without(found, *keys):
-    *way, last = keys
-    for key in way:
-        found = found[key]
-    del found[last]
+def edited(path, change):
+    """The checkpoint with its tensors and what it tells of them changed by `change`."""
+    with safe_open(path, "pt") as file:
+        told = file.metadata()
+    tensors = load_file(path)
+    state = json.loads(told["training"])
+    change(tensors, state)
+    save_file(tensors, path, told | {"training": json.dumps(state)})
+
+
+def shorter(tensors, state):
+    tensors["families.1.adam.mean_0"] = tensors["families.1.adam.mean_0"][:1]
+
+
+def other_dtype(tensors, state):
+    tensors["families.0.best_rmse"] = tensors["families.0.best_rmse"].float()
+
+
+def not_of_random_numbers(tensors, state):
+    tensors["generator"] = tensors["generator"][:9]
+
+
+DAMAGES = [
+    lambda tensors, state: tensors.pop("families.0.ensemble.weights.0"),
+    lambda tensors, state: tensors.pop("families.1.best_rmse"),
+    lambda tensors, state: tensors.pop("families.0.adam.square_1"),
+    lambda tensors, state: tensors.pop("generator"),
+    lambda tensors, state: tensors.update(more=torch.zeros(3)),
+    shorter,
+    other_dtype,
+    not_of_random_numbers,
+    lambda tensors, state: state.pop("steps_done"),
+    lambda tensors, state: state["history"].pop("best"),
+    lambda tensors, state: state["families"].pop(),
+    lambda tensors, state: state["families"][1].pop("first"),
+    lambda tensors, state: state["families"][1].update(limit=[1.0]),
+    lambda tensors, state: state["families"][1].update(dead=None),
+    lambda tensors, state: state["families"][1]["current"].__setitem__(0, "0.1"),
+]
 
 
 @pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
-@pytest.mark.parametrize(
-    "keys",
-    [
-        ("state_dict", "families.0.ensemble.weights.0"),
-        ("state_dict", "families.1.best_rmse"),
-        ("optimizer_states", 0, "state", 1),
-        ("optimizer_states", 0, "state", 0, "exp_avg_sq"),
-        ("optimizer_states", 1),
-        ("training", "families", 1, "first"),
-        ("training", "generator"),
-        ("loops",),
-    ],
-)
-def test_a_checkpoint_that_lacks_something_is_replaced(tmp_path, keys):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_is_not_whole_is_replaced(tmp_path, damage):
     path = tmp_path / "training.ckpt"
     with pytest.raises(Killed):
         train(path, 40)
-    found = torch.load(path, weights_only=False)
-    without(found, *keys)
-    torch.save(found, path)
+    edited(path, damage)
     with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
         anew, seen = train(path)
     assert seen[0][0] == 0
@@ -176,6 +202,68 @@ def test_a_checkpoint_that_lacks_something_is_replaced(tmp_path, keys):
     told = []
     train(path, say=told.append)
     assert told == ["training goes on at step 90 of 90"], "the new one is whole"
+
+
+class Bomb:
+    """Creates a file as soon as it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+@pytest.mark.parametrize("write", [torch.save, lambda bomb, path: path.write_bytes(dumps(bomb))])
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, write):
+    path, mark = tmp_path / "training.ckpt", tmp_path / "executed"
+    loads(dumps(Bomb(mark)))
+    assert mark.exists(), "the bomb works"
+    mark.unlink()
+    write(Bomb(mark), path)
+    with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
+        found, _ = train(path)
+    assert not mark.exists()
+    assert outcome(found) == outcome(train()[0])
+
+
+def text_in_text(path):
+    """A safetensors file whose JSON is nested 100,000 deep."""
+    with pytest.raises(Killed):
+        train(path, 40)
+    with safe_open(path, "pt") as file:
+        told = file.metadata()
+    tensors = load_file(path)
+    save_file(tensors, path, told | {"training": "[" * 100_000})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+@pytest.mark.filterwarnings("ignore:the plain rival.*diverged")
+@pytest.mark.parametrize(
+    "spoil", [os.mkfifo if hasattr(os, "mkfifo") else None, Path.touch, text_in_text]
+)
+def test_what_is_no_checkpoint_is_replaced(tmp_path, spoil):
+    path = tmp_path / "training.ckpt"
+    spoil(path)
+    with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
+        train(path)
+    told = []
+    train(path, say=told.append)
+    assert told == ["training goes on at step 90 of 90"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no owners")
+def test_the_checkpoint_of_another_user_is_refused_by_name(tmp_path, monkeypatch):
+    path = tmp_path / "training.ckpt"
+    path.write_bytes(b"")
+    owner = pwd.getpwuid(path.stat().st_uid).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    with pytest.raises(Refusal) as told:
+        train(path)
+    assert f"{str(path)!r} belongs to user {owner}, and this process to user number" in str(
+        told.value
+    )
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):

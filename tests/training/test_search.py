@@ -11,7 +11,7 @@ from depthwright.distributions import UniformCube, UniformRadius
 from depthwright.networks.architecture import Architecture
 from depthwright.targets import Cone, RandomNetwork
 from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
-from depthwright.training.equality import Equality, Size
+from depthwright.training.matching import Equality, Size
 from depthwright.training.search import kept, losers, network_steps, planned_steps, rungs
 from depthwright.training.tuned import start
 

@@ -13,6 +13,10 @@ WIDTHS = (3, 6, 6, 4, 4, 2)
 EPS = torch.finfo(torch.float64).eps
 
 
+def step(optimiser: EnsembleAdam, factor: float = 1.0) -> None:
+    optimiser.update(torch.tensor(optimiser.advance(factor), dtype=optimiser.rates.dtype))
+
+
 def norm(h: torch.Tensor) -> torch.Tensor:
     centred = h - h.mean(dim=1, keepdim=True)
     return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
@@ -63,9 +67,9 @@ def test_a_member_is_trained_as_it_would_be_alone(style):
         rates = torch.full((len(seeds),), 1e-2, dtype=torch.float64)
         optimiser = EnsembleAdam(ensemble.parameters(), rates)
         for x in batches:
-            optimiser.zero_grad()
+            ensemble.zero_grad()
             (ensemble(x) - x[:, :2].abs()).square().sum().backward()
-            optimiser.step()
+            step(optimiser)
         return [p.detach() for p in ensemble.parameters()]
 
     start = Ensemble(WIDTHS, [5], torch.float64, style)
@@ -94,9 +98,9 @@ def collapsed(style: str, members: int = 20, steps: int = 50) -> int:
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
         x = 2 * torch.rand(64, 3, generator=generator) - 1
-        optimiser.zero_grad()
+        ensemble.zero_grad()
         (ensemble(x) - x.norm(dim=1, keepdim=True)).square().sum().div(64).backward()
-        optimiser.step()
+        step(optimiser)
     with torch.no_grad():
         values = ensemble(2 * torch.rand(500, 3, generator=generator) - 1)
     spread = values.amax(dim=1) - values.amin(dim=1)

@@ -20,7 +20,7 @@ import numpy as np
 from depthwright.networks.dyadic import round_to_float
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
 from depthwright.networks.network import Arithmetic
-from depthwright.networks.patience import Patience
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 
 Engine = Literal["auto", "integers", "limbs"]
@@ -226,7 +226,7 @@ def exact_layers(network: ExactNetwork, x: np.ndarray) -> Iterator[list[Slot]]:
 def exact_values(network: ExactNetwork, x: np.ndarray) -> list[Slot]:
     """The outputs, not rounded: per output the integers (batch,) and their power of two."""
     slots: list[Slot] = []
-    with Patience("exact values, in integers") as bar:
+    with Bar("exact values, in integers") as bar:
         for done, values in enumerate(exact_layers(network, x), 1):
             slots = values
             bar(done / len(network.layers))

@@ -20,7 +20,7 @@ from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import ExactNetwork
 from depthwright.networks.limb_bounds import Bound
 from depthwright.networks.limb_program import LimbProgram
-from depthwright.networks.patience import Patience
+from depthwright.progress import Bar
 
 GRIDS = (-64, -128, -256, -512, -1088)
 """Inputs are multiples of one of these powers of two; the last one is below every float64."""
@@ -94,7 +94,7 @@ def program_for(network: ExactNetwork, grid: int, box: Bound) -> LimbProgram:
     kept = _programs.setdefault(network, {})
     program = kept.pop((grid, box), None)
     if program is None:
-        with Patience("compiling the network") as bar:
+        with Bar("compiling the network") as bar:
             program = limb_compiler.compiled(network, grid, box, bar)
     kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
     while len(kept) > PROGRAMS:
@@ -152,7 +152,7 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
     chunk = tile * threads
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     done = 0
-    with Patience("exact values") as bar:
+    with Bar("exact values") as bar:
         while done < len(x):
             part = slice(done, done + chunk)
             sizes = (program.input_grid, program.places, program.arena, tile)

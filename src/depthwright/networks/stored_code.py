@@ -24,7 +24,7 @@ from typing import Any
 import numba
 from numba.core import event
 
-from depthwright.networks.patience import WAIT
+from depthwright.progress import WAIT
 from depthwright.refusal import Refusal
 
 log = logging.getLogger("depthwright")

@@ -14,12 +14,13 @@ from depthwright.training.result import Member, Rival, TrainingDiverged, Trainin
 
 if TYPE_CHECKING:
     from depthwright.training.ensemble import Ensemble, EnsembleAdam
-    from depthwright.training.rivals import RivalTraining, train_rivals
+    from depthwright.training.lightning_module import RivalTraining
+    from depthwright.training.rivals import train_rivals
 
 _LAZY = {
     "Ensemble": "ensemble",
     "EnsembleAdam": "ensemble",
-    "RivalTraining": "rivals",
+    "RivalTraining": "lightning_module",
     "train_rivals": "rivals",
 }
 

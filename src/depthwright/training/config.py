@@ -15,7 +15,7 @@ from depthwright.networks.styles import PLAIN, check_style
 from depthwright.refusal import Refusal
 from depthwright.training.losses import L2, check_loss
 
-ACCELERATORS = ("auto", "cpu", "gpu", "mps")
+ACCELERATORS = ("auto", "cpu", "gpu")
 """`auto` takes a CUDA GPU where there is one, and the CPU otherwise."""
 
 DTYPES = ("float32", "float64")
@@ -138,12 +138,14 @@ class TrainingConfig:
 
 @dataclass
 class TrainerConfig:
-    """Where training runs and what it shows."""
+    """Where training runs and what it shows.
+
+    One run trains all its rivals on one device; a sweep is spread over devices by a launcher.
+    """
 
     accelerator: str = "auto"
-    devices: int = 1
     progress: bool = True
-    """Show the bar."""
+    """Show a bar, where standard error is a terminal."""
     threads: int = 0
     """CPU threads while training; 0 leaves torch's own number."""
 
@@ -152,10 +154,5 @@ class TrainerConfig:
             raise Refusal(
                 f"accelerator={self.accelerator!r} is unknown; "
                 f"choose one of {', '.join(ACCELERATORS)}"
-            )
-        if self.devices != 1:
-            raise Refusal(
-                f"devices={self.devices}: one run trains all its rivals on one device; "
-                "use devices=1 and spread a sweep over devices with a Hydra launcher"
             )
         _whole("threads", self.threads, 0)

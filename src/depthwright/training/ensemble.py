@@ -8,7 +8,7 @@ infinity takes nobody along.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -23,6 +23,9 @@ from depthwright.networks.torch_network import (
     ModuleNetwork,
 )
 from depthwright.training.config import HE, LECUN, SPREAD
+
+BETAS, EPS = (0.9, 0.999), 1e-8
+"""Adam's, as torch has them."""
 
 
 class Ensemble(nn.Module):
@@ -69,6 +72,11 @@ class Ensemble(nn.Module):
             weight, bias = (torch.stack([m[layer][k] for m in drawn]) for k in (0, 1))
             self.weights.append(nn.Parameter(weight.to(dtype)))
             self.biases.append(nn.Parameter(bias.to(dtype)))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.weights[0].dtype
 
     def _draw(
         self, generator: torch.Generator, name: str
@@ -142,69 +150,56 @@ def _values(
     return h
 
 
-class EnsembleAdam(torch.optim.Optimizer):
-    """`torch.optim.Adam`, member by member: `lr` is a vector over the first dimension.
+class EnsembleAdam(nn.Module):
+    """Adam (Kingma and Ba 2015) as `torch.optim.Adam` takes it, with a learning rate per member.
 
-    Members that `drop` has marked keep their parameters from then on.
+    A module, so that its state moves with the weights' and is saved with them. Members that `drop`
+    has marked keep their parameters from then on.
     """
 
-    def __init__(
-        self,
-        params: Iterable[torch.Tensor],
-        lr: torch.Tensor,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        alive = torch.ones(len(lr), dtype=torch.bool, device=lr.device)
-        defaults = {"lr": lr, "alive": alive, "betas": betas, "eps": eps, "steps": 0}
-        super().__init__(params, defaults)
+    rates: torch.Tensor
+    alive: torch.Tensor
+
+    def __init__(self, weights: Iterable[nn.Parameter], rates: torch.Tensor) -> None:
+        """`weights` (members, …) each, changed in place; `rates` (members,)."""
+        super().__init__()
+        self.weights = list(weights)
+        self.steps = 0
+        self.register_buffer("rates", rates)
+        self.register_buffer("alive", torch.ones_like(rates, dtype=torch.bool))
+        for k, weight in enumerate(self.weights):
+            for moment in ("mean", "square"):
+                self.register_buffer(f"{moment}_{k}", torch.zeros_like(weight.detach()))
 
     def drop(self, members: torch.Tensor) -> None:
         """Freeze the members (members,) marked True."""
-        for group in self.param_groups:
-            group["alive"] = group["alive"] & ~members
+        self.alive = self.alive & ~members
 
     def advance(self, factor: float = 1.0) -> tuple[float, float]:
         """Count a step; (`factor` over the mean's correction, root of the square's correction)."""
-        group = self.param_groups[0]
-        group["steps"] += 1
-        beta1, beta2 = group["betas"]
-        return factor / (1 - beta1 ** group["steps"]), math.sqrt(1 - beta2 ** group["steps"])
+        self.steps += 1
+        beta1, beta2 = BETAS
+        return factor / (1 - beta1**self.steps), math.sqrt(1 - beta2**self.steps)
 
     def moments(self) -> list[list[torch.Tensor]]:
-        """The parameters, their running means and running mean squares."""
-        params = self.param_groups[0]["params"]
-        for p in params:
-            if not self.state[p]:
-                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        states = [self.state[p] for p in params]
-        return [params, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]]
+        """The parameters, the running means of their gradients and of those squared."""
+        places = range(len(self.weights))
+        means, squares = (
+            [getattr(self, f"{moment}_{k}") for k in places] for moment in ("mean", "square")
+        )
+        return [list(self.weights), means, squares]
 
     @torch.no_grad()
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], float] | None = None, factor: float = 1.0
-    ) -> float | None:
-        """One step at `factor` × lr (a schedule's value, the same for all members)."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        lr = self.param_groups[0]["lr"]
-        self.apply(torch.tensor(self.advance(factor), dtype=lr.dtype, device=lr.device))
-        return loss
-
-    @torch.no_grad()
-    def apply(self, scales: torch.Tensor) -> None:
-        """Adam's formula; `scales` (2,) is what `advance` returns, on the device."""
-        group = self.param_groups[0]
-        beta1, beta2 = group["betas"]
-        rate = group["lr"] * scales[0]
+    def update(self, scales: torch.Tensor) -> None:
+        """One step along the gradients; `scales` (2,) is what `advance` returns, on the device."""
+        beta1, beta2 = BETAS
+        rate = self.rates * scales[0]
         for p, mean, square in zip(*self.moments(), strict=True):
             if p.grad is None:
                 continue
             mean.lerp_(p.grad, 1 - beta1)
             square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-            denominator = (square.sqrt() / scales[1]).add_(group["eps"])
+            denominator = (square.sqrt() / scales[1]).add_(EPS)
             each = (-1, *[1] * (p.ndim - 1))
             change = rate.view(each) * mean / denominator
-            p.sub_(change.where(group["alive"].view(each), 0))
+            p.sub_(change.where(self.alive.view(each), 0))

@@ -6,27 +6,22 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import nn
 
 from depthwright.networks.styles import PLAIN
-from depthwright.networks.torch_network import (
-    LayerNetwork,
-    Layers,
-    buffer_bytes,
-    full_precision,
-)
-from depthwright.training.compiled import Compiled, compile_for, takes
+from depthwright.networks.torch_network import LayerNetwork, Layers
 from depthwright.training.config import HE, TrainingConfig
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2
-from depthwright.training.recorded import RecordedStep
 from depthwright.training.result import Member
 from depthwright.training.search import losers
+from depthwright.training.step.executor import Executor, executor
 
 DEAD = 1e-6
 """A network is dead when its values spread no further than this share of the target's root mean
@@ -81,7 +76,6 @@ class Family(nn.Module):
 
     best_rmse: torch.Tensor
     best_sup: torch.Tensor
-    rates: torch.Tensor
 
     def __init__(
         self,
@@ -96,7 +90,6 @@ class Family(nn.Module):
         """`seeds` are those of the initialisations; `layers`, if given, where all start."""
         super().__init__()
         self.runs = list(runs)
-        self.number = dtype
         self.criterion = criterion
         self.ensemble = Ensemble(
             widths,
@@ -110,8 +103,10 @@ class Family(nn.Module):
         self.best = copy.deepcopy(self.ensemble).requires_grad_(False)
         for name in ("best_rmse", "best_sup"):
             self.register_buffer(name, torch.full((len(self.runs),), math.inf).double())
-        self.register_buffer("rates", torch.tensor([r.learning_rate for r in runs], dtype=dtype))
+        rates = torch.tensor([run.learning_rate for run in runs], dtype=dtype)
+        self.adam = EnsembleAdam(self.ensemble.parameters(), rates)
         self.limit: list[float] = []
+        """Errors above which a member has diverged; known after the first validation."""
         self.first = [math.nan] * len(self.runs)
         self.current = [math.nan] * len(self.runs)
         """Root mean squared errors before the first step, and at the last validation."""
@@ -119,10 +114,8 @@ class Family(nn.Module):
         self.diverged_at: list[int | None] = [None] * len(self.runs)
         self.stopped_at: list[int | None] = [None] * len(self.runs)
         """The rung of the search at which a member was dropped."""
-        self.steps_done = 0
         self.seconds = 0.0
-        self._compiled: Compiled | None = None
-        self._recorded: RecordedStep | None = None
+        self._executor: Executor | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -135,87 +128,52 @@ class Family(nn.Module):
         return self.ensemble.style
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.ensemble.dtype
+
+    @property
     def alive(self) -> list[int]:
         """Members that are still trained."""
         ends = zip(self.diverged_at, self.stopped_at, strict=True)
         return [k for k, end in enumerate(ends) if end == (None, None)]
 
-    def optimiser(self) -> EnsembleAdam:
-        """Adam on the device where the weights are now."""
-        return EnsembleAdam(self.ensemble.parameters(), self.rates)
+    @property
+    def lowest(self) -> torch.Tensor:
+        """The errors that members are chosen by, of their best snapshots."""
+        return self.best_rmse if self.criterion == "l2" else self.best_sup
 
-    def compiled(self, device: torch.device) -> Compiled | None:
-        """The compiled form, where there is one, ready to run."""
-        if self._compiled is None and takes(self.ensemble, device):
-            compile_for(self.number)
-            self._compiled = Compiled(self.ensemble)
-        return self._compiled
+    def executor(self, device: torch.device) -> Executor:
+        """What takes the steps, made once and compiled, before any clock runs."""
+        if self._executor is None:
+            losses = [run.loss for run in self.runs]
+            self._executor = executor(self.ensemble, self.adam, losses, device)
+        return self._executor
 
-    def train_on(
-        self, x: torch.Tensor, y: torch.Tensor, optimiser: EnsembleAdam, factors: Sequence[float]
-    ) -> None:
+    def train_on(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         """One step per batch of `x` (steps, batch, input_dim), no wait for the device inside."""
-        compiled = self.compiled(x.device)
+        steps = self.executor(x.device)
         start = _now(x.device)
-        x, y = x.to(self.number), y.to(self.number)
-        losses = [run.loss for run in self.runs]
-        if compiled is not None:
-            compiled.train(x, y, optimiser, factors, losses)
-        else:
-            if self._recorded is None:
-                self._recorded = RecordedStep(self.ensemble, optimiser, losses)
-            self._recorded.train(x, y, factors)
-        self.steps_done += len(x)
+        steps.train(x.to(self.dtype), y.to(self.dtype), factors)
         self.seconds += _now(x.device) - start
 
     @torch.no_grad()
-    def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Of each member, over points and outputs: root mean square and largest absolute value of
-        its error, and the spread of its values (largest less smallest), (members,) each."""
-        compiled = self.compiled(x.device)
-        if compiled is not None:
-            return compiled.errors(x, y)
-        row = x.dtype.itemsize * max(self.widths) * self.ensemble.members
-        rows = max(1, buffer_bytes(x.device) // row)
-        total, top = torch.zeros_like(self.best_rmse), torch.zeros_like(self.best_rmse)
-        highest, lowest = top - math.inf, top + math.inf
-        with full_precision():
-            for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
-                values = self.ensemble(xs.to(self.number)).double()
-                gap = values - ys
-                total += gap.square().sum(dim=(1, 2))
-                top = torch.maximum(top, gap.abs().amax(dim=(1, 2)))
-                highest = torch.maximum(highest, values.amax(dim=(1, 2)))
-                lowest = torch.minimum(lowest, values.amin(dim=(1, 2)))
-        return (total / y.numel()).sqrt(), top, highest - lowest
-
-    @torch.no_grad()
-    def validate(
-        self, x: torch.Tensor, y: torch.Tensor, step: int, optimiser: EnsembleAdam
-    ) -> None:
+    def validate(self, x: torch.Tensor, y: torch.Tensor, step: int) -> None:
         """Measure every member, keep the snapshots that are better, drop who has diverged."""
-        self.compiled(x.device)
+        measured = self.executor(x.device)
         start = _now(x.device)
-        errors, sups, spread = self.errors(x, y)
-        errors, sups = errors.to(self.best_rmse.device), sups.to(self.best_rmse.device)
-        alive = optimiser.param_groups[0]["alive"]
-        found, best = (errors, self.best_rmse) if self.criterion == "l2" else (sups, self.best_sup)
-        better = (found < best) & alive
-        for kept, now in ((self.best_rmse, errors), (self.best_sup, sups)):
-            kept.copy_(torch.where(better, now, kept))
-        mask = better.view(-1, 1, 1)
-        for kept, now in zip(self.best.parameters(), self.ensemble.parameters(), strict=True):
-            kept.copy_(torch.where(mask, now, kept))
+        rmse, sup, value_range = (found.to(x.device) for found in measured.errors(x, y))
+        self._keep_better(rmse, sup)
         size = float(y.double().square().mean().sqrt())
         for k in self.alive or range(len(self.runs)):
-            self.current[k] = float(errors[k])
-            self.dead[k] = float(spread[k]) <= DEAD * size
+            self.current[k] = float(rmse[k])
+            self.dead[k] = float(value_range[k]) <= DEAD * size
         if not self.limit:
             self.first = list(self.current)
             self.limit = [EXPLOSION * max(error, size) for error in self.current]
-        lost = [k for k in self.alive if not self.current[k] <= self.limit[k]]
-        self._drop(lost, self.diverged_at, step, optimiser)
-        for k in lost:
+        diverged = [k for k in self.alive if not self.current[k] <= self.limit[k]]
+        self._drop(diverged, self.diverged_at, step)
+        for k in diverged:
             run = self.runs[k]
             warnings.warn(
                 f"the {self.style} rival of widths {self.widths} with seed {run.seed} and learning "
@@ -225,20 +183,26 @@ class Family(nn.Module):
             )
         self.seconds += _now(x.device) - start
 
-    def halve(self, step: int, halving: int, optimiser: EnsembleAdam) -> None:
-        """A rung of the search: only the best one in `halving` goes on."""
-        found = self.best_rmse if self.criterion == "l2" else self.best_sup
-        self._drop(losers(found.tolist(), self.alive, halving), self.stopped_at, step, optimiser)
+    def _keep_better(self, rmse: torch.Tensor, sup: torch.Tensor) -> None:
+        """Copy the weights of members that are better than ever, and their errors."""
+        better = ((rmse if self.criterion == "l2" else sup) < self.lowest) & self.adam.alive
+        for kept, now in ((self.best_rmse, rmse), (self.best_sup, sup)):
+            kept.copy_(torch.where(better, now, kept))
+        mask = better.view(-1, 1, 1)
+        for kept, now in zip(self.best.parameters(), self.ensemble.parameters(), strict=True):
+            kept.copy_(torch.where(mask, now, kept))
 
-    def _drop(
-        self, lost: Sequence[int], ends: list[int | None], step: int, optimiser: EnsembleAdam
-    ) -> None:
-        if not lost:
+    def halve(self, step: int, halving: int) -> None:
+        """A rung of the search: only the best one in `halving` goes on."""
+        self._drop(losers(self.lowest.tolist(), self.alive, halving), self.stopped_at, step)
+
+    def _drop(self, members: Sequence[int], ends: list[int | None], step: int) -> None:
+        if not members:
             return
         mark = torch.zeros(len(self.runs), dtype=torch.bool)
-        mark[list(lost)] = True
-        optimiser.drop(mark.to(optimiser.param_groups[0]["alive"].device))
-        for k in lost:
+        mark[list(members)] = True
+        self.adam.drop(mark.to(self.adam.alive.device))
+        for k in members:
             ends[k] = step
 
     def now(self) -> float:
@@ -247,7 +211,7 @@ class Family(nn.Module):
 
     def winner(self) -> tuple[float, int]:
         """(lowest error of any snapshot by the criterion, whose it is), the diverged left out."""
-        kept = (self.best_rmse if self.criterion == "l2" else self.best_sup).tolist()
+        kept = self.lowest.tolist()
         fit = [k for k, end in enumerate(self.diverged_at) if end is None]
         return min(((kept[k], k) for k in fit), default=(math.inf, -1))
 
@@ -257,44 +221,51 @@ class Family(nn.Module):
 
     def records(self) -> list[Member]:
         """What became of every member."""
-        rmse, sup = self.best_rmse.tolist(), self.best_sup.tolist()
-        found = []
-        for k, run in enumerate(self.runs):
-            end = self.diverged_at[k]
-            if end is None:
-                end = self.stopped_at[k]
-            found.append(
-                Member(
-                    self.widths,
-                    self.style,
-                    run.seed,
-                    run.learning_rate,
-                    rmse[k],
-                    self.current[k],
-                    self.diverged_at[k],
-                    run.loss,
-                    run.initialisation,
-                    run.noise,
-                    self.first[k],
-                    sup[k],
-                    self.steps_done if end is None else end,
-                    self.dead[k],
-                )
-            )
-        return found
+        return [self._record(k, run) for k, run in enumerate(self.runs)]
 
-    _STATE = (
-        "limit", "first", "current", "dead", "diverged_at", "stopped_at", "steps_done", "seconds",
-    )  # fmt: skip
+    def _record(self, k: int, run: Trial) -> Member:
+        ends = (self.diverged_at[k], self.stopped_at[k], self.adam.steps)
+        return Member(
+            widths=self.widths,
+            style=self.style,
+            seed=run.seed,
+            learning_rate=run.learning_rate,
+            best_rmse=float(self.best_rmse[k]),
+            final_rmse=self.current[k],
+            diverged_at=self.diverged_at[k],
+            loss=run.loss,
+            initialisation=run.initialisation,
+            noise=run.noise,
+            first_rmse=self.first[k],
+            best_sup=float(self.best_sup[k]),
+            steps=next(end for end in ends if end is not None),
+            dead=self.dead[k],
+        )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors."""
-        return {name: copy.copy(getattr(self, name)) for name in self._STATE}
+        """What a checkpoint holds beside the tensors; plain lists and numbers."""
+        found = {name: getattr(self, name) for name in _STATE}
+        return found | {"seconds": self.seconds, "steps": self.adam.steps}
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Take it back."""
-        for name in self._STATE:
-            setattr(self, name, copy.copy(state[name]))
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`; ValueError where it is not one of this family."""
+        for name, kinds in _STATE.items():
+            values = state[name]
+            if [type(value) in kinds for value in values] != [True] * len(self.runs):
+                raise ValueError(f"{name} is no list of {len(self.runs)} as it should be")
+            setattr(self, name, values)
+        self.seconds, self.adam.steps = float(state["seconds"]), int(state["steps"])
+
+
+_STATE: dict[str, tuple[type, ...]] = {
+    "limit": (float,),
+    "first": (float,),
+    "current": (float,),
+    "dead": (bool,),
+    "diverged_at": (int, NoneType),
+    "stopped_at": (int, NoneType),
+}
+"""What a checkpoint holds of each member, and of which types."""
 
 
 def _now(device: torch.device) -> float:

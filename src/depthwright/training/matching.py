@@ -17,7 +17,7 @@ inputs included, outputs not (VYS22's); `depth` is L, the number of affine maps;
 
 Never equal: the memory of the weights (a rival's have the 24 bits of float32, a construction's what
 its theorem needs), operations that leave out zeros (constructions are mostly zeros), and the
-network-steps that a rival took and a construction did not. `equality` counts the first two for
+network-steps that a rival took and a construction did not. `Equality` counts the first two for
 each comparison, `curves.json` holds all three. All rivals of a run see the same batches, and every
 family of a shape has as many members and, where none diverges, takes as many network-steps (see
 `search`). `tuned`, the construction trained on, has the construction's own architecture under any
@@ -145,3 +145,69 @@ def match(architecture: Architecture, rule: str) -> Match:
             "training rivals of that size outlasts a comparison",
         )
     return RULES[rule](architecture)
+
+
+STORED_BITS = (32, 64)
+"""Floats; longer weights are counted as they are."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network takes."""
+
+    width: int
+    depth: int
+    parameters: int
+    weight_bytes: int
+    operations: int
+    nonzero_operations: int
+
+    @classmethod
+    def of(cls, architecture: Architecture, weight_bits: int) -> Size:
+        """`weight_bits` significant bits in the longest weight: 24 is float32's, 53 float64's."""
+        fits = [bits for bits, digits in zip(STORED_BITS, (24, 53), strict=True)
+                if weight_bits <= digits]  # fmt: skip
+        bits = fits[0] if fits else 8 * -(-weight_bits // 8)
+        neurons = sum(sum(b.pattern) * b.repeats for b in architecture.blocks)
+        biases = neurons + architecture.output_dim
+        return cls(
+            architecture.width,
+            architecture.depth,
+            architecture.parameters,
+            architecture.parameters * bits // 8,
+            2 * architecture.parameters - biases,
+            2 * (architecture.nonzeros or 0),
+        )
+
+
+@dataclass(frozen=True)
+class Equality:
+    """A rival beside the construction that it was matched with."""
+
+    rival: Size
+    construction: Size
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Rival over construction."""
+        pairs = ((name, getattr(self.rival, name), getattr(self.construction, name))
+                 for name in Size.__dataclass_fields__)  # fmt: skip
+        return {name: ours / theirs for name, ours, theirs in pairs if theirs}
+
+    @property
+    def statement(self) -> str:
+        """One sentence for a table or a report."""
+        equal = [_WORDS[name] for name, ratio in self.ratios.items() if ratio == 1]
+        other = [f"{_WORDS[n]} × {ratio:.3g}" for n, ratio in self.ratios.items() if ratio != 1]
+        same = f"equal: {', '.join(equal)}" if equal else "nothing equal"
+        return f"{same}; the rival's {', '.join(other)}" if other else same
+
+
+_WORDS = {
+    "width": "width",
+    "depth": "depth",
+    "parameters": "parameters",
+    "weight_bytes": "weight memory",
+    "operations": "dense operations",
+    "nonzero_operations": "operations without zeros",
+}

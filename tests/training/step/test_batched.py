@@ -5,7 +5,7 @@ import torch
 
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import LOSSES
-from depthwright.training.recorded import RecordedStep
+from depthwright.training.step.batched import Batched
 
 STEPS = 40
 
@@ -20,7 +20,7 @@ def test_a_recorded_step_is_the_step():
         ensemble = Ensemble((3, 8, 6, 1), [0, 1, 2], torch.float64).to(device)
         rates = torch.tensor([1e-3, 1e-2, 3e-3], dtype=torch.float64, device=device)
         optimiser = EnsembleAdam(ensemble.parameters(), rates)
-        step = RecordedStep(ensemble, optimiser, LOSSES)
+        step = Batched(ensemble, optimiser, LOSSES)
         half = STEPS // 2
         step.train(x[:half].to(device), y[:half].to(device), [1.0] * half)
         optimiser.drop(torch.tensor([False, True, False], device=device))

@@ -4,17 +4,21 @@ import ast
 import importlib
 import itertools
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from depthwright.networks.styles import BOTH, NORMALISED, PLAIN, RESIDUAL
-from depthwright.training import steps
-from depthwright.training.compiled import Compiled, takes
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import L2, L8, LOSSES, SMOOTH_MAXIMUM, loss_of
-from depthwright.training.recorded import RecordedStep
+from depthwright.training.step import loop
+from depthwright.training.step.batched import Batched
+from depthwright.training.step.compiled import Compiled
+from depthwright.training.step.executor import executor
 
 RATES = (1e-3, 1e-2, 3e-3)
 STEPS, BATCH = 200, 30
@@ -71,7 +75,7 @@ def gap(a: Ensemble, b: Ensemble) -> float:
 def test_a_member_follows_plain_torch_and_adam(widths, style):
     x, y = batches(widths[0], widths[-1])
     ensemble = made(widths, style)
-    Compiled(ensemble).train(x, y, optimiser(ensemble), [1.0] * STEPS, [L2] * 3)
+    Compiled(ensemble, optimiser(ensemble), [L2] * 3).train(x, y, [1.0] * STEPS)
     assert gap(ensemble, by_torch(widths, style, [L2] * 3, x, y)) <= 1e-10
 
 
@@ -79,9 +83,9 @@ def test_a_member_follows_plain_torch_and_adam(widths, style):
 def test_the_losses_follow_autograd(tile):
     x, y = batches(3, 2, 50)
     ensemble = made((3, 8, 6, 2))
-    compiled = Compiled(ensemble)
-    compiled.tile = tile  # a batch in several tiles, and in one
-    compiled.train(x, y, optimiser(ensemble), [1.0] * 50, LOSSES)
+    compiled = Compiled(ensemble, optimiser(ensemble), LOSSES)
+    compiled.shape = compiled.shape._replace(tile=tile)  # a batch in several tiles, and in one
+    compiled.train(x, y, [1.0] * 50)
     assert gap(ensemble, by_torch((3, 8, 6, 2), PLAIN, LOSSES, x, y)) <= 1e-10
 
 
@@ -89,9 +93,15 @@ def test_batched_torch_takes_the_same_steps():
     x, y = batches(3, 1, 50)
     factors = [math.cos(k / 40) for k in range(50)]
     one, other = made((3, 8, 6, 1)), made((3, 8, 6, 1))
-    Compiled(one).train(x, y, optimiser(one), factors, LOSSES)
-    RecordedStep(other, optimiser(other), LOSSES).train(x, y, factors)
+    compiled = Compiled(one, optimiser(one), LOSSES)
+    batched = Batched(other, optimiser(other), LOSSES)
+    compiled.train(x, y, factors)
+    batched.train(x, y, factors)
     assert gap(one, other) <= 1e-10
+    for found, expected in zip(
+        compiled.errors(x[0], y[0]), batched.errors(x[0], y[0]), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
 
 
 def test_the_smooth_maximum_lies_below_the_maximum_and_l8_between():
@@ -114,7 +124,8 @@ def test_threads_change_no_bit(threads):
             torch.set_num_threads(count)
             ensemble = made((3, 33, 17, 1), dtype=torch.float32)
             losses = [L2, L8, L2]
-            Compiled(ensemble).train(x.float(), y.float(), optimiser(ensemble), [1.0] * 30, losses)
+            compiled = Compiled(ensemble, optimiser(ensemble), losses)
+            compiled.train(x.float(), y.float(), [1.0] * 30)
             found.append(ensemble)
     finally:
         torch.set_num_threads(before)
@@ -127,7 +138,7 @@ def test_a_diverging_member_changes_no_bit_of_the_others():
     for middle in (1e-2, 1e6):
         ensemble = made((3, 20, 20, 1), dtype=torch.float32)
         adam = optimiser(ensemble, (1e-3, middle, 3e-3))
-        Compiled(ensemble).train(x.float(), y.float(), adam, [1.0] * 50, [L2] * 3)
+        Compiled(ensemble, adam, [L2] * 3).train(x.float(), y.float(), [1.0] * 50)
         found.append(list(ensemble.parameters()))
     for calm, wild in zip(*found, strict=True):
         assert torch.equal(calm[[0, 2]], wild[[0, 2]])
@@ -137,10 +148,10 @@ def test_a_diverging_member_changes_no_bit_of_the_others():
 def test_chunks_change_no_bit():
     x, y = batches(3, 1, 30)
     whole, parts = made((3, 20, 1)), made((3, 20, 1))
-    Compiled(whole).train(x, y, optimiser(whole), [1.0] * 30, [L2] * 3)
-    adam, compiled = optimiser(parts), Compiled(parts)
+    Compiled(whole, optimiser(whole), [L2] * 3).train(x, y, [1.0] * 30)
+    compiled = Compiled(parts, optimiser(parts), [L2] * 3)
     for start, end in itertools.pairwise((0, 7, 20, 30)):
-        compiled.train(x[start:end], y[start:end], adam, [1.0] * (end - start), [L2] * 3)
+        compiled.train(x[start:end], y[start:end], [1.0] * (end - start))
     assert gap(whole, parts) == 0
 
 
@@ -152,7 +163,7 @@ def test_a_narrower_network_trains_in_a_wider_ones_place():
             large.zero_()
             large[:, : small.shape[1], : small.shape[2]] = small
     for ensemble in (narrow, wide):
-        Compiled(ensemble).train(x, y, optimiser(ensemble), [1.0] * 60, [L2] * 3)
+        Compiled(ensemble, optimiser(ensemble), [L2] * 3).train(x, y, [1.0] * 60)
     for small, large in zip(narrow.parameters(), wide.parameters(), strict=True):
         inside = large[:, : small.shape[1], : small.shape[2]]
         assert float((inside - small).detach().abs().max()) <= 1e-12
@@ -166,7 +177,9 @@ def test_what_is_not_a_number_shows_in_the_errors():
     ensemble = made((3, 20, 1), dtype=torch.float32)
     with torch.no_grad():
         ensemble.weights[0][1].fill_(math.nan)
-    rmse, sup, _ = Compiled(ensemble).errors(x[0].float(), y[0].float())
+    rmse, sup, _ = Compiled(ensemble, optimiser(ensemble), [L2] * 3).errors(
+        x[0].float(), y[0].float()
+    )
     assert rmse.isfinite().tolist() == sup.isfinite().tolist() == [True, False, True]
 
 
@@ -178,21 +191,57 @@ def test_errors_are_those_of_each_member(style):
         values = ensemble(x)
     e = (values - y).flatten(1)
     truth = (e.square().mean(1).sqrt(), e.abs().amax(1), values.amax((1, 2)) - values.amin((1, 2)))
-    for found, expected in zip(Compiled(ensemble).errors(x, y), truth, strict=True):
+    for found, expected in zip(
+        Compiled(ensemble, optimiser(ensemble), [L2] * 3).errors(x, y), truth, strict=True
+    ):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
+def kind(ensemble: Ensemble, device: str = "cpu") -> type:
+    rates = torch.full((ensemble.members,), 1e-3)
+    adam = EnsembleAdam(ensemble.parameters(), rates)
+    return type(executor(ensemble, adam, [L2] * ensemble.members, torch.device(device)))
+
+
 def test_networks_that_have_no_compiled_form_go_through_torch():
-    cpu = torch.device("cpu")
-    assert takes(made((3, 20, 1)), cpu)
-    assert not takes(made((3, 1)), cpu)  # no hidden layer
-    assert not takes(made((3, 20, 1)), torch.device("meta"))
-    wide = Ensemble((2, 1025, 1025, 1), [0])
-    assert not takes(wide, cpu)
+    assert kind(made((3, 20, 1))) is Compiled
+    assert kind(made((3, 1))) is Batched  # no hidden layer
+    assert kind(made((3, 20, 1)), "meta") is Batched
+    assert kind(Ensemble((2, 1025, 1025, 1), [0])) is Batched
+
+
+TRAINED = """
+import torch
+from depthwright.training.ensemble import Ensemble, EnsembleAdam
+from depthwright.training.step.compiled import Compiled
+from depthwright.training.step.loop import train
+
+ensemble = Ensemble((3, 20, 20, 20, 1), [0], style="normalised_residual")
+adam = EnsembleAdam(ensemble.parameters(), torch.tensor([1e-2]))
+x = torch.linspace(-1, 1, 4 * 30 * 3).view(4, 30, 3)
+Compiled(ensemble, adam, ["l2"]).train(x, x.norm(dim=2, keepdim=True), [1.0] * 4)
+print(sum(train.stats.cache_hits.values()), [w.tolist() for w in ensemble.parameters()])
+"""
+
+
+def test_code_from_the_disk_gives_the_bits_of_code_just_compiled(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    (hits, first), (hits_again, again) = (
+        subprocess.run(
+            [sys.executable, "-c", TRAINED],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split(" ", 1)
+        for _ in range(2)
+    )
+    assert (hits, hits_again) == ("0", "1")
+    assert first == again
 
 
 def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
-    made_of, left = {steps}, [steps]
+    made_of, left = {loop}, [loop]
     while left:
         tree = ast.parse(Path(left.pop().__file__).read_text())
         for node in tree.body:
@@ -203,9 +252,9 @@ def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
                     if found not in made_of:
                         made_of.add(found)
                         left.append(found)
-    names = {module.__name__.removeprefix("depthwright.") for module in made_of - {steps}}
-    constants = {"networks.styles", "training.kernel", "training.lanes", "training.losses"}
-    assert constants <= names
+    names = {module.__name__.removeprefix("depthwright.") for module in made_of - {loop}}
+    step = {f"training.step.{name}" for name in ("kernel", "layout", "product", "simd")}
+    assert {"networks.styles", "training.losses", *step} <= names
     # a refusal is raised, and a digest taken, by Python alone
     python = {"depthwright.refusal", "depthwright.networks.stored_code"}
-    assert made_of == {steps, *steps.SOURCES} | {importlib.import_module(name) for name in python}
+    assert made_of == {loop, *loop.SOURCES} | {importlib.import_module(name) for name in python}

@@ -12,10 +12,12 @@ hand and has not been run on one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
+from depthwright.networks.torch_network import buffer_bytes, full_precision
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import LOSSES, loss_of
 
@@ -23,13 +25,13 @@ WARM_UP = 3
 """Steps before recording, whose effects are undone: libraries set themselves up in the first."""
 
 
-class RecordedStep:
-    """One optimiser step of an ensemble, recorded on a GPU at the first batch."""
+class Batched:
+    """The steps of one ensemble in torch, a loss for each member."""
 
-    def __init__(self, ensemble: Ensemble, optimiser: EnsembleAdam, losses: Sequence[str]) -> None:
+    def __init__(self, ensemble: Ensemble, adam: EnsembleAdam, losses: Sequence[str]) -> None:
         self.ensemble = ensemble
-        self.optimiser = optimiser
-        device = ensemble.weights[0].device
+        self.adam = adam
+        device = adam.rates.device
         self.groups = [
             (loss, torch.tensor([k for k, own in enumerate(losses) if own == loss], device=device))
             for loss in LOSSES
@@ -39,28 +41,26 @@ class RecordedStep:
         self.alive: torch.Tensor | None = None
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """One step per batch of `x` (steps, batch, input_dim), `y` alike."""
+        """As `Executor.train`."""
         scales = torch.tensor(
-            [self.optimiser.advance(factor) for factor in factors],
-            dtype=self.ensemble.weights[0].dtype,
+            [self.adam.advance(factor) for factor in factors],
+            dtype=self.ensemble.dtype,
             device=x.device,
         )
         if x.device.type != "cuda":
             for batch, values, scale in zip(x, y, scales, strict=True):
                 self._step(batch, values, scale)
             return
-        alive = self.optimiser.param_groups[0]["alive"]
-        if self.graph is None or self.alive is not alive:  # who was dropped is part of the graph
-            self._record(x[0], y[0], scales[0])
-            self.alive = alive
-        assert self.graph is not None
+        if self.graph is None or self.alive is not self.adam.alive:
+            self.graph = self._record(x[0], y[0], scales[0])
+            self.alive = self.adam.alive  # who was dropped is part of the graph
         for batch, values, scale in zip(x, y, scales, strict=True):
             for place, value in zip(self.places, (batch, values, scale), strict=True):
                 place.copy_(value)
             self.graph.replay()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        self.ensemble.zero_grad(set_to_none=True)
         errors = self.ensemble(x) - y
         if len(self.groups) == 1:
             loss = loss_of(errors, self.groups[0][0]).sum()
@@ -69,22 +69,42 @@ class RecordedStep:
                 [loss_of(errors[members], name).sum() for name, members in self.groups]
             ).sum()
         loss.backward()
-        self.optimiser.apply(scales)
+        self.adam.update(scales)
 
-    def _record(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
+    def _record(
+        self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor
+    ) -> torch.cuda.CUDAGraph:
         self.places = [x.clone(), y.clone(), scales.clone()]
-        kept = [[t.detach().clone() for t in part] for part in self.optimiser.moments()]
+        kept = [[t.detach().clone() for t in part] for part in self.adam.moments()]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
                 self._step(*self.places)
         torch.cuda.current_stream().wait_stream(aside)
-        self.graph = torch.cuda.CUDAGraph()
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.cuda.graph(self.graph):
+        graph = torch.cuda.CUDAGraph()
+        self.ensemble.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
             self._step(*self.places)
         with torch.no_grad():
-            for before, part in zip(kept, self.optimiser.moments(), strict=True):
+            for before, part in zip(kept, self.adam.moments(), strict=True):
                 for old, now in zip(before, part, strict=True):
                     now.copy_(old)
+        return graph
+
+    def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """As `Executor.errors`."""
+        row = x.dtype.itemsize * max(self.ensemble.widths) * self.ensemble.members
+        rows = max(1, buffer_bytes(x.device) // row)
+        total = torch.zeros(self.ensemble.members, dtype=torch.float64, device=x.device)
+        top = torch.zeros_like(total)
+        highest, lowest = top - math.inf, top + math.inf
+        with full_precision():
+            for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
+                values = self.ensemble(xs.to(self.ensemble.dtype)).double()
+                gap = values - ys
+                total += gap.square().sum(dim=(1, 2))
+                top = torch.maximum(top, gap.abs().amax(dim=(1, 2)))
+                highest = torch.maximum(highest, values.amax(dim=(1, 2)))
+                lowest = torch.minimum(lowest, values.amin(dim=(1, 2)))
+        return (total / y.numel()).sqrt(), top, highest - lowest

@@ -11,8 +11,8 @@ WAIT = 2.0
 """Seconds before a bar appears."""
 
 
-class Patience:
-    """`with Patience("exact values") as bar: … bar(0.3) …`: 30 % are done.
+class Bar:
+    """`with Bar("exact values") as bar: … bar(0.3) …`: 30 % are done.
 
     Nothing is drawn in the first two seconds, nor where standard error is not a terminal.
     """
@@ -20,23 +20,24 @@ class Patience:
     def __init__(self, name: str) -> None:
         self.name = name
         self._start = time.monotonic()
-        self._bar: Any = None
+        self._drawn: Any = None
 
-    def __enter__(self) -> Patience:
+    def __enter__(self) -> Bar:
         return self
 
-    def __call__(self, part: float) -> None:
-        """So much is done."""
-        if self._bar is None:
+    def __call__(self, part: float, note: str = "") -> None:
+        """So much is done, and what there is to say of it."""
+        if self._drawn is None:
             if time.monotonic() - self._start < WAIT or not sys.stderr.isatty():
                 return
             from rich.console import Console
             from rich.progress import Progress
 
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self.name, total=1.0)
-            self._bar.start()
-        self._bar.update(self._task, completed=part)
+            self._drawn = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._drawn.add_task(self.name, total=1.0)
+            self._drawn.start()
+        told = f"{self.name}, {note}" if note else self.name
+        self._drawn.update(self._task, completed=part, description=told)
 
     def __exit__(
         self,
@@ -44,5 +45,5 @@ class Patience:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._drawn is not None:
+            self._drawn.stop()
