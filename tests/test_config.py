@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import config as configs
-from depthwright.distributions import Box
 from depthwright import provenance
+from depthwright.distributions import Box
 from depthwright.refusal import Refusal
 
 CONF = Path(configs.conf_folder())
