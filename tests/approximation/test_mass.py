@@ -14,6 +14,7 @@ from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
 
 EPS = np.finfo(np.float64).eps
+GAP = 1e-5
 
 
 def certified(knot: float, radius: float, dimension: int) -> float:
@@ -205,8 +206,9 @@ def test_primal_and_dual_agree_where_the_mass_explodes(input_dim):
 @pytest.mark.parametrize("rungs", [1, 2, 3, 5])
 @pytest.mark.parametrize("how", ["not set", "not finite"])
 def test_any_rung_of_the_ladder_will_do(rungs, how, monkeypatch):
-    """The first rungs fail, as they do on some processors: the next one answers alike."""
-    expected, linprog = mass.minimum(Hat(6), 0.01), optimize.linprog
+    """The first rungs fail, as they do on some processors: the next one answers alike, up to the gap
+    at which each program stops."""
+    expected, linprog = mass.minimum(Hat(6), 0.01, gap=GAP), optimize.linprog
     tried = []
 
     def fails(*args, **options):
@@ -218,10 +220,10 @@ def test_any_rung_of_the_ladder_will_do(rungs, how, monkeypatch):
         return found
 
     monkeypatch.setattr(optimize, "linprog", fails)
-    found = mass.minimum(Hat(6), 0.01)
+    found = mass.minimum(Hat(6), 0.01, gap=GAP)
     assert len({str(rung) for rung in tried}) == rungs + 1
-    assert found.floor == pytest.approx(expected.floor, rel=1e-6)
-    assert found.primal.mass == pytest.approx(expected.primal.mass, rel=1e-6)
+    assert found.floor == pytest.approx(expected.floor, rel=4 * GAP)
+    assert found.primal.mass == pytest.approx(expected.primal.mass, rel=4 * GAP)
 
 
 def test_no_rung_at_all_is_refused(monkeypatch):
