@@ -78,7 +78,7 @@ def _batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     value, gradient = np.full(len(x), offset), np.zeros_like(x)
     above, below = np.zeros(len(x)), np.zeros(len(x))
-    size = abs(offset)
+    weights = abs(offset)
     # A projection errs by (d + 2)u, a sum over n directions in any order by (n + 2)u of its sizes;
     # values, gradients and crossings are at most twice the weights.
     pieces = len(target.breaks)
@@ -97,7 +97,7 @@ def _batch(
             crossing += np.maximum(reach - (np.abs(t) + h.knot), 0)
         above += crossing @ up
         below += crossing @ down
-        size += float(np.abs(h.weights).sum())
+        weights += float(np.abs(h.weights).sum())
     r = np.linalg.norm(x, axis=1)
     radial = np.minimum(reach**2 / (2 * np.maximum(r - reach, 1e-300)), 2 * reach)
     if isinstance(target, PiecewiseLinear):
@@ -118,7 +118,7 @@ def _batch(
     tilt = np.linalg.norm(gradient - slope[:, None] * unit, axis=1) * reach
     high = error + tilt + above + phi_down
     low = -error + tilt + below + phi_up
-    size = size + np.abs(value_phi) + pieces * target.lipschitz
+    size = weights + np.abs(value_phi) + pieces * target.lipschitz
     return np.maximum(high, low) + operations * UNIT_ROUNDOFF * size, np.abs(error)
 
 

@@ -97,7 +97,7 @@ class Upper:
         mine = np.where(self.mantissa > 0, self.exponent, other.exponent)
         return np.maximum(mine, np.where(other.mantissa > 0, other.exponent, mine))
 
-    def _at(self, top: np.ndarray) -> np.ndarray:
+    def _at(self, top: np.ndarray | int) -> np.ndarray:
         """As floats in units of 2^top; what is far below becomes 0."""
         return np.ldexp(self.mantissa, (self.exponent - top).clip(-FAR, FAR))
 
@@ -115,7 +115,7 @@ def product(matrix: np.ndarray, vector: Upper) -> Upper:
     spread = top - int(vector.exponent[used].min())
     smallest = float(matrix.min(where=matrix > 0, initial=1.0))
     if spread <= SAFE and smallest >= 2.0**-SAFE and float(matrix.max()) <= 2.0**SAFE:
-        return _rounded_up(matrix @ vector._at(np.int64(top)), matrix.shape[1]) << top
+        return _rounded_up(matrix @ vector._at(top), matrix.shape[1]) << top
     mantissa, exponent = np.frexp(matrix)
     terms = mantissa * vector.mantissa
     exponent = exponent + vector.exponent

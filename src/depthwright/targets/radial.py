@@ -92,7 +92,9 @@ class PiecewiseLinear(Radial):
 
     def profile(self, r: Any) -> Any:
         """The line of the piece that r is on: rounding does not add up over the pieces."""
-        at, values, slopes = self.breaks, self.values, self._slopes
+        at: Any = self.breaks
+        values: Any = self.values
+        slopes: Any = self._slopes
         if hasattr(r, "detach"):
             import torch
 
