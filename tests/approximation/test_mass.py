@@ -206,8 +206,7 @@ def test_primal_and_dual_agree_where_the_mass_explodes(input_dim):
 @pytest.mark.parametrize("rungs", [1, 2, 3, 5])
 @pytest.mark.parametrize("how", ["not set", "not finite"])
 def test_any_rung_of_the_ladder_will_do(rungs, how, monkeypatch):
-    """The first rungs fail, as they do on some processors: the next one answers alike, up to the gap
-    at which each program stops."""
+    """The first rungs fail, as they do on some processors: the next answers alike."""
     expected, linprog = mass.minimum(Hat(6), 0.01, gap=GAP), optimize.linprog
     tried = []
 
