@@ -49,10 +49,12 @@ _hydra = hydra.main(
 
 def _for_the_user(error: Exception) -> bool:
     """Whether it is theirs to mend; anything else is a defect and shows its traceback."""
+    of_configs = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
+    if isinstance(error, (*TOLD, *of_configs)):  # some of Hydra's are OSErrors as well
+        return True
     if isinstance(error, OSError):
         return error.errno in _FULL
-    hydra_s = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
-    return isinstance(error, (*TOLD, *hydra_s)) or "Config group override" in str(error)
+    return "Config group override" in str(error)
 
 
 def _refuse(error: Exception) -> None:
@@ -67,7 +69,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         before = error.object[max(0, error.start - 30) : error.start].decode(errors="replace")
         return f"a config file is not UTF-8: {error.reason} after {before!r}; save it as UTF-8"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'a file'} cannot be written or read ({error.strerror})"
     if isinstance(error, OverrideParseException):
         key = error.override.partition("=")[0]

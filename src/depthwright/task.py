@@ -99,9 +99,13 @@ def need_surroundings(watching: LoggerConfig) -> None:
 
     Neither numba nor W&B is imported where none of their variables is set.
     """
-    if os.environ.keys() & environment.COMPILER:
-        from depthwright.networks.stored_code import need_compiler
-
+    given = {name: os.environ[name] for name in environment.COMPILER & os.environ.keys()}
+    if given:
+        try:
+            from depthwright.networks.stored_code import need_compiler
+        except ValueError as error:  # numba itself reads them when it is imported
+            told = " ".join(f"{name}={value}" for name, value in sorted(given.items()))
+            raise Refusal(f"numba does not start with {told} ({error}); unset it") from error
         need_compiler()
     need_sound(watching)
 

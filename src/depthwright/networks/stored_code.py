@@ -65,11 +65,6 @@ def need_compiler() -> None:
             f"NUMBA_DISABLE_JIT={os.environ.get('NUMBA_DISABLE_JIT', 1)} switches off the compiler "
             "that values and training need; unset it"
         )
-    if config.NUMBA_NUM_THREADS < 1:
-        raise Refusal(
-            f"NUMBA_NUM_THREADS={config.NUMBA_NUM_THREADS} leaves no thread to compute with; "
-            "give 1 or more"
-        )
     layer = os.environ.get("NUMBA_THREADING_LAYER")
     if layer is None:
         return
