@@ -307,13 +307,14 @@ def _threads(count: int) -> Iterator[None]:
 
 def _fit(engine: pl.Trainer, module: RivalTraining, resume: Path | None) -> None:
     """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
+    before = signal.getsignal(signal.SIGINT)  # in the background a shell has it ignored
     try:
         # our own file, which holds a generator's state and optimisers beside the weights
         engine.fit(module, ckpt_path=resume, weights_only=False)
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise  # somebody else's: submitit's, say, who queues a preempted job again
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from error
 
 
