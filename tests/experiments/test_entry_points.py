@@ -208,6 +208,9 @@ def no_polynomial_in_both(rows: polars.DataFrame) -> None:
         for values in found.values():
             assert (values.diff().drop_nulls() > 0).all()
         assert found["both"][-1] > max(found["frequency"][-1], found["dimension"][-1])
+    trained = rows.filter(col("what") == "trained")
+    assert sorted(trained["way"]) == sorted(found)
+    assert (trained["low"] <= trained["error_l2_relative"]).all()
     wave, height = Sine(3, 1), 1 / (4 * math.pi)
     recipe = SparseRidge(wave, height / 2, failure_probability=1e-3)
     first = rows.filter(col("k") == 1)
@@ -360,7 +363,8 @@ def test_its_command_leaves_rows_chart_sentence_and_record(name: str, tmp_path: 
     assert (record.name, record.broken, record.error) == (name, (), "")
     assert record.made.versions
     assert record.chart is not None
-    assert all(any(one.y) for panel in record.chart.panels for one in panel.series)
+    for one in (one for panel in record.chart.panels for one in panel.series):
+        assert any(y is not None for y in one.y), one.name
     assert set(record.columns) <= set(rows.columns)
     assert len(polars.read_csv(folder / f"{name}.csv", infer_schema=False)) == len(rows)
     for suffix in (".png", ".svg"):

@@ -131,12 +131,13 @@ def _accelerator(name: str) -> str:
 
 def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
     """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
+    before = signal.getsignal(signal.SIGINT)  # in the background a shell has it ignored
     try:
         engine.fit(module)
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise  # somebody else's: submitit's, say, who queues a preempted job again
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from error
 
 
