@@ -31,8 +31,8 @@ ACCURACY = FAILURE = 1e-2
 WIDTHS: dict[str, Callable[[int, int], int]] = {
     "narrow_bits": lambda d, depth: max(5 * d, 10),
     "narrow_minimal": lambda d, depth: max(d + 2, 10),
-    "narrow_packed": lambda d, depth: max(d + 2, 5),
-    "narrow_bounded": lambda d, depth: max(d + 2, 5),  # over NarrowPacked
+    "narrow_packed": lambda d, depth: max(d + 2, 4),
+    "narrow_bounded": lambda d, depth: max(d + 2, 4),  # over NarrowPacked
     "narrow_exact": lambda d, depth: 2 * (d + depth - 1) + 1,
     "narrow_exact_slim": lambda d, depth: max(2 * d, d + depth + 1),
 }

@@ -1,4 +1,7 @@
-"""Targets and inputs that a packed network may find hard, and what it should compute."""
+"""Targets and inputs that a packed network may find hard, and what it should compute.
+
+python tests/packed_cases.py 0 10000    # targets 0 to 9999, each held to its claim
+"""
 
 import math
 from fractions import Fraction
@@ -165,3 +168,35 @@ def recursion(recipe, row):
             b = round(b * fine) / fine
         outputs.append(sum((a * y for a, y in zip(parts, z, strict=True)), b))
     return outputs, noise * (layout.ways[-1] == "tent")
+
+
+def held(seed):
+    """Draw a target, build its twin, and compare: sizes with formulas, errors with the claim."""
+    from depthwright.constructions import NarrowPacked
+
+    rng = np.random.default_rng(seed)
+    target = drawn(rng)
+    grid = float(2.0 ** rng.integers(-6, 1) * rng.choice([1, 3])) if seed % 6 == 0 else None
+    floats = "float32" if seed % 5 == 0 and grid is None else "float64"
+    wanted = accuracy(rng, target)
+    recipe = NarrowPacked(target, wanted, grid=grid, inputs=floats, long_gaps=seed % 7 == 0)
+    built, size = recipe.build(), recipe.architecture()
+    assert built.network.architecture.widths == size.widths
+    assert built.network.architecture == size
+    assert size.width <= max(target.input_dim + 2, 4, target.output_dim + 1)
+    x = inputs(rng, recipe, 8, np.float32 if floats == "float32" else np.float64)
+    assert worst(built, target, x) <= Fraction(built.claim.bound) <= Fraction(wanted)
+    return len(x)
+
+
+if __name__ == "__main__":
+    import sys
+
+    first, last = map(int, sys.argv[1:])
+    points, failed = 0, []
+    for number in range(first, last):
+        try:
+            points += held(number)
+        except AssertionError:
+            failed.append(number)
+    print(f"{last - first} targets, {points} points, claims broken by {failed or 'none'}")

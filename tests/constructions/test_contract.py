@@ -66,9 +66,10 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowExactSlim(small(input_dim=1, depth=2, output_dim=2)),
     ],
     "narrow_packed": [
-        lambda: NarrowPacked(small(), accuracy=0.01, failure_probability=0.02),
+        lambda: NarrowPacked(small(), accuracy=0.01),
         lambda: NarrowPacked(small(output_dim=3), accuracy=0.1, failure_probability=0.1),
-        lambda: NarrowPacked(small(input_dim=1), accuracy=0.1, failure_probability=1e-6),
+        lambda: NarrowPacked(small(input_dim=1), accuracy=0.1, long_gaps=True),
+        lambda: NarrowPacked(small(output_dim=5, depth=4), accuracy=0.1, inputs="float32"),
     ],
     "radial_depth_three": [
         lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),
@@ -93,7 +94,6 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
 }
 REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
     "narrow_bits": [
-        (lambda: NarrowBits(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
         (lambda: NarrowBits(small(), 0.1, 0.1, bits="few"), "few"),  # type: ignore[arg-type]
     ],
     "narrow_bounded": [
@@ -102,7 +102,6 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
     ],
     "narrow_minimal": [
         (lambda: NarrowMinimal(small(), accuracy=-1.0, failure_probability=0.1), "accuracy=-1"),
-        (lambda: NarrowMinimal(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
     ],
     "narrow_exact": [
         (lambda: NarrowExact(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
@@ -115,7 +114,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
     ],
     "narrow_packed": [
         (lambda: NarrowPacked(small(), accuracy=0.0), "accuracy=0"),
-        (lambda: NarrowPacked(small(), accuracy=0.1), "failure_probability=0 cannot be promised"),
+        (lambda: NarrowPacked(small(), accuracy=0.1, inputs="int8"), "inputs='int8'"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
     ],
@@ -187,7 +186,7 @@ def test_measured_error_respects_the_claim(
         x = law.sample(1000, generator)
         gap = (built.network.evaluate(x).double() - target.truth(x)).abs().amax(dim=1)
         bad = int((gap > built.claim.bound).sum())
-        if built.claim.norm in ("sup", "drawn"):
+        if built.claim.norm in ("sup", "floats", "drawn"):
             assert bad == 0
         else:
             from scipy.stats import binomtest

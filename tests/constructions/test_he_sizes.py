@@ -12,13 +12,13 @@ from depthwright.constructions import (
     NarrowPacked,
 )
 from depthwright.constructions.bit_budget import Budget, printed
+from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.he_sizes import (
     _theorem_2,
     _theorem_5,
     he_sizes,
     interval_budget,
 )
-from depthwright.constructions.narrow_packed_bits import he_facts
 from depthwright.targets import RandomNetwork
 
 ACCURACY = DELTA = 1e-2
@@ -31,8 +31,8 @@ def target(request: pytest.FixtureRequest) -> RandomNetwork:
 
 
 def test_the_norms_need_no_fewer_bits_than_the_network_and_few_more(target: RandomNetwork) -> None:
-    facts = he_facts(target.input_dim, target.width, target.depth)
-    bound = interval_budget(facts, ACCURACY)
+    norms = HeNorms(target.input_dim, target.width, target.depth, 1e-6)
+    bound = interval_budget(list(norms.maps()), ACCURACY)
     own = NarrowBits(target, ACCURACY, DELTA).budget
     assert own.c0 <= bound.c0 <= own.c0 + 3 * target.depth
     assert own.c <= bound.c <= own.c + 9 * target.depth
@@ -62,7 +62,40 @@ def test_all_sizes_are_bounds(target: RandomNetwork) -> None:
 
 
 def test_the_printed_constants_are_vys22s() -> None:
-    facts = he_facts(8, 100, 3)
-    budget = printed(1.0, max(fact.weight_max for fact in facts), 100, 8, 3, ACCURACY)
+    budget = printed(1.0, HeNorms(8, 100, 3, 1e-6).largest, 100, 8, 3, ACCURACY)
     expected = _theorem_2((8, 100, 100, 1), budget)
     assert he_sizes(8, 100, 3, ACCURACY)["narrow_bits_paper"] == expected
+
+
+def test_he_norms_bound_a_drawn_network() -> None:
+    """Norms of the matrices and of what rounding changes, at grids coarse and fine."""
+    import numpy as np
+
+    from depthwright.constructions.narrow_packed_bounds import Facts
+
+    drawn = RandomNetwork(8, 200, 3, seed=0, initialisation="he")
+    norms = HeNorms(8, 200, 3, 1e-6)
+    for fact, matrix in zip(norms.maps(), drawn.weights, strict=True):
+        own = Facts.of(matrix, np.zeros(len(matrix)))
+        assert own.spectral <= fact.spectral <= 4 * own.spectral
+        for name in ("row_norm", "positive_norm", "negative_norm", "row_sum"):
+            assert np.max(getattr(own, name)) <= np.max(getattr(fact, name))
+        for bits in (1, 3, 6, 12, 20):
+            ours, theirs = own.residual(bits), fact.residual(bits)
+            assert ours.spectral <= theirs.spectral
+            assert ours.row_norm.max() <= theirs.row_norm.max()
+            if len(matrix) > 1 and bits > 6:  # the fine grid's bound is nearly attained
+                assert theirs.spectral <= 2.5 * ours.spectral
+
+
+def test_the_packed_twin_is_smaller_than_its_target_from_n_480_on() -> None:
+    from depthwright.constructions.he_sizes import he_architecture
+    from depthwright.networks import Architecture
+
+    def ratio(d: int, n: int, depth: int) -> float:
+        target = Architecture.of([d, *[n] * (depth - 1), 1])
+        return he_architecture(d, n, depth, ACCURACY).parameters / target.parameters
+
+    assert ratio(8, 480, 3) < 1 < ratio(8, 420, 3)
+    assert ratio(8, 10**6, 3) < 0.001
+    assert he_architecture(784, 512, 3, ACCURACY).parameters <= 250_000_000

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from depthwright.constructions.narrow_packed_bits import Bits
 
 import independent
 from bits_oracle import disagreements, errors, recursion, truth, uniform
@@ -12,7 +13,6 @@ from depthwright.constructions import NarrowBits, NarrowMinimal, NarrowPacked
 from depthwright.constructions.bit_budget import Budget, check_fields, integers, printed, residual
 from depthwright.constructions.construction import Claim
 from depthwright.constructions.narrow_bits import bits_architecture
-from depthwright.constructions.narrow_packed_bits import Bits
 from depthwright.errors import exceedance
 from depthwright.networks.evaluation import PrecisionLoss
 from depthwright.networks.exact import ExactNetwork, Patterns

@@ -18,7 +18,7 @@ from depthwright.networks.mantissa import (
     operation_bits,
 )
 from depthwright.refusal import Refusal
-from depthwright.targets import RandomNetwork
+from depthwright.targets import Network, RandomNetwork
 
 
 def points(dim, count=20, seed=0):
@@ -135,20 +135,32 @@ CASES = [
 
 @pytest.mark.parametrize(("d", "n", "depth", "accuracy", "delta", "outputs", "radius"), CASES)
 def test_value_bits_of_packed_networks_round_nothing(d, n, depth, accuracy, delta, outputs, radius):
-    target = RandomNetwork(d, n, depth, seed=3, radius=radius, output_dim=outputs)
-    recipe = NarrowPacked(target, accuracy, delta)
+    recipe = NarrowPacked(active(d, n, depth, radius, outputs), accuracy, delta)
     built = recipe.build()
     x = radius * points(d, 12)
-    x = np.concatenate([x, np.full((1, d), radius), np.full((1, d), -radius)])
-    x = x[~recipe.fails(x)]
+    x = np.concatenate(
+        [x, np.full((1, d), radius), np.full((1, d), -radius), np.full((1, d), TINY)]
+    )
     bits, network = built.network.value_bits, built.network
     assert operation_bits(network, x) <= bits <= operation_bits(network, x) + 24
     assert (evaluate_rounded(network, x, bits) == exact_rationals(network, x)).all()
 
 
+TINY = 5e-324  # every float64 is a multiple of it
+
+
+def active(d, n, depth, radius, outputs=1):
+    """All neurons are positive everywhere, so that each adds all the digits that it may."""
+    drawn = RandomNetwork(d, n, depth, seed=3, output_dim=outputs)
+    state = {}
+    for i, (matrix, bias) in enumerate(zip(drawn.weights, drawn.biases, strict=True)):
+        size = np.abs(matrix) if i else matrix
+        state |= {f"{i}.weight": size, f"{i}.bias": np.abs(bias) + (0 if i else 2 * d * radius)}
+    return Network(state, radius=radius)
+
+
 def test_value_bits_on_a_grid():
-    recipe = NarrowPacked(RandomNetwork(3, 8, 3, seed=0), 1e-2, grid=0.25)
-    network = recipe.build().network
+    network = NarrowPacked(active(3, 8, 3, 1.0), 1e-2, grid=0.25).build().network
     x = np.round(points(3, 10) * 4) / 4
     assert operation_bits(network, x) <= network.value_bits <= operation_bits(network, x) + 24
 
@@ -165,21 +177,20 @@ def test_value_bits_of_theorems_2_and_5_are_enough(kind):
 
 
 def test_the_bits_of_the_values_alone_are_too_few():
-    """D_1 fits into n(s + 1) bits, its sum with a ramp times a column does not."""
-    recipe = NarrowPacked(RandomNetwork(3, 8, 3, seed=0), 1e-2, 1e-2)
+    """A packed number alone, without what steep ramps need and what stands behind its fields."""
+    recipe = NarrowPacked(RandomNetwork(5, 8, 3, seed=0), 1e-2)
     network = recipe.build().network
-    x = points(3, 12)
-    x = x[~recipe.fails(x)]
-    alone = max(8 * (s + 1) for s in recipe.sizing.s)
+    x = points(5, 12)
+    alone = max(int((s + 1).sum()) for s in recipe.sizing.s) // 2
     gap = distance(evaluate_rounded(network, x, alone), exact_rationals(network, x))
     assert gap.max() > 1e-2
 
 
 def test_float64_is_never_taken_for_a_packed_network():
-    """Fields of 30 bits, but a slope of 2^44: accepted once, and wrong at one point in eight."""
-    recipe = NarrowPacked(RandomNetwork(1, 2, 2, seed=1), 1e-2, 1e-12)
+    """Few digits, but a slope of 2^60: accepted once, and wrong."""
+    recipe = NarrowPacked(RandomNetwork(1, 2, 3, seed=1), 1e-2, 1e-12)
     network = recipe.build().network
-    assert 2 * (recipe.sizing.s[0] + 1) < 53
+    assert max(int((s + 1).sum()) for s in recipe.sizing.s) < 64
     x = torch.from_numpy(points(1, 200))
     with pytest.raises(Refusal, match="float64 holds 53"):
         network.evaluate(x, "float64")

@@ -121,8 +121,12 @@ def _exact(network: ExactNetwork, x: np.ndarray, engine: Engine, device: Any) ->
         raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
     if engine == "integers":
         return to_float64(exact_values(network, x))
-    from depthwright.networks import limb_engine
+    from depthwright.networks import balls, limb_engine
 
+    if engine == "auto" and balls.worthwhile(network):
+        out = balls.rounded(network, x)
+        refuse_overflow(out)
+        return out
     out, left = limb_engine.evaluate(network, x, forced=engine == "limbs", device=device)
     refuse_overflow(out[~left], np.flatnonzero(~left))
     if left.any():
@@ -150,7 +154,7 @@ def input_slots(x: np.ndarray) -> list[Slot]:
     return slots
 
 
-def _affine(layer: Layer, slots: list[Slot], batch: int, relu: bool) -> list[Slot]:
+def affine(layer: Layer, slots: list[Slot], batch: int, relu: bool) -> list[Slot]:
     """One layer; `relu` wants σ after it."""
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
@@ -219,7 +223,7 @@ def exact_layers(network: ExactNetwork, x: np.ndarray) -> Iterator[list[Slot]]:
     slots = input_slots(x)
     last = len(network.layers) - 1
     for i, layer in enumerate(network.layers):
-        slots = _affine(layer, slots, len(x), relu=i < last)
+        slots = affine(layer, slots, len(x), relu=i < last)
         yield slots
 
 
