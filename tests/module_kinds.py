@@ -436,7 +436,8 @@ REFUSED = {
     "wrong shape": (lambda: nn.Conv2d(2, 1, 2), (1, 3, 3), "give input_shape"),
     "no parameters": (nn.ReLU, None, "give input_shape"),
     "too large": (
-        lambda: nn.Conv2d(64, 256, 3, padding=1), (64, 64, 64), r"\(Conv2d\) needs a matrix of 603,979,776 entries"),
+        lambda: nn.Conv2d(64, 256, 3, padding=1), (64, 64, 64),
+        r"\(Conv2d\) needs a matrix of 603,979,776 entries"),
     "complex": (lambda: frozen(torch.zeros(2, 2) * 1j), None, "0.weight is complex64"),
     "integers": (
         lambda: frozen(torch.ones(2, 2, dtype=torch.int64)), None, "0.weight is int64"),
