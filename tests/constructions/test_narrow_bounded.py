@@ -19,7 +19,7 @@ from depthwright.networks import Builder, Dyadic
 from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import ExactNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets import Cone, RandomNetwork
+from depthwright.targets import Cone, Network, RandomNetwork
 
 INNER = pytest.mark.parametrize("inner", sorted({**EXACT, **PROBABLE}))
 SCALING = pytest.mark.parametrize("scaling", ["layer", "neuron"])
@@ -208,3 +208,20 @@ def test_a_broken_network_is_caught(scaling):
 
 def weight_above_two(layer):
     return any(abs(value.fraction) > 2 for _, _, value in layer.entries())
+
+
+@pytest.mark.parametrize("inner", sorted(EXACT))
+def test_formulas_hold_where_sums_of_weights_leave_the_range(inner):
+    """Rows that add up to 3.4e308, offsets near 2^2050."""
+    state = {
+        "1.weight": [[1.7e308, 1.7e308], [1.0, 1.0]],
+        "2.weight": [[-1.7e308, 1e-300]],
+        "3.weight": [[1e-300]],
+    }
+    tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in state.items()}
+    target = Network(tensors, radius=1e-3)
+    recipe = NarrowBounded(target, inner=inner, scaling="neuron")
+    built, plain = recipe.build(), recipe.construction.build()
+    assert max(map(abs, entries(plain.network))) <= 2 ** weight_exponent(recipe.construction)
+    assert max(map(abs, entries(built.network))) <= 2
+    assert wrong_at(built.network, plain.network, uniform(target, 5)) == 0

@@ -46,7 +46,7 @@ def test_the_nearest_inputs_are_near_and_are_inputs() -> None:
         # 0.3 + k/8 is no float for some k, and then no input is near
         assert good.all() or (inputs.grid is not None and good[moved[:, 1] == 0.3].all())
     low = float(Inputs((0.7,), (1.0,), "float32").nearest(np.array([[0.7]]))[0, 0])
-    assert np.float32(0.7) < 0.7 < low < 0.7 + 2.0**-24, "the nearest float32 lies outside"
+    assert float(np.float32(0.7)) < 0.7 < low < 0.7 + 2.0**-24, "the nearest float32 lies outside"
 
 
 NETWORK = ([[[1.0, 1.0]], [[1.0]]], [[3.0], [0.0]], "exact")

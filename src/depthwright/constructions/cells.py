@@ -162,7 +162,7 @@ class Reading:
         upper: Sequence[float],
         bits: int,
         floats: Floats = "float64",
-        failure: float | None = None,
+        failure: Fraction | None = None,
     ) -> Reading:
         """2^bits cells a coordinate; a bad set of at most the share `failure` of the box."""
 
@@ -171,8 +171,8 @@ class Reading:
             return cls(tuple(Cells.of(low, high, bits, floats, extra) for low, high in ends))
 
         reading = made(0)
-        if failure and reading.share > Fraction(failure):
-            reading = made(floor_log2(reading.share / Fraction(failure)) + 1)
+        if failure and reading.share > failure:
+            reading = made(floor_log2(reading.share / failure) + 1)
         return reading
 
     @classmethod
@@ -185,18 +185,6 @@ class Reading:
     def share(self) -> Fraction:
         """What part of the box is bad, at most: a union over the coordinates."""
         return sum((a.share for a in self.axes if isinstance(a, Cells)), Fraction(0))
-
-    def probability(self, density: float | None = None) -> float:
-        """Of the bad set, rounded up: under the uniform law, or under any of density ≤ `density`.
-
-        A law with density at most β gives it at most β times its volume (VYS22, section 2).
-        """
-        share = self.share
-        if density is not None:
-            share *= Fraction(density)
-            for axis in self.axes:
-                share *= Fraction(axis.upper) - Fraction(axis.lower)
-        return min(1.0, math.nextafter(float(share), math.inf)) if share else 0.0
 
     def in_bad_set(self, x: np.ndarray) -> np.ndarray:
         """Which rows of `x` (batch, d) have a coordinate in the bad set, exactly: (batch,)."""

@@ -1,12 +1,13 @@
 """Sizes of all narrow twins of a He-initialised target, at any width, no matrix drawn.
 
 Statement. Let N0 : [−1, 1]^d → R have depth L, hidden width n, weights N(0, 2/fan_in), biases 0.
-With probability at least 1 − doubt its norms are below those of `he_facts`, and then each
+With probability at least 1 − doubt its norms are below those of he_norms.py, and then each
 construction of the table has at most the parameters of its `Architecture` here.
 
 Builds. Nothing. Theorems 2 and 5 take c0 and c from VYS22's printed constants (B the largest
 weight) or from the interval bounds of bit_budget.py, with row sums in place of rows; the packed
-network its bits from narrow_packed_bits.py; Theorem 7 and its slimmer version know their size from
+network, without the scales that a target of its own would give it, its bits from
+narrow_packed_bounds.py; Theorem 7 and its slimmer version know their size from
 the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64,
 which the interval bound of wide deep targets makes large, is left to whoever reads it.
 
@@ -25,10 +26,13 @@ from collections.abc import Sequence
 
 from depthwright.constructions.bit_budget import BITS_LIMIT, Budget, printed
 from depthwright.constructions.bit_extraction import in_turn_blocks, together_blocks
+from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_bits import bits_architecture
 from depthwright.constructions.narrow_exact import rebuilding
-from depthwright.constructions.narrow_packed import he_architecture, read_inputs
-from depthwright.constructions.narrow_packed_bits import LayerFacts, he_facts
+from depthwright.constructions.narrow_packed import layouts
+from depthwright.constructions.narrow_packed_bounds import Bounds, Facts
+from depthwright.constructions.narrow_packed_choice import choose
+from depthwright.constructions.narrow_packed_layers import architecture
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.refusal import Refusal
 
@@ -37,11 +41,10 @@ def he_sizes(
     input_dim: int, width: int, depth: int, accuracy: float, doubt: float = 1e-6
 ) -> dict[str, Architecture]:
     """Construction → size, "narrow_bits_paper" with the printed constants beside the certified."""
-    facts = he_facts(input_dim, width, depth, doubt=doubt)
-    widths = (input_dim, *[width] * (depth - 1), 1)
-    largest = max(fact.weight_max for fact in facts)
-    paper = printed(1.0, largest, width, input_dim, depth, accuracy)
-    certified = interval_budget(facts, accuracy)
+    norms = HeNorms(input_dim, width, depth, doubt)
+    widths = norms.widths
+    paper = printed(1.0, norms.largest, width, input_dim, depth, accuracy)
+    certified = interval_budget(list(norms.maps()), accuracy)
     return {
         "narrow_bits_paper": _theorem_2(widths, paper),
         "narrow_bits": _theorem_2(widths, certified),
@@ -52,15 +55,36 @@ def he_sizes(
     }
 
 
-def interval_budget(facts: Sequence[LayerFacts], accuracy: float) -> Budget:
+def he_architecture(
+    input_dim: int,
+    width: int,
+    depth: int,
+    accuracy: float,
+    doubt: float = 1e-6,
+    long_gaps: bool = False,
+) -> Architecture:
+    """Of the packed network."""
+    norms = HeNorms(input_dim, width, depth, doubt)
+    _, *maps = norms.maps()
+    possible = layouts(norms.widths, True, long_gaps)
+    sizing = choose(
+        Bounds(norms.first(), maps),
+        accuracy * (1 - 1e-12),
+        lambda each: architecture(norms.widths, each).parameters,
+        possible,
+    )
+    return architecture(norms.widths, sizing)
+
+
+def interval_budget(facts: Sequence[Facts], accuracy: float) -> Budget:
     """The smallest c0 and c that the norms prove enough; Intervals, with largest rows for rows."""
-    scale = read_inputs(facts[0].fan_in, 1.0, None).scale
+    scale = 0.5  # one over the side of the cube
     slack = 1 + 16 * 2.0**-53 * sum(fact.fan_in + 32 for fact in facts)
     reaches, reach, top = [1.0], 1.0, 0.0
     for level, fact in enumerate(facts):
         positive = float(fact.positive_norm.max()) * math.sqrt(fact.fan_in)
         rows = float(fact.row_sum.max()) if level == 0 else positive
-        reach = (rows * reach + fact.bias_norm) * slack
+        reach = rows * reach * slack
         if level < len(facts) - 1:
             reaches.append(reach)
             top = max(top, reach)

@@ -16,6 +16,20 @@ DEPTH_LIMIT = 5_000_000
 """Layers; deeper networks are sized but not built."""
 
 
+LEAST_ACCURACY = 1e-290
+"""Of networks evaluated in float64: far above where it loses digits."""
+
+
+def check_float_accuracy(accuracy: float) -> None:
+    """0 < ε < ∞, and not so small that float64 has no digits for it."""
+    check_accuracy(accuracy)
+    if accuracy < LEAST_ACCURACY:
+        raise Refusal(
+            f"accuracy={accuracy} is below {LEAST_ACCURACY}, where float64 begins to lose digits; "
+            "multiply target and accuracy by a large number"
+        )
+
+
 def check_accuracy(accuracy: float) -> None:
     """Every theorem here wants 0 < ε < ∞."""
     if not (math.isfinite(accuracy) and accuracy > 0):

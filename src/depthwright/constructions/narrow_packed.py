@@ -1,26 +1,27 @@
-"""Every wide ReLU network has a narrow twin with one layer per bit (ours).
+"""Every wide ReLU network has a narrow twin with six parameters a bit (ours).
 
-Statement. Let N0 : [−A, A]^d → R^d_out be a ReLU network of depth L ≥ 2 and hidden widths
-n_1..n_{L−1}; ε, δ > 0. There is a network N of width max{d + 2, 4 + d_out} with
-abs(N(x) − N0(x)) ≤ ε (every output) outside a set of probability at most δ under the uniform law
-on the cube; for x on a grid −A + h·Z^d, h dyadic, without exception. Proof: narrow_packed.md.
+Statement. Let N0 : Π_j [lower_j, upper_j] → R^o be a ReLU network of depth L ≥ 2 and hidden widths
+n_1..n_{L−1}; ε > 0. There is a network N of width max{d + 2, 4, o + 1} with
+abs(N(x) − N0(x)) ≤ ε (every output) for every float64 x of the box, and for every real x outside
+a set of Lebesgue measure far below 2^{−52} of the box. Proof: narrow_packed.md.
 
-Builds. With c bits per coordinate, and per hidden layer l fields of s_l bits of which t_l are
-dropped, depth e·c + Σ_{l<L} (n_l·(s_l + 1) − t_l) + 1, where e = d if d + 3 ≤ 4 + d_out
-(the reader of the inputs may be wide) and e = d + 1 otherwise. The widths are written out in
-`packed_architecture`; a bit read costs 30 parameters, a bit dropped 12.
+Builds. With c bits per coordinate and fields of s_li bits, for one output and L = 3: reading
+about c·log_{3/2} d layers; n_1 layers of width d + 2, or Σ_i (s_1i + 2) layers of width 3; then
+Σ_i (s_2i + 1) layers of width 2. `blocks` writes the widths out. A bit of the last hidden layer
+costs 6 parameters, one of a layer before it 12, or 20 where the layer is truncated.
 
-Claim. "probability" on the cube with failure probability d·c/(M·2Aκ) ≤ δ, M the slope of the bit
-tests; terms: input quantisation, weight rounding, truncation (both certified by interval and
-Euclidean bounds over this very network), final rounding to float64. "sup" on the grid.
+Claim. "floats": for every float64, or every float32 (`inputs`), of the box. "probability" if a
+`failure_probability` is given: for all real x outside the bad set, whose probability under the
+uniform law is made as small as that. "sup" on a `grid`. Terms: input quantisation, weight rounding,
+truncation (certified by interval and Euclidean bounds over this very network), and the final
+rounding to float64.
 
-Shapes and arithmetic. (batch, d) → (batch, d_out), exact. Packed weights are integers of
-n_l·(s_l + 1) bits, so a float evaluation is refused.
+Shapes and arithmetic. (batch, d) → (batch, o), exact. A packed number has Σ_i (s_i + 1) digits, so
+a float evaluation is refused.
 
-Not in the paper. All of it; the problem and the encoding of Theorem 5's inputs are VYS22's.
-Theorem 2 reads the packed layer once per output neuron, n² passes; here the accumulator is packed
-as well, so one pass adds into all n pre-activations at once. By BHLM19 about n·L parameters are
-needed, so this is within logarithms of the end of the road.
+Not in the paper. All of it; the problem is VYS22's. Theorem 2 reads the packed layer once per
+output neuron, n² passes; here what is added up is packed as well, so one pass serves all neurons.
+By BHLM19 about n·L parameters are needed, so this is within logarithms of the end of the road.
 
 Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
 """
@@ -28,202 +29,216 @@ Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.0384
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
 
+from depthwright.constructions.cells import Floats, Reading
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
     check_accuracy,
     check_depth,
-    check_probability,
+    check_inputs,
+    check_range,
     check_target,
+    density_share,
 )
-from depthwright.constructions.narrow_packed_bits import (
-    Bounds,
-    Input,
-    LayerFacts,
-    Sizing,
-    he_facts,
-)
+from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First, Layout, Sizing
 from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_layers import Packer, rides
-from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.dyadic import Dyadic
+from depthwright.constructions.narrow_packed_layers import Packer, architecture
+from depthwright.constructions.narrow_packed_scales import Scaled, to_float
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.calculus import Builder, Linear
+from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
 
 @dataclass(frozen=True)
 class NarrowPacked(Construction):
-    """Width max{d + 2, 4 + d_out}, one layer per bit."""
+    """Width max{d + 2, 4, d_out + 1}; every float of the box is read right."""
 
     target: ReLUNetwork
     accuracy: float
     failure_probability: float = 0.0
+    """0: the claim speaks of floats. Else of all real inputs but this share of the box."""
     grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates −radius + h·k, k whole."""
+    """Step h: the claim then holds for every x with coordinates lower + h·k, k whole."""
+    inputs: Floats = "float64"
+    """For which floats a claim of norm "floats" holds."""
+    density_bound: float | None = None
+    """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
+    long_gaps: bool = False
+    """Zeros behind the fields that make every layer cost 6 parameters a bit; for the sizes."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def __post_init__(self) -> None:
         check_target(self.target)
         check_accuracy(self.accuracy)
-        check_probability(self.failure_probability, self.grid)
+        check_inputs(
+            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
+        )
+
+    def reading(self, bits: int, cells: bool = True) -> Reading:
+        """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
+        lower, upper = self.target.lower.tolist(), self.target.upper.tolist()
+        if not cells:
+            assert self.grid is not None
+            return Reading.steps(lower, upper, self.grid)
+        return Reading.cells(lower, upper, bits, self.inputs, self._bad_share)
+
+    @property
+    def _bad_share(self) -> Fraction | None:
+        """The part of the box that may be misread, at most."""
+        if not self.failure_probability:
+            return None
+        share = density_share(self.density_bound, self.target.domain)
+        return Fraction(self.failure_probability) / share
 
     @cached_property
-    def inputs(self) -> Input:
-        """κ and the grid's bits."""
-        return read_inputs(self.target.input_dim, self.target.radius, self.grid)
+    def scaled(self) -> Scaled:
+        """The target's neurons that count, and their scales."""
+        scaled = Scaled.of(self.target.weights, self.target.biases, self.accuracy)
+        while scaled.constant is None:
+            bounds = self._bounds(scaled, cells=True)
+            dead = [high <= 0 for high in bounds.high[:-1]]
+            if not any(mask.any() for mask in dead):
+                break
+            scaled = scaled.without(dead, self.accuracy)
+        return scaled
+
+    def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
+        reading = lru_cache(maxsize=64)(lambda bits: self.reading(bits, cells))
+        maps = zip(scaled.matrices, scaled.shifts, strict=True)
+        return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
     @cached_property
     def bounds(self) -> Bounds:
-        """What is known of the target."""
-        layers = zip(
-            self.target.weights, self.target.biases, self.target.spectral_norms, strict=True
-        )
-        return Bounds([LayerFacts.of(*layer) for layer in layers], self.inputs)
+        """What is known of the target, inputs read bit by bit."""
+        return self._bounds(self.scaled, cells=True)
 
     @cached_property
     def sizing(self) -> Sizing:
         """The bits, and what they achieve."""
-        accuracy = self.accuracy - self.target.reading_error
-        return packed_sizing(self.bounds, self.target.widths, accuracy)
+        budget = self._budget
+        kinds = [True] if self.grid is None else [False, True]
+        found = []
+        for cells in kinds:
+            bounds = self.bounds if cells else self._bounds(self.scaled, cells=False)
+            possible = layouts(self.scaled.widths, cells, self.long_gaps)
+            found.append(choose(bounds, budget, self._cost, possible))
+        return min(found, key=self._cost)
+
+    def _cost(self, sizing: Sizing) -> int:
+        return architecture(self.scaled.widths, sizing).parameters
 
     @property
-    def slopes(self) -> tuple[Dyadic, ...]:
-        """Slope of the test of each of a coordinate's c bits: as small as δ, or the grid, allow."""
-        c, g = self.sizing.bits.c, self.inputs.grid_bits
-        if g is not None:
-            return tuple(Dyadic(1, g - k) for k in range(c))
-        share = 2 * Fraction(self.target.radius) * Fraction(self.inputs.scale)
-        least = self.target.input_dim * c / (share * Fraction(self.failure_probability))
-        return (Dyadic(max(2, math.ceil(least))),) * c
+    def _budget(self) -> float:
+        """The error that is left, scaled."""
+        rounding = self.final_rounding + self.target.reading_error
+        check_range(rounding)
+        if rounding >= self.accuracy:
+            raise Refusal(
+                f"accuracy={self.accuracy} is below the rounding of the result to float64, "
+                f"{rounding:.3g}; give a larger accuracy"
+            )
+        return math.ldexp((self.accuracy - rounding) * (1 - 1e-12), self.scaled.outputs)
+
+    @property
+    def final_rounding(self) -> float:
+        """At least half a unit in the last place of the largest value, error included."""
+        constant = self.scaled.constant
+        if constant is not None:
+            largest = max(abs(to_float(value)) for value in constant)
+        else:
+            size = max(float(self.bounds.high[-1].max()), float(self.bounds.low[-1].max()))
+            largest = unscaled(size, self.scaled)
+        return (largest + self.accuracy) * 2.0**-52 + 2.0**-1074
 
     def architecture(self) -> Architecture:
         """From the bits."""
-        return packed_architecture(self.target.widths, self.sizing)
+        if self.scaled.constant is not None:
+            return Architecture(self.target.input_dim, [], self.target.output_dim)
+        return architecture(self.scaled.widths, self.sizing)
 
     @property
     def claim(self) -> Claim:
         """Terms that sum to at most the accuracy asked for."""
-        terms = self.bounds.terms(self.sizing.bits)
-        terms["final rounding to float64"] = final_rounding(self.bounds, self.accuracy)
+        terms = {} if self.scaled.constant is not None else self._terms()
+        terms["final rounding to float64"] = self.final_rounding
         terms |= self.target.reading_terms
-        domain = str(self.target.domain)
+        domain, delta = str(self.covered), self.failure_probability
         if self.grid is not None:
-            domain = f"the points −{self.target.radius:g} + {self.grid:g}·k of the {domain}"
-            return Claim(self.accuracy, "sup", domain, terms, "exact", 0.0)
-        fails = (
-            self.target.input_dim
-            * self.sizing.bits.c
-            / (
-                self.slopes[0].fraction
-                * 2
-                * Fraction(self.target.radius)
-                * Fraction(self.inputs.scale)
-            )
-        )
-        probability = math.nextafter(float(fails), 1.0)
+            return Claim(self.accuracy, "sup", domain, terms, "exact")
+        if not delta:
+            return Claim(self.accuracy, "floats", domain, terms, "exact")
+        probability = 0.0
+        if self.scaled.constant is None:
+            share = density_share(self.density_bound, self.target.domain)
+            bad = self.reading(self.sizing.bits.c).share * share
+            probability = min(math.nextafter(float(bad), 1.0), delta)
         return Claim(
-            self.accuracy,
-            "probability",
-            domain,
-            terms,
-            "exact",
-            min(probability, self.failure_probability),
+            self.accuracy, "probability", domain, terms, "exact", probability, self.density_bound
         )
+
+    def _terms(self) -> dict[str, float]:
+        sizing = self.sizing
+        bounds = self.bounds if sizing.layout.cells else self._bounds(self.scaled, cells=False)
+        first = bounds.sizing(sizing.layout, sizing.bits, weights=False, states=False).error
+        second = bounds.sizing(sizing.layout, sizing.bits, states=False).error
+        parts = [first, max(second - first, 0.0), max(sizing.error - second, 0.0)]
+        sizes = [math.nextafter(unscaled(part, self.scaled), math.inf) for part in parts]
+        names = ("input quantisation", "weight rounding", "truncation")
+        return dict(zip(names, sizes, strict=True))
+
+    @property
+    def covered(self) -> Inputs:
+        """The inputs that the claim speaks of."""
+        box = self.target.domain
+        numbers: Numbers = "real" if self.failure_probability or self.grid else self.inputs
+        return Inputs(box.lower, box.upper, numbers, self.grid)
 
     def build(self) -> Built:
         """Read the inputs, then one hidden layer of the target after the other."""
         check_depth(self.architecture())
-        network = Packer(self.target, self.inputs, self.slopes, self.sizing).network()
-        return Built(network, self.claim, self.fails if self.grid is None else None)
+        constant = self.scaled.constant
+        if constant is not None:
+            builder = Builder(self.target.input_dim)
+            network = builder.output([Linear.of(v) for v in constant], "exact", self.covered, 53)
+            return Built(network, self.claim)
+        sizing = self.sizing
+        biases = self.target.biases[-1].tolist()
+        reading = self.reading(sizing.bits.c, sizing.layout.cells)
+        network = Packer(self.scaled, reading, sizing, biases, self.covered).network()
+        return Built(network, self.claim, self.fails if self.failure_probability else None)
 
     def fails(self, x: np.ndarray) -> np.ndarray:
-        """Which rows of `x` (batch, d) lie in the bad set G, exactly: booleans (batch,)."""
-        radius, scale = Fraction(self.target.radius), Fraction(self.inputs.scale)
-        slopes = [slope.fraction for slope in self.slopes]
-
-        def bad(value: float) -> bool:
-            u = (Fraction(value) + radius) * scale
-            rests = ((u * 2**k % 1, slope) for k, slope in enumerate(slopes))
-            return any(1 / slope > HALF - r > 0 for r, slope in rests)
-
-        return np.array([any(map(bad, row)) for row in np.asarray(x, float).tolist()], dtype=bool)
+        """Which rows of `x` (batch, d) lie in the bad set, exactly: booleans (batch,)."""
+        if self.scaled.constant is not None or not self.sizing.layout.cells:
+            return np.zeros(len(x), bool)
+        return self.reading(self.sizing.bits.c).in_bad_set(x)
 
 
-HALF = Fraction(1, 2)
+def unscaled(value: float, scaled: Scaled) -> float:
+    """An error or a size of the scaled outputs as one of the outputs, rounded up."""
+    return math.nextafter(to_float(Fraction(value) * Fraction(2) ** -scaled.outputs), math.inf)
 
 
-def read_inputs(dim: int, radius: float, grid: float | None) -> Input:
-    """κ = 1/(2·radius) rounded down to a float; on a grid a power of two with 2·radius·κ < 1."""
-    if grid is None:
-        scale = 0.5 / radius
-        if 2 * Fraction(radius) * Fraction(scale) > 1:
-            scale = math.nextafter(scale, 0.0)
-        return Input(dim, radius, scale)
-    scale = math.ldexp(1.0, -math.frexp(2 * radius)[1])
-    step = Dyadic.of(grid) * scale
-    return Input(dim, radius, scale, max(1, -step.terms[0][1]))
-
-
-def final_rounding(bounds: Bounds, accuracy: float) -> float:
-    """At least half a unit in the last place of the largest value, error included."""
-    return (float(bounds.v_max[-1].max()) + accuracy) * 2.0**-52 + 2.0**-1074
-
-
-def check_range(rounding: float) -> None:
-    """Refuse a target whose values, so the rounding of them, have no finite bound."""
-    if not math.isfinite(rounding):
-        raise Refusal(
-            "the target's values may exceed 1.8e308, the largest float64; "
-            "give smaller weights or a smaller radius"
-        )
-
-
-def packed_sizing(bounds: Bounds, widths: Sequence[int], accuracy: float) -> Sizing:
-    """The bits with the fewest parameters under the accuracy."""
-    check_range(final_rounding(bounds, accuracy))
-    budget = (accuracy - final_rounding(bounds, accuracy)) * (1 - 1e-12)
-    if budget <= 0:
-        raise Refusal(
-            f"accuracy={accuracy} is below the rounding of the result to float64, "
-            f"{final_rounding(bounds, accuracy):.3g}; give a larger accuracy"
-        )
-    return choose(bounds, budget, lambda s: packed_architecture(widths, s).parameters)
-
-
-def he_architecture(
-    input_dim: int, width: int, depth: int, accuracy: float, doubt: float = 1e-6
-) -> Architecture:
-    """The size for a He-initialised target on [−1, 1]^d, no matrix drawn.
-
-    From the norms that such a target has with probability at least 1 − doubt (he_facts); the
-    failure probability δ sets the slopes and no size.
-    """
-    bounds = Bounds(he_facts(input_dim, width, depth, doubt=doubt), read_inputs(input_dim, 1, None))
-    widths = (input_dim, *[width] * (depth - 1), 1)
-    return packed_architecture(widths, packed_sizing(bounds, widths, accuracy))
-
-
-def packed_architecture(widths: Sequence[int], sizing: Sizing) -> Architecture:
-    """Widths, run by run, in the order in which `Packer` appends the layers."""
-    d, outputs, c = widths[0], widths[-1], sizing.bits.c
-    hidden: list[Block | int] = []
-    if rides(widths):
-        hidden.append(Block((d + 2,), 2 * c))  # read x_1, read it again off x_2
-        hidden += [Block((4 + later,), c) for later in range(d - 2, -1, -1)]
-    else:
-        hidden += [Block((4 + later,), c) for later in range(d - 1, -1, -1)]
-    last = len(widths) - 2
-    for level in range(1, last + 1):
-        sums = outputs if level == last else 1
-        s, t = sizing.s[level - 1], sizing.bits.p[level - 1] - sizing.bits.q[level - 1]
-        read = (3 + sums, *[4 + sums] * (s - t - 1))
-        hidden.append(Block((*read, 3 + sums, *[2 + sums] * t), widths[level] - 1))
-        hidden.append(Block((*read, 1 + sums)))
-    return Architecture(d, hidden, outputs)
+def layouts(widths: Sequence[int], cells: bool, long_gaps: bool) -> Iterator[Layout]:
+    """What is tried, each within width max(d + 2, 4, outputs + 1)."""
+    d, hidden, outputs = widths[0], len(widths) - 2, widths[-1]
+    middle = "tent" if long_gaps else "exact"
+    for first in ("direct", "packed"):
+        for sums in (True,) if long_gaps or outputs < 3 else (True, False):
+            last = "tent" if sums else "exact"
+            ways = [middle] * (hidden - 1) + [last]
+            if first == "direct":
+                ways[0] = "direct"
+                wide = d + 1 + (outputs if sums and hidden == 1 else 1)
+                if wide > max(d + 2, 4, outputs + 1):
+                    continue
+            yield Layout(tuple(ways), sums, cells)

@@ -1,12 +1,12 @@
-"""Which bits NarrowPacked takes: the fewest parameters found under the wanted error.
+"""Which layout and which bits NarrowPacked takes: the fewest parameters found under the error.
 
-A point (c, f_1, q_1, f_2, q_2, …) says: c bits a coordinate, f_l bits after the point of layer l's
-weights, q_l of its states; p_1 = c + f_1, p_l = q_{l−1} + f_l. The certified error is, but for a
-switch between two bounds, a sum with one part per entry of the point, and one bit more halves that
-part. So the search fits such a sum to the exact neighbours of a point, lets it rank all exchanges
-at once, and looks exactly at the few that it recommends: the model proposes, the certified bound
-decides. Exact looks grow like the square of the number of layers at most; looking at every
-exchange would take its cube a step.
+A layout says how every hidden layer is decoded (narrow_packed_bounds.py). Under a layout a point is
+a list of whole numbers: c bits a coordinate (unless the inputs are whole already); per map
+f_l = p_l − q_{l−1}, bits after the point of its weights, where it is rounded (f_1 is p_1, or p_1 − c
+where the first layer is direct, whose inputs have c bits); q_l for a layer that is truncated. The certified error is, but for a switch between two bounds, a sum with one part
+per entry of the point, and one bit more halves that part. So the search fits such a sum to the
+exact neighbours of a point, lets it rank all exchanges at once, and looks exactly at the few that
+it recommends: the model proposes, the certified bound decides.
 
 Source. Ours.
 """
@@ -14,13 +14,13 @@ Source. Ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 
 import numpy as np
 
-from depthwright.constructions.narrow_packed_bits import Bits, Bounds, Sizing
+from depthwright.constructions.narrow_packed_bounds import Bits, Bounds, Layout, Sizing
 from depthwright.refusal import Refusal
 
 Point = tuple[int, ...]
@@ -35,20 +35,49 @@ TRIES = 20
 """Exact looks a step, per entry of the point, before the search is over."""
 
 
-def choose(bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> Sizing:
-    """The cheapest choice of bits found with a certified error of at most `error`.
+def choose(
+    bounds: Bounds, error: float, cost: Callable[[Sizing], int], layouts: Iterator[Layout]
+) -> Sizing:
+    """The cheapest choice found with a certified error of at most `error`.
+
+    A layout is tried as it is; then layers between the first and the last that hand over every
+    bit are truncated, one by one, as long as that saves parameters.
+    """
+    found = [search(bounds, error, cost, layout) for layout in layouts]
+    best = min(found, key=cost)
+    while True:
+        tried = [search(bounds, error, cost, layout) for layout in shortened(best.layout)]
+        better = min(tried, key=cost, default=best)
+        if cost(better) >= cost(best):
+            return best
+        best = better
+
+
+def shortened(layout: Layout) -> Iterator[Layout]:
+    """The layouts with one layer more that is truncated."""
+    last = len(layout.ways) - 1
+    for level, way in enumerate(layout.ways):
+        if way == "exact" or (way == "tent" and level < last):
+            ways = (*layout.ways[:level], "read", *layout.ways[level + 1 :])
+            yield replace(layout, ways=ways)
+
+
+def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout) -> Sizing:
+    """The cheapest bits found under one layout.
 
     Start where the parts of the error are in proportion to what their bits cost, which is where a
     sum of powers of two under a linear price is cheapest; then exchange: one bit more somewhere,
     fewer elsewhere.
     """
-    search = Search(bounds, error, cost)
-    point = search.balanced(search.ample())
+    found = Search(bounds, error, cost, layout)
+    if not entries(layout):  # nothing is rounded
+        return found.exact(found.ample()).sizing
+    point = found.balanced(found.ample())
     moves = Moves.of(len(point))
     while True:
-        there = search.better(point, moves)
+        there = found.better(point, moves)
         if there is None:
-            return search.exact(point).sizing
+            return found.exact(point).sizing
         point = there
 
 
@@ -95,16 +124,17 @@ class Moves:
 class Search:
     """Points looked at so far, for one wanted error."""
 
-    def __init__(self, bounds: Bounds, error: float, cost: Callable[[Sizing], int]) -> None:
-        self.bounds, self.error, self.cost = bounds, error, cost
+    def __init__(
+        self, bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout
+    ) -> None:
+        self.bounds, self.error, self.cost, self.layout = bounds, error, cost, layout
         self.known: dict[Point, Known | None] = {}
-        self.most = bounds.inputs.grid_bits
 
     def look(self, point: Point) -> Known | None:
         """What the certified bounds say; None where the point is no choice of bits."""
         if point not in self.known:
             bits = self.bits(point)
-            sizing = self.bounds.sizing(bits) if bits else None
+            sizing = self.bounds.sizing(self.layout, bits) if bits else None
             sane = sizing is not None and math.isfinite(sizing.error)
             self.known[point] = Known(sizing, self.cost(sizing)) if sizing and sane else None
         return self.known[point]
@@ -122,23 +152,28 @@ class Search:
 
     def bits(self, point: Point) -> Bits | None:
         """The bits a point speaks of, if there are such bits."""
-        if point[0] < 1 or (self.most is not None and point[0] > self.most):
+        layout = self.layout
+        given = dict(zip(entries(layout), point, strict=True))
+        c = given.get(("c", 0), 1)
+        if min(point, default=1) < 1:
             return None
-        p, q, previous = [], [], point[0]
-        for weight_bits, state_bits in zip(point[1::2], point[2::2], strict=True):
-            p.append(previous + weight_bits)
-            q.append(state_bits)
-            if p[-1] <= q[-1]:
+        below = c if layout.cells and layout.ways[0] == "direct" else 0
+        p: list[int] = []
+        q: list[int] = []
+        for level, way in enumerate(layout.ways):
+            p.append(below + given.get(("f", level), 0))
+            q.append(given["q", level] if way == "read" else p[-1])
+            if way == "read" and q[-1] >= p[-1]:
                 return None
-            previous = state_bits
-        return Bits(point[0], tuple(p), tuple(q))
+            below = q[-1]
+        p.append(below + given.get(("f", len(layout.ways)), 0))
+        return Bits(c, tuple(p), tuple(q))
 
     def ample(self) -> Point:
         """Equally many bits everywhere, and enough."""
-        hidden = len(self.bounds.facts) - 1
         for start in range(8, BITS_LIMIT, 8):
-            first = start if self.most is None else min(start, self.most)
-            point = (first, *[start, start] * hidden)
+            doubled = {("f", 0)} if self.layout.ways[0] == "read" else set()
+            point = tuple(start << (entry in doubled) for entry in entries(self.layout))
             if self.good(point):
                 return point
         raise Refusal(
@@ -200,6 +235,17 @@ class Search:
             if self.good(there) and self.exact(there).cost < here.cost:
                 return there
         return None
+
+
+def entries(layout: Layout) -> list[tuple[str, int]]:
+    """What the entries of a point stand for: c, f_l, q_l, levels counted from 0."""
+    named = [("c", 0)] if layout.cells else []
+    for level, way in enumerate(layout.ways):
+        if level or not layout.exact_first:
+            named.append(("f", level))
+        if way == "read":
+            named.append(("q", level))
+    return named if layout.sums else [*named, ("f", len(layout.ways))]
 
 
 def moved(point: Point, move: Mapping[int, int]) -> Point:

@@ -1,287 +1,446 @@
-"""The layers of NarrowPacked, in the order of narrow_packed.md: inputs, then field by field."""
+"""The layers of NarrowPacked, in the order of narrow_packed.md, and their widths by formula.
+
+A packed number is y = 0.F_1 0 F_2 0 … F_n 0 …, F_i = V_i + offset_i the i-th pre-activation as a
+whole number of s_i bits, one 0 behind each. What a layer adds up for the next one is kept as
+A = ½ + 2^{−lead}·Σ (digits of V_i), so that no partial sum leaves (¼, ¾). While a layer is decoded,
+A stands in the digits behind its own last field.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 
-from depthwright.constructions.narrow_packed_bits import Input, Sizing
-from depthwright.networks.calculus import Builder, Linear
-from depthwright.networks.dyadic import Dyadic, Number
+from depthwright.constructions.cells import Cells, Reading
+from depthwright.constructions.measured_builder import MeasuredBuilder, top_of
+from depthwright.constructions.narrow_packed_bounds import Sizing
+from depthwright.constructions.narrow_packed_numbers import Fields, Numbers, first_rows
+from depthwright.constructions.narrow_packed_scales import Scaled
+from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.calculus import Linear
+from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import ExactNetwork
-from depthwright.targets.network import ReLUNetwork
+from depthwright.networks.inputs import Inputs
 
 HALF = Dyadic(1, -1)
+MARGIN = 60
+"""Bits by which the noise behind long gaps stays below what is added up."""
 
 
-def rides(widths: Sequence[int]) -> bool:
-    """Whether coordinate 1 rides on coordinate 2, as no neuron is left for its sum."""
-    return widths[0] + 3 > 4 + widths[-1]
+# --- widths
 
 
-def pack(fields: np.ndarray, size: int) -> int:
-    """Σ_i fields[i]·2^{size·(n−1−i)} for abs(fields[i]) < 2^{size−1}, in one pass."""
-    n = len(fields)
-    offset = 1 << (size - 1)
-    if size <= 62:
-        octets = (fields.astype(np.int64) + offset).astype(">i8").view(np.uint8).reshape(n, 8)
-        bits = np.unpackbits(octets, axis=1)[:, 64 - size :].ravel()
-        flat = np.concatenate([np.zeros(-bits.size % 8, np.uint8), bits])
-        total = int.from_bytes(np.packbits(flat).tobytes(), "big")
-    else:
-        total = int("".join(format(int(v) + offset, f"0{size}b") for v in fields), 2)
-    return total - _offsets(n, size)
+def architecture(widths: Sequence[int], sizing: Sizing) -> Architecture:
+    """The size; where every neuron of a layer has one width, `sizing` may give it once."""
+    hidden = zip(widths[2 if sizing.layout.ways[0] == "direct" else 1 :], sizing.s, strict=False)
+    s = tuple(np.broadcast_to(bits, count) for count, bits in hidden)
+    return Architecture(widths[0], blocks(widths, replace(sizing, s=s)), widths[-1])
 
 
-@lru_cache(maxsize=8)
-def _offsets(n: int, size: int) -> int:
-    """Σ_i 2^{size−1}·2^{size·i}, i < n."""
-    return ((1 << (size * n)) - 1) // ((1 << size) - 1) << (size - 1)
+def blocks(widths: Sequence[int], sizing: Sizing) -> list[Block]:
+    """Hidden widths, run by run, in the order in which `Packer` appends the layers."""
+    d, outputs, layout, c = widths[0], widths[-1], sizing.layout, sizing.bits.c
+    found: list[Block] = []
+    if layout.cells:
+        found += [Block((width,), c) for width in reading_widths(d)]
+    fields = list(sizing.s)
+    if layout.ways[0] == "direct":
+        if layout.cells:
+            found += [Block((2 + j,), c + 1) for j in range(1, d)]
+        sums = outputs if layout.sums and len(layout.ways) == 1 else 1
+        n = widths[1]
+        found += [Block((d + 1,), n > 1), Block((d + 1 + sums,), max(n - 2, 0))]
+        found.append(Block((1 + sums * (n > 1),)))
+    for level, way in enumerate(layout.ways):
+        if way == "direct":
+            continue
+        beside = outputs - 1 if layout.sums and level == len(layout.ways) - 1 else 0
+        dropped = sizing.bits.p[level] - sizing.bits.q[level]
+        found += [Block(field(way, s, dropped, beside), n) for s, n in runs(fields.pop(0))]
+    if not layout.sums:
+        found += [Block((2 + k,), s + 1) for k, s in enumerate(fields.pop(0).tolist()[:-1], 1)]
+    return found
+
+
+def field(way: str, s: int, dropped: int, beside: int) -> tuple[int, ...]:
+    """Hidden widths of one field of s bits, `beside` sums in neurons of their own."""
+    if way == "tent":
+        return (2 + beside,) * (s + 1)
+    if way == "exact":
+        return (*(3 + beside,) * (s + 1), 2 + beside)
+    return (3 + beside, *(4 + beside,) * (s - dropped - 1), *(2 + beside,) * (dropped + 2))
+
+
+def runs(s: np.ndarray) -> list[tuple[int, int]]:
+    """Numbers and how often they follow each other."""
+    if not s.size:
+        return []
+    if s.min() == s.max():
+        return [(int(s[0]), len(s))]
+    return [(value, sum(1 for _ in run)) for value, run in groupby(s.tolist())]
+
+
+def groups(d: int) -> list[int]:
+    """How many coordinates are read at once, after the first one, within width max(d + 2, 4)."""
+    left, found = d - 1, []
+    while left:
+        found.append(min(max((d + 1 - left) // 2, 1), left))
+        left -= found[-1]
+    return found
+
+
+def reading_widths(d: int) -> list[int]:
+    """Neurons while each group is read, c layers each."""
+    if d == 1:
+        return [4]
+    found, left = [d + 2, d + 2], d - 1
+    for together in groups(d):
+        left -= together
+        found.append(3 * together + 1 + left)
+    return found
+
+
+# --- the network
+
+
+@dataclass(frozen=True)
+class Sink:
+    """What a hidden layer's values are added into: A, and sums in neurons of their own."""
+
+    starts: list[Dyadic]
+    columns: list[list[Dyadic]]
+    """Neuron → what a unit of its whole number adds to each."""
+
+
+@dataclass
+class Reader:
+    """A number whose first c bits are read: bit k is 1 from threshold unit·2^{c−1−k} on."""
+
+    r: Linear
+    unit: Dyadic
+    slope: int
+    """The ramps' slope is 2^slope."""
+    columns: Sequence[Dyadic]
+    """Bit → what it adds to the sum."""
+    top: int
+    """r < 2^top."""
+
+    def test(self, place: int) -> list[Linear]:
+        """r and two ramps whose difference is the bit of this place."""
+        ramp = (self.r - (self.unit << place)) << self.slope
+        return [self.r, ramp + 1, ramp]
+
+    def tops(self) -> list[int]:
+        """Bounds of the three neurons."""
+        return [self.top, self.top + self.slope + 1, self.top + self.slope + 1]
 
 
 class Packer:
     """Builds the network; method names follow narrow_packed.md."""
 
     def __init__(
-        self, target: ReLUNetwork, inputs: Input, slopes: Sequence[Dyadic], sizing: Sizing
+        self,
+        scaled: Scaled,
+        reading: Reading,
+        sizing: Sizing,
+        output_biases: Sequence[float],
+        inputs: Inputs,
     ) -> None:
-        self.target, self.inputs, self.slopes, self.sizing = target, inputs, slopes, sizing
-        self.bits, self.s = self.sizing.bits, self.sizing.s
-        self.widths = self.target.widths
-        self.depth = len(self.widths) - 1
-        self.builder = Builder(self.target.input_dim)
-        self.state_max = np.zeros(0)
+        self.scaled, self.reading, self.sizing = scaled, reading, sizing
+        self.layout, self.bits = sizing.layout, sizing.bits
+        self.output_biases, self.inputs = output_biases, inputs
+        self.hidden = len(scaled.widths) - 2
+        self.direct = int(self.layout.ways[0] == "direct")
+        self.powers = output_powers(scaled, sizing)
+        self.numbers = self.packed_numbers()
+        self.builder = MeasuredBuilder(inputs)
 
     def network(self) -> ExactNetwork:
         """All of it."""
-        sums = [self.encode()]
-        for level in range(1, self.depth):
+        sums = self.first_layer()
+        for level in range(self.direct, self.hidden):
             sums = self.decode(level, sums[0])
-        outputs = [
-            ((total - self.offset) >> self.bits.q[-1]) + float(bias)
-            for total, bias in zip(sums, self.target.biases[-1], strict=True)
-        ]
-        return self.builder.output(outputs, "exact", self.target.domain.inputs, self.value_bits())
+        outputs = self.outputs(sums)
+        return self.builder.closed(outputs)
 
-    def value_bits(self) -> int:
-        """So many mantissa bits that no product and no sum of a float evaluation is rounded.
+    def packed_numbers(self) -> dict[int, Numbers]:
+        """Map after map, the last one first: a long gap is longer than all that comes later."""
+        found: dict[int, Numbers] = {}
+        later = self.powers[0] + MARGIN if self.layout.sums else 0
+        for level in reversed(range(self.direct, self.hidden + (not self.layout.sums))):
+            gap = 0
+            if level < self.hidden - 1 and self.layout.ways[level] == "tent":
+                gap = later + self.scaled.widths[level + 1].bit_length() + 2
+            found[level] = Numbers.of(self.scaled, self.reading, self.sizing, level, gap)
+            later += found[level].fields.length + found[level].lead
+        return found
 
-        Each is a multiple of some 2^a below some 2^b and needs b − a bits, whatever the order. D_l
-        has n(s + 1) bits; 2r − t1 + t2 has as many after the point as r, and t1 ≤ 2^s + 1. While
-        inputs are read, ramps of slope M over multiples of 2^{−U} meet columns of n(s + 1) bits in
-        D_1 + t1·Ŵ − t2·Ŵ: bits of M and of U more, which D_1 itself does not need; and M again
-        in the next ramp, M(2r − t1 + t2 − ½). Riding, the c bits of x_1 stand above x'_2/2.
-        """
-        counts = zip(self.widths[1:-1], self.s, strict=True)
-        fields = [n * (s + 1) for n, s in counts]
-        unit, c = self.inputs.unit_bits, self.bits.c
-        slope = max(m.top for m in self.slopes)
-        return max(
-            *(field + s + 1 for field, s in zip(fields, self.s, strict=True)),
-            fields[0] + slope + max(0, unit + 2 - c),
-            fields[0] + unit + 3,
-            slope + max(c, max(m.bits for m in self.slopes)) + unit + 3,
-            self.output_bits(),
-        )
+    # --- inputs
 
-    def output_bits(self) -> int:
-        """Bits from the largest sum of the last map to the lowest bit of its own weights."""
-        matrix, bias = self.target.weights[-1], self.target.biases[-1]
-        q = self.bits.q[-1]
-        sums = (np.abs(matrix) @ self.state_max).max()
-        numbers = [Dyadic.of(w) for w in matrix.ravel().tolist() if w]
-        numbers += [Dyadic.of(b) << q for b in bias.tolist() if b]
-        high = max([math.frexp(sums)[1], self.offset.top, *(v.top for v in numbers)])
-        low = min([0, self.offset.top - 1, *(v.terms[0][1] for v in numbers)])
-        return high + 2 - low
+    def first_layer(self) -> list[Linear]:
+        """What the inputs, or the neurons of a direct first layer, add up."""
+        values, axes, c = self.builder.values, self.reading.axes, self.bits.c
+        if self.layout.cells and not self.direct:
+            numbers = self.numbers[0]
+            columns = [[numbers.column(j * c + k) for k in range(c)] for j in range(len(axes))]
+            return [self.encode(columns, numbers.start)]
+        if self.layout.cells:
+            place = Fields((c,) * len(axes))
+            units = [place.packed(np.eye(len(axes), dtype=int)[j]) for j in range(len(axes))]
+            columns = [[unit << c - 1 - k for k in range(c)] for unit in units]
+            whole = self.unpack(self.encode(columns, Dyadic()), place.s)
+        else:
+            whole = [
+                (x - axis.centre) * (1 / axis.step) for x, axis in zip(values, axes, strict=True)
+            ]
+        if self.direct:
+            return self.add_up(whole)
+        numbers = self.numbers[0]
+        total = Linear.of(numbers.start)
+        for j, x in enumerate(whole):
+            total = total + x * numbers.column(j)
+        return [total]
 
-    # --- the two stages
-
-    def test(self, r: Linear, slope: Number) -> list[Linear]:
-        """r and the two ramps whose difference is its first bit."""
-        ramp = (r - HALF) * slope
-        return [r, ramp + 1, ramp]
-
-    def encode(self) -> Linear:
-        """Read c bits of every coordinate into D_1."""
-        integers = self.first_map()
-        columns = [Dyadic(self.packed(1, column)) for column in integers.weights.T]
-        x = [(value + self.target.radius) * self.inputs.scale for value in self.builder.values]
-        slopes = self.slopes
-        total = self.start(1, integers)
-        if not rides(self.widths):
-            return self.read(x, columns, slopes, total)
+    def encode(self, columns: Sequence[Sequence[Dyadic]], start: Dyadic) -> Linear:
+        """start + Σ bit_jk · columns[j][k], in the widths of `reading_widths`."""
         c = self.bits.c
-        r, riding, rest = x[0], x[1] >> 1, x[2:]
-        for k in range(c):
-            values = self.builder.relu([*self.test(r, slopes[k]), riding, *rest])
-            r, bit = after_test(values)
-            riding, rest = values[3] + (bit << c - 1 - k), values[4:]
-        r = riding >> c
-        for k in range(c):
-            values = self.builder.relu([*self.test(r, Dyadic(1, c - k + 1)), total, *rest])
-            r, bit = after_test(values)
-            total, rest = values[3] + bit * (columns[0] << c - 1 - k), values[4:]
-        return self.read([r << 1, *rest], columns[1:], slopes, total)
-
-    def read(
-        self, x: list[Linear], columns: list[Dyadic], slopes: Sequence[Dyadic], total: Linear
-    ) -> Linear:
-        """Coordinate after coordinate, straight into the packed sum."""
-        while x:
-            r, rest, column = x[0], x[1:], columns[0]
-            for k, slope in enumerate(slopes):
-                values = self.builder.relu([*self.test(r, slope), total, *rest])
-                r, bit = after_test(values)
-                total = values[3] + bit * (column << len(slopes) - 1 - k)
-                rest = values[4:]
-            x, columns = rest, columns[1:]
+        readers = []
+        for x, axis, column in zip(self.builder.values, self.reading.axes, columns, strict=True):
+            assert isinstance(axis, Cells)
+            wide = top_of((axis.top + 1) * axis.step)
+            r = x - axis.first
+            readers.append(Reader(r, Dyadic.of(axis.step), axis.slope_bits, column, wide))
+        numbers = [start, *(value for column in columns for value in column)]
+        low = min(value.terms[0][1] for value in numbers if value)
+        if len(readers) == 1:
+            return self.read(readers, Linear.of(start), 0, low, [])[0]
+        first, second, *rest = readers
+        # the first coordinate rides as a whole number of `unit` on the second
+        unit = second.top + 1
+        first.columns = [Dyadic(1, unit + c - 1 - k) for k in range(c)]
+        ride, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
+        rider = Reader(ride, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
+        total, rest = self.read([rider], Linear.of(start), 1, low, rest)
+        second.r = rider.r
+        waiting = [second, *rest]
+        for count in groups(len(readers)):
+            now, waiting = waiting[:count], waiting[count:]
+            total, waiting = self.read(now, total, 1, low, waiting)
         return total
 
-    def decode(self, level: int, packed: Linear) -> list[Linear]:
-        """Read D_l field by field; every neuron's value goes into the next sums at once."""
-        n, s = self.widths[level], self.s[level - 1]
-        dropped = self.bits.p[level - 1] - self.bits.q[level - 1]
-        taken = s - dropped
-        if level + 1 < self.depth:
-            integers = self.map(level + 1)
-            sums = [self.start(level + 1, integers)]
-            columns = ([Dyadic(self.packed(level + 1, c))] for c in integers.weights.T)
-        else:
-            matrix = self.target.weights[-1]
-            self.offset = self.output_offset(matrix)
-            sums = [Linear.of(self.offset)] * len(matrix)
-            columns = ([Dyadic.of(float(w)) for w in c] for c in matrix.T)
-        r = packed >> n * (s + 1) - 1
-        for i, column in enumerate(columns):
-            u = Linear({})
-            for k in range(taken):
-                wanted = [*self.test(r, Dyadic(1, s - k + 1)), *sums]
-                values = self.builder.relu([*wanted, u] if k else wanted)
-                r, bit = after_test(values)
-                sums = values[3 : 3 + len(sums)]
-                u = (values[-1] if k else u) + (bit << taken - 1 - k)
-            z = u - Dyadic(1, taken - 1)
-            for k in range(dropped + 1 if i < n - 1 else 1):
-                folds = [r << 1, (r << 2) - 2] if i < n - 1 else []
-                values = self.builder.relu([*folds, *sums, *([] if k else [z])])
-                sums = values[len(folds) : len(folds) + len(sums)]
-                if k == 0:
-                    sums = [
-                        total + values[-1] * weight if weight else total
-                        for total, weight in zip(sums, column, strict=True)
-                    ]
-                if folds:
-                    r = values[0] - values[1]
+    def read(
+        self, now: list[Reader], total: Linear, top: int, low: int, waiting: list[Reader]
+    ) -> tuple[Linear, list[Reader]]:
+        """c layers: the bits of `now`, side by side, into `total` < 2^top, a multiple of 2^low."""
+        for k in range(self.bits.c):
+            place = self.bits.c - 1 - k
+            wanted = [e for reader in now for e in reader.test(place)]
+            tops = [t for reader in now for t in reader.tops()]
+            values = self.builder.layer(
+                [*wanted, total, *(reader.r for reader in waiting)],
+                [*tops, top, *(reader.top for reader in waiting)],
+                {3 * len(now): low},
+            )
+            total = values[3 * len(now)]
+            for i, reader in enumerate(now):
+                r, *ramps = values[3 * i : 3 * i + 3]
+                bit = ramps[0] - ramps[1]
+                reader.r = r - bit * (reader.unit << place)
+                total = total + bit * reader.columns[k]
+            for reader, value in zip(waiting, values[3 * len(now) + 1 :], strict=True):
+                reader.r = value
+        return total, waiting
+
+    def unpack(self, y: Linear, s: Sequence[int]) -> list[Linear]:
+        """The fields of y, affine in the newest layer: copies of what is left are kept."""
+        kept: list[Linear] = []
+        r = y
+        for size in s[:-1]:
+            kept = [*kept, r]
+            for _ in range(size + 1):
+                *kept, a, b = self.builder.layer([*kept, *tent(r)], [1] * len(kept) + [2, 2])
+                r = a - b
+        left = [*kept, r]
+        tails = [
+            (one << size) - (after >> 1)
+            for one, after, size in zip(left, left[1:], s, strict=False)
+        ]
+        return [*tails, left[-1] << s[-1]]
+
+    # --- hidden layers
+
+    def add_up(self, x: list[Linear]) -> list[Linear]:
+        """A direct first layer: neuron after neuron from the whole numbers X_j."""
+        sink = self.sink(0)
+        sums = [Linear.of(start) for start in sink.starts]
+        rows = first_rows(self.scaled, self.reading, self.sizing)
+        wide = [top_of(Fraction(axis.top + 1)) for axis in self.reading.axes]
+        high = top_of(Fraction(float(self.sizing.high[0].max()))) + self.bits.p[0] + 1
+        for i, ((weights, bias), column) in enumerate(zip(rows, sink.columns, strict=True)):
+            value = Linear.of(bias)
+            for one, weight in zip(x, weights, strict=True):
+                value = value + one * weight
+            carried = x if i < len(sink.columns) - 1 else []
+            others = sums if i else []
+            values = self.builder.layer(
+                [*carried, value, *others],
+                [*wide[: len(carried)], high, *[0] * len(others)],
+                dict.fromkeys(range(len(carried) + (not self.layout.exact_first)), 0),
+            )
+            x, z = values[: len(carried)], values[len(carried)]
+            if i:
+                sums = values[len(carried) + 1 :]
+            sums = [total + z * weight for total, weight in zip(sums, column, strict=True)]
         return sums
 
-    # --- integers
-
-    def packed(self, level: int, fields: np.ndarray) -> int:
-        """Σ_i fields_i 2^{(s+1)(n−1−i)}."""
-        return pack(fields, self.s[level - 1] + 1)
-
-    def start(self, level: int, integers: Integers) -> Linear:
-        """D_l before anything is added: b̃ + 2^{s−1}, and half a unit of z to round by."""
-        bits, s = self.bits, self.s[level - 1]
-        half = 1 << (bits.p[level - 1] - bits.q[level - 1] - 1)
-        return Linear.of(self.packed(level, integers.biases + (half + (1 << s - 1))))
-
-    def first_map(self) -> Integers:
-        """Layer 1 reads the integers X_j; its biases take the shift of the cube."""
-        inputs, c, p = self.inputs, self.bits.c, self.bits.p[0]
-        cell = 1 / (Fraction(inputs.scale) * 2**c)
-        weights = rint(self.target.weights[0] * float(cell), p)
-        middle = Fraction(1, 2)
-        if inputs.grid_bits is not None:
-            middle -= Fraction(1, 2 ** (inputs.grid_bits - c + 1))
-        centre = Fraction(inputs.radius) / cell - middle
-        biases = [
-            round(scaled(b, p) - centre * sum(int(w) for w in row))
-            for b, row in zip(self.target.biases[0], weights, strict=True)
+    def decode(self, level: int, total: Linear) -> list[Linear]:
+        """Field after field of a packed layer; what its neurons add up."""
+        numbers, sink = self.numbers[level], self.sink(level)
+        fields, way = numbers.fields, self.layout.ways[level]
+        dropped = self.bits.p[level] - self.bits.q[level]
+        step = {"tent": self.tents, "exact": self.exact, "read": self.truncated}[way]
+        behind = fields.length
+        sums = [
+            numbers.unwrapped(total) + (sink.starts[0] >> behind),
+            *map(Linear.of, sink.starts[1:]),
         ]
-        reach = float((Fraction(inputs.radius) + Fraction(inputs.error(c))) / cell)
-        integers = Integers(weights, np.array(biases, dtype=object))
-        shift = np.array([float(scaled(b, p)) for b in self.target.biases[0]])
-        d = inputs.dim
-        self.check(1, weights, shift, np.full(d, reach), reach * math.sqrt(d), signed=True)
-        return integers
+        for s, offset, column in zip(fields.s, numbers.offsets, sink.columns, strict=True):
+            behind -= s + 1
+            sums = step(sums, s, dropped, offset, column, behind)
+            behind -= fields.gap
+            sums[0] = sums[0] << fields.gap
+        return sums
 
-    def map(self, level: int) -> Integers:
-        """Layer l > 1 reads the states z̃ of the layer below."""
-        p, q = self.bits.p[level - 1], self.bits.q[level - 2]
-        weights = rint(self.target.weights[level - 1], p - q)
-        biases = [round(scaled(b, p)) for b in self.target.biases[level - 1]]
-        norm = math.ldexp(self.sizing.states[level - 2], q)
-        self.check(level, weights, np.array(biases, float), self.state_max, norm, signed=False)
-        return Integers(weights, np.array(biases, dtype=object))
+    def tents(
+        self, sums: list[Linear], s: int, _: int, __: int, column: list[Dyadic], behind: int
+    ) -> list[Linear]:
+        """σ(4r − 2) is the ReLU of the field, off by less than half a unit."""
+        a, b, *others = self.builder.layer(
+            [*tent(sums[0]), *sums[1:]], [1, 2] + [0] * len(sums[1:])
+        )
+        # what is added lies reflected just where b > 0
+        sums = [a - b - b * (column[0] >> behind + 2)]
+        sums += [
+            total + b * (weight << s - 2) for total, weight in zip(others, column[1:], strict=True)
+        ]
+        return self.drop(sums, s)
 
-    def check(
+    def exact(
+        self, sums: list[Linear], s: int, _: int, offset: int, column: list[Dyadic], behind: int
+    ) -> list[Linear]:
+        """A copy of r is kept while the field is dropped: F = 2^s·copy − r/2."""
+        copy, (r, *others) = sums[0], sums
+        for _ in range(s + 1):
+            copy, a, b, *others = self.builder.layer(
+                [copy, *tent(r), *others], [0, 1, 2] + [0] * len(others)
+            )
+            r = a - b
+        z, *sums = self.builder.layer(
+            [(copy << s) - (r >> 1) - offset, r, *others], [s] + [0] * (1 + len(others)), {0: 0}
+        )
+        return added(sums, z, column, behind)
+
+    def truncated(
         self,
-        level: int,
-        weights: np.ndarray,
-        biases: np.ndarray,
-        state_max: np.ndarray,
-        state_norm: float,
-        signed: bool,
-    ) -> None:
-        """Prove of the rounded integers themselves that no field overflows."""
-        w = weights.astype(np.float64)
-        up, down = np.maximum(w, 0), np.maximum(-w, 0)
-        if signed:
-            up = down = np.abs(w)
-        slack = 1 + 1e-12 * (len(state_max) + 8)
-        rounding = 2.0**-50 * np.abs(biases)
-        high = np.minimum(up @ state_max, row_norms(up) * state_norm) * slack + biases + rounding
-        low = np.minimum(down @ state_max, row_norms(down) * state_norm) * slack - biases + rounding
-        drop = self.bits.p[level - 1] - self.bits.q[level - 1]
-        half = math.ldexp(1.0, drop - 1)
-        room = math.ldexp(1.0, self.s[level - 1] - 1) - half - 1
-        if not max(float(high.max()), float(low.max())) * slack <= room:
-            raise AssertionError(f"the fields of layer {level} are too short; this is a bug")
-        # A state is ⌊(v + half)/2^drop⌋, a whole number.
-        self.state_max = np.floor(np.ldexp(np.maximum(high + half, 0), -drop) * slack)
+        sums: list[Linear],
+        s: int,
+        dropped: int,
+        offset: int,
+        column: list[Dyadic],
+        behind: int,
+    ) -> list[Linear]:
+        """Bit by bit down to the bits that are dropped."""
+        (r, *others), u, taken = sums, Linear({}), s - dropped
+        for k in range(taken):
+            ramp = (r - HALF) << s - k + 1
+            found = [u] if k else []
+            r, one, two, *others = self.builder.layer(
+                [r, ramp + 1, ramp, *found, *others],
+                [0, s - k + 1, s - k + 1] + [taken] * len(found) + [0] * len(others),
+                {3: 0} if k else {},
+            )
+            if k:
+                u, *others = others
+            bit = one - two
+            r, u = (r << 1) - bit, u + (bit << taken - 1 - k)
+        z, *sums = self.builder.layer(
+            [u - offset, r, *others], [taken] + [0] * (1 + len(others)), {0: 0}
+        )
+        return self.drop(added(sums, z, column, behind + dropped + 1), dropped + 1)
 
-    def output_offset(self, matrix: np.ndarray) -> Dyadic:
-        """A power of two C with Σ_j w_kj z̃_j + C ≥ 0, partial sums included."""
-        below = np.maximum(-matrix, 0)
-        norm = math.ldexp(self.sizing.states[-1], self.bits.q[-1])
-        least = float(np.minimum(below @ self.state_max, row_norms(below) * norm).max())
-        return Dyadic(1, math.frexp(least * (1 + 1e-9))[1]) if least else Dyadic()
+    def drop(self, sums: list[Linear], bits: int) -> list[Linear]:
+        """The first bits of r, of which the last is 0 or all have been reflected once."""
+        for _ in range(bits):
+            a, b, *others = self.builder.layer(
+                [*tent(sums[0]), *sums[1:]], [1, 2] + [0] * len(sums[1:])
+            )
+            sums = [a - b, *others]
+        return sums
+
+    # --- what is added up
+
+    def sink(self, level: int) -> Sink:
+        """Where the values of a hidden layer go."""
+        if level < self.hidden - 1 or not self.layout.sums:
+            numbers = self.numbers[level + 1]
+            count = self.scaled.widths[level + 1]
+            return Sink([numbers.start], [[numbers.column(j)] for j in range(count)])
+        powers = self.powers
+        rows = [
+            [weight >> power for weight in row]
+            for row, power in zip(self.output_weights, powers, strict=True)
+        ]
+        return Sink([HALF] * len(rows), [list(column) for column in zip(*rows, strict=True)])
+
+    @property
+    def output_weights(self) -> list[list[Dyadic]]:
+        """The last map, scaled, per unit of the last layer's whole numbers."""
+        scaled = self.scaled
+        below = scaled.exponents[-2].tolist()
+        return [
+            [
+                Dyadic.of(w) << scaled.outputs - a - self.bits.q[-1]
+                for w, a in zip(row, below, strict=True)
+            ]
+            for row in scaled.weights[-1].tolist()
+        ]
+
+    def outputs(self, sums: list[Linear]) -> list[Linear]:
+        """The target's outputs."""
+        power = self.scaled.outputs
+        if self.layout.sums:
+            lifts = zip(sums, self.powers, strict=True)
+            values = [(total - HALF) << lift - power for total, lift in lifts]
+            if self.layout.ways[-1] == "tent":  # the noise is between 0 and half a unit
+                means = [sum(row, Dyadic()) >> 2 + power for row in self.output_weights]
+                values = [value - mean for value, mean in zip(values, means, strict=True)]
+            return [value + bias for value, bias in zip(values, self.output_biases, strict=True)]
+        numbers = self.numbers[self.hidden]
+        found = self.unpack(numbers.unwrapped(sums[0]), numbers.fields.s)
+        return [
+            (field - offset) >> self.bits.p[-1] + power
+            for field, offset in zip(found, numbers.offsets, strict=True)
+        ]
 
 
-@dataclass(frozen=True)
-class Integers:
-    """Rounded weights (fan_out, fan_in) and biases (fan_out,) of one layer."""
-
-    weights: np.ndarray
-    biases: np.ndarray
-
-
-def after_test(values: list[Linear]) -> tuple[Linear, Linear]:
-    """What is left of r, and the bit."""
-    bit = values[1] - values[2]
-    return (values[0] << 1) - bit, bit
+def output_powers(scaled: Scaled, sizing: Sizing) -> list[int]:
+    """Per output a power: its sum, partial ones and noise included, stays below 2^{power − 2}."""
+    high = np.maximum(sizing.high[-2], 0) + math.ldexp(1, -sizing.bits.q[-1])
+    reach = np.abs(scaled.matrices[-1]) @ high * (1 + 1e-9) + 2.0**-400
+    return [math.frexp(value)[1] + 3 for value in reach.tolist()]
 
 
-def rint(values: np.ndarray, power: int) -> np.ndarray:
-    """values × 2^power rounded to integers, int64 or, where they are longer, Python's."""
-    scaled_values = np.rint(np.ldexp(values, power))
-    if float(np.abs(scaled_values).max()) < 2.0**62:
-        return scaled_values.astype(np.int64)
-    return np.vectorize(int, otypes=[object])(scaled_values)
+def tent(r: Linear) -> list[Linear]:
+    """Two neurons whose difference is 2r or 2 − 2r: the first bit is gone."""
+    return [r << 1, (r << 2) - 2]
 
 
-def scaled(value: float, power: int) -> Fraction:
-    """value × 2^power, exactly."""
-    return Fraction(float(value)) * Fraction(2) ** power
-
-
-def row_norms(matrix: np.ndarray) -> np.ndarray:
-    """‖row‖₂."""
-    return np.sqrt((matrix * matrix).sum(axis=1))
+def added(sums: list[Linear], z: Linear, column: list[Dyadic], behind: int) -> list[Linear]:
+    """z times its column, in the digits of r and in the other sums."""
+    places = [column[0] >> behind, *column[1:]]
+    return [total + z * weight for total, weight in zip(sums, places, strict=True)]

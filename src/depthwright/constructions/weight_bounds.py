@@ -24,6 +24,7 @@ from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
+from depthwright.constructions.narrow_packed_entries import entry_exponents
 from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
@@ -120,43 +121,13 @@ def _bits_gain(construction: NarrowBits) -> int:
 
 
 def _packed_weight(construction: NarrowPacked) -> int:
-    """Packed columns times the input's bits; slopes; the offset of the outputs."""
-    widths, sizing = construction.target.widths, construction.sizing
-    fields = [n * (s + 1) for n, s in zip(widths[1:-1], sizing.s, strict=True)]
-    return max(
-        fields[0] + sizing.bits.c + 1,
-        max(fields) + 2,
-        max(_log(slope.fraction) for slope in construction.slopes)
-        + _log(construction.inputs.scale)
-        + 3,
-        sizing.bits.c + 3,
-        _packed_output(construction),
-    )
-
-
-def _packed_output(construction: NarrowPacked) -> int:
-    """The offset of the outputs, and their biases."""
-    weights, biases = construction.target.weights[-1], construction.target.biases[-1]
-    sums = _log(_row_sum(weights))
-    return max(construction.sizing.s[-1] + sums + 3, _log(float(np.abs(biases).max())))
+    """The largest of all layers."""
+    return max(exponent for _, exponent in entry_exponents(construction))
 
 
 def _packed_gain(construction: NarrowPacked) -> int:
-    """A test of slope M gains log2 M − 1, so a field of s bits gains about s²/2."""
-    widths, sizing = construction.target.widths, construction.sizing
-    bits, c = sizing.bits, sizing.bits.c
-    fields = [n * (s + 1) for n, s in zip(widths[1:-1], sizing.s, strict=True)]
-    slopes = sum(_log(slope.fraction) for slope in construction.slopes)
-    gain = _log(construction.inputs.scale) + 1 + 2 * slopes + c * (c + 5) // 2 + c
-    sums = max(0, gain) + fields[0]
-    for level, (n, s) in enumerate(zip(widths[1:-1], sizing.s, strict=True)):
-        dropped = bits.p[level] - bits.q[level]
-        taken = s - dropped
-        field = taken * s - taken * (taken - 1) // 2 + dropped + 1
-        value = max(0, sums - fields[level] + 2) + n * field + s
-        last = level == len(fields) - 1
-        sums = value + (_packed_output(construction) if last else fields[level + 1]) + 1
-    return max(sums - bits.q[-1], _packed_output(construction), 0)
+    """A layer of entries up to 2^e makes the largest scale at most e − 1 larger, if anything."""
+    return sum(count * max(exponent - 1, 0) for count, exponent in entry_exponents(construction))
 
 
 # --- the exact networks
