@@ -264,6 +264,10 @@ READ = {
     "Hardsigmoid": (lambda: between(nn.Hardsigmoid()), None),
     "max, min, abs, clamp": (Piecewise, None),
     "MaxPool1d": (lambda: nn.Sequential(nn.Conv1d(2, 3, 2), nn.MaxPool1d(3, 2)), (2, 8)),
+    "MaxPool1d, no window in the border alone": (
+        lambda: nn.Sequential(nn.Conv1d(1, 1, 1), nn.MaxPool1d(2, 3, 1, ceil_mode=True)),
+        (1, 4),
+    ),
     "MaxPool2d, overlapping, padded": (
         lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
         (1, 6, 6),
