@@ -264,6 +264,10 @@ READ = {
     "Hardsigmoid": (lambda: between(nn.Hardsigmoid()), None),
     "max, min, abs, clamp": (Piecewise, None),
     "MaxPool1d": (lambda: nn.Sequential(nn.Conv1d(2, 3, 2), nn.MaxPool1d(3, 2)), (2, 8)),
+    "MaxPool1d, no window in the border alone": (
+        lambda: nn.Sequential(nn.Conv1d(1, 1, 1), nn.MaxPool1d(2, 3, 1, ceil_mode=True)),
+        (1, 4),
+    ),
     "MaxPool2d, overlapping, padded": (
         lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
         (1, 6, 6),
@@ -436,7 +440,8 @@ REFUSED = {
     "wrong shape": (lambda: nn.Conv2d(2, 1, 2), (1, 3, 3), "give input_shape"),
     "no parameters": (nn.ReLU, None, "give input_shape"),
     "too large": (
-        lambda: nn.Conv2d(64, 256, 3, padding=1), (64, 64, 64), r"\(Conv2d\) needs a matrix of 603,979,776 entries"),
+        lambda: nn.Conv2d(64, 256, 3, padding=1), (64, 64, 64),
+        r"\(Conv2d\) needs a matrix of 603,979,776 entries"),
     "complex": (lambda: frozen(torch.zeros(2, 2) * 1j), None, "0.weight is complex64"),
     "integers": (
         lambda: frozen(torch.ones(2, 2, dtype=torch.int64)), None, "0.weight is int64"),

@@ -175,7 +175,9 @@ class ExactNetwork(Network):
         import torch
 
         from depthwright.networks import evaluation
+        from depthwright.networks.points import as_points
 
+        x = as_points(x)
         if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
             x = x.double()
         values = evaluation.evaluate(

@@ -47,6 +47,8 @@ class Network(ABC):
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim), no gradient.
 
+        `x` is a torch tensor, a numpy array or nested lists; values are a torch tensor.
+
         `arithmetic` says how every intermediate number is held ("exact": no rounding before
         the end, where the result is rounded once to float64); None means the network's own.
         """

@@ -167,8 +167,10 @@ class RidgeNetwork(Network):
         """Structured values (batch, 1); "exact" goes through the plain form."""
         import torch
 
-        from depthwright.networks.torch_network import full_precision
+        from depthwright.networks.points import as_points
+        from depthwright.networks.precision import full_precision
 
+        x = as_points(x)
         arithmetic = arithmetic or self.arithmetic
         if arithmetic == "exact":
             return self.to_exact().evaluate(x, "exact")

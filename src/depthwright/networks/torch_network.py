@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic, Network
+from depthwright.networks.points import as_points
 from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.refusal import Refusal
@@ -67,16 +69,18 @@ class LayerNetwork(Network):
             self._cast[key] = [(w.to(device, dtype), b.to(device, dtype)) for w, b in self._layers]
         return self._cast[key]
 
-    def _check(self, x: torch.Tensor) -> None:
+    def _checked_points(self, x: Any) -> torch.Tensor:
+        x = as_points(x)
         if x.ndim != 2 or x.shape[1] != self.widths[0]:
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit a network of "
                 f"{self.widths[0]} inputs; give (batch, {self.widths[0]})"
             )
+        return x
 
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
         """Values in chunks whose buffers are reused; weights are rounded to `arithmetic`."""
-        self._check(x)
+        x = self._checked_points(x)
         arithmetic = arithmetic or self.arithmetic
         if arithmetic == "exact":
             return self.to_exact().evaluate(x, "exact")
@@ -104,7 +108,7 @@ class LayerNetwork(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """One matrix product per layer, in the dtype of `x`."""
-        self._check(x)
+        x = self._checked_points(x)
         for (weight, bias), link in zip(self._in(x.dtype, x.device), self._links, strict=True):
             new = torch.addmm(bias, taken(x, link), weight.T)
             x = x + new if skips(link) else new

@@ -20,6 +20,7 @@ import numpy as np
 
 from depthwright.distributions.domain import Box, Sides
 from depthwright.networks.exact import ExactNetwork, from_arrays
+from depthwright.networks.points import as_points
 from depthwright.networks.upper import UNIT, Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.spectral import spectral_bound, spectral_upper
@@ -123,6 +124,7 @@ class ReLUNetwork(Target):
         """Values at `x` (batch, input_dim) → (batch, output_dim), in its dtype."""
         import torch
 
+        x = as_points(x)
         for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight = torch.from_numpy(matrix).to(x)
             x = torch.nn.functional.linear(

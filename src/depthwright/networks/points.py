@@ -1,0 +1,31 @@
+"""Inputs as users bring them, as torch tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+
+def as_points(x: Any) -> torch.Tensor:
+    """A torch tensor as it is; a numpy array or nested lists of real numbers as one."""
+    import torch
+
+    if isinstance(x, torch.Tensor):
+        if x.layout != torch.strided or x.is_quantized or x.is_complex() or x.is_meta:
+            raise Refusal(f"inputs are a tensor of {x.dtype}, {x.layout}, {x.device}; give floats")
+        return x
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # rows of different lengths
+        raise Refusal(f"inputs are no array: {error}") from error
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise Refusal(f"inputs are an array of {array.dtype}; give float64 or float32")
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
