@@ -5,6 +5,7 @@ python tests/packed_cases.py 0 10000    # targets 0 to 9999, each held to its cl
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def drawn(rng, most=8):
     if rng.random() < 0.2:
         widths[rng.integers(1, depth)] = 1
     weights, biases = [], []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         scale = 2.0 ** rng.choice([0, 0, 0, -3, 2, -10, 10])
         matrix, bias = rng.uniform(-scale, scale, (b, a)), rng.uniform(-scale, scale, b)
         kind = rng.random()

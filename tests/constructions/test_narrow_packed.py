@@ -1,6 +1,7 @@
 import dataclasses
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def test_exponents_of_every_size(seed):
     rng = np.random.default_rng(seed)
     widths = [2, 3, 3, 1]
     weights, scale = [], 0
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         matrix = rng.uniform(-1, 1, (b, a))
         row = rng.integers(-120, 120, b)
         weights.append(np.ldexp(matrix, row[:, None] - scale))

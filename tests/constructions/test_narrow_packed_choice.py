@@ -56,7 +56,7 @@ def he_bounds(depth, d=16, n=256):
 
 def looks(depth):
     widths, bounds = he_bounds(depth)
-    layout = Layout((*["exact"] * (depth - 2), "tent"), True)
+    layout = Layout(("exact", *["read"] * (depth - 3), "tent"), True)
     found = Search(bounds, 1e-2, parameters(widths), layout)
     point, moves = found.balanced(found.ample()), Moves.of(len(entries(layout)))
     while point:

@@ -17,8 +17,8 @@ class MeasuredBuilder(Builder):
     """A neuron's value is a multiple of 2^low below 2^top; a sum of such needs top − low bits.
 
     Where low comes from the weights, top is said by whoever builds the layer: what the bounds of
-    the construction say, and no interval arithmetic would find. A difference of ramps is whole, too,
-    though neither ramp is.
+    the construction say, and no interval arithmetic would find. A difference of ramps is whole,
+    too, though neither ramp is.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -28,6 +28,8 @@ class MeasuredBuilder(Builder):
         self.tops = [max(map(top_of, map(Fraction, pair))) for pair in ends]
         self.lows = [-finest(inputs, low) for low in inputs.lower]
         self.bits = max(top - low for top, low in zip(self.tops, self.lows, strict=True))
+        self.floor: int | None = None
+        """All values of the next layer are multiples of 2^floor."""
 
     def layer(
         self,
@@ -40,7 +42,10 @@ class MeasuredBuilder(Builder):
         Lows that the expressions show need not be given.
         """
         found = [self.measured(expression) for expression in expressions]
+        if self.floor is not None:
+            found = [max(low, self.floor) for low in found]
         self.lows = [max(low, lows.get(i, low)) for i, low in enumerate(found)]
+        self.floor = None
         self.tops = list(tops)
         if len(self.tops) != len(self.lows):
             raise AssertionError("a bound for every neuron; this is a bug")

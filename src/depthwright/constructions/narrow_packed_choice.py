@@ -1,12 +1,13 @@
 """Which layout and which bits NarrowPacked takes: the fewest parameters found under the error.
 
-A layout says how every hidden layer is decoded (narrow_packed_bounds.py). Under a layout a point is
-a list of whole numbers: c bits a coordinate (unless the inputs are whole already); per map
-f_l = p_l − q_{l−1}, bits after the point of its weights, where it is rounded (f_1 is p_1, or p_1 − c
-where the first layer is direct, whose inputs have c bits); q_l for a layer that is truncated. The certified error is, but for a switch between two bounds, a sum with one part
-per entry of the point, and one bit more halves that part. So the search fits such a sum to the
-exact neighbours of a point, lets it rank all exchanges at once, and looks exactly at the few that
-it recommends: the model proposes, the certified bound decides.
+A layout says how every hidden layer is decoded (narrow_packed_bounds.py). Under a layout a point
+is a list of whole numbers: c bits a coordinate (unless the inputs are whole already); per map
+f_l = p_l − q_{l−1}, bits after the point of its weights, where it is rounded (f_1 is p_1, or
+p_1 − c where the first layer is direct, whose inputs have c bits); q_l for a layer that is
+truncated. The certified error is, but for a switch between two bounds, a sum with one part per
+entry of the point, and one bit more halves that part. So the search fits such a sum to the exact
+neighbours of a point, lets it rank all exchanges at once, and looks exactly at the few that it
+recommends: the model proposes, the certified bound decides.
 
 Source. Ours.
 """

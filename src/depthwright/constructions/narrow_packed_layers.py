@@ -259,7 +259,7 @@ class Packer:
     def unpack(self, y: Linear, s: Sequence[int]) -> list[Linear]:
         """The fields of y, affine in the newest layer: copies of what is left are kept."""
         kept: list[Linear] = []
-        r = y
+        r, self.builder.floor = y, -sum(size + 1 for size in s)
         for size in s[:-1]:
             kept = [*kept, r]
             for _ in range(size + 1):
@@ -305,6 +305,7 @@ class Packer:
         dropped = self.bits.p[level] - self.bits.q[level]
         step = {"tent": self.tents, "exact": self.exact, "read": self.truncated}[way]
         behind = fields.length
+        self.builder.floor = min(1 - behind, sink.starts[0].terms[0][1] - behind)
         sums = [
             numbers.unwrapped(total) + (sink.starts[0] >> behind),
             *map(Linear.of, sink.starts[1:]),
