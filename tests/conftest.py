@@ -18,7 +18,7 @@ from depthwright import cli
 from depthwright import config as configs
 
 torch.set_num_threads(1)
-# Hypothesis gives an example 200 ms and fails where drawing them is slow: a slow machine is no fault.
+# Hypothesis fails where an example takes 200 ms or is slowly drawn: a slow machine is no fault.
 settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any")
 
