@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
 from command_line import HANGS
@@ -17,6 +18,9 @@ from depthwright import cli
 from depthwright import config as configs
 
 torch.set_num_threads(1)
+# Hypothesis fails where an example takes 200 ms or is slowly drawn: a slow machine is no fault.
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -141,6 +141,7 @@ def test_plain_module_and_structured_form_agree():
     assert float(gap) <= allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [Cone(10), Hat(10)], ids=str)
 def test_mass_is_near_its_floor(target):
     built = SparseRidge(target, width=600).build()
