@@ -4,11 +4,12 @@
 
 VYS22 leaves out a set of inputs of small probability under a law with a density, because no
 continuous network reads bits everywhere. Data have no density: they are float32 numbers, many of
-them equal, and the largest value of a coordinate (one of two, where it says yes or no) ends its box. Three small networks learn two moons (scaled to radius 3), iris and diabetes
-(standardised float32, on the box of the data); each gets two twins by Theorem 2, of the same
-accuracy. One has the theorem's borders, at the multiples of 2^−c of the box, with δ = 1e-3; the
-other has its borders between the floats, and claims for every float32. Both are evaluated exactly
-at every sample and at random float32 points of the box, and held against the exact target.
+them equal, and the largest value of a coordinate (one of two, where it says yes or no) ends its
+box. Three small networks learn two moons (scaled to radius 3), iris and diabetes (standardised
+float32, on the box of the data); each gets two twins by Theorem 2, of the same accuracy. One has
+the theorem's borders, at the multiples of 2^−c of the box, with δ = 1e-3; the other has its borders
+between the floats, and claims for every float32. Both are evaluated exactly at every sample and at
+random float32 points of the box, and held against the exact target.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from depthwright.constructions.narrow_packed_bits import Bits
 
 import independent
 from bits_oracle import disagreements, errors, recursion, truth, uniform
@@ -451,10 +450,3 @@ def test_an_accuracy_below_the_rounding_is_refused(kind, weight_bound):
     target = RandomNetwork(2, 3, 12, weight_bound=weight_bound)
     with pytest.raises(Refusal, match=r"below the rounding of .*give a larger accuracy"):
         kind(target, accuracy=0.1, grid=2.0**-10).architecture()
-
-
-def test_more_bits_than_float_exponents_can_be_counted():
-    construction = NarrowPacked(RandomNetwork(2, 3, 3), accuracy=0.1, failure_probability=0.1)
-    sizing = construction.bounds.sizing(Bits(1020, (1100, 1100), (1020, 1020)))
-    assert 0 < sizing.error <= 1e-14  # float products of the first layer remain
-    assert min(sizing.s) > 1100

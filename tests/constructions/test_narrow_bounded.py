@@ -174,8 +174,8 @@ def test_bad_hypotheses_are_refused():
         bounded(scaling="row")
     with pytest.raises(Refusal, match="inner=narrow_packed approximates, so it wants accuracy"):
         NarrowBounded(TARGET, failure_probability=0.1)
-    with pytest.raises(Refusal, match="failure_probability=0 cannot be promised"):
-        NarrowBounded(TARGET, 0.1)
+    with pytest.raises(Refusal, match=r"failure_probability=1\.5 is not in"):
+        NarrowBounded(TARGET, 0.1, 1.5)
     with pytest.raises(Refusal, match="layers, and no more than"):
         bounded(RandomNetwork(3, 30, 3), inner="narrow_bits").build()
     with pytest.raises(Refusal, match="layers, and no more than"):

@@ -38,20 +38,6 @@ def check_accuracy(accuracy: float) -> None:
         )
 
 
-def check_probability(delta: float, grid: float | None) -> None:
-    """0 < δ < 1, or 0 on a grid."""
-    if not (math.isfinite(delta) and 0 <= delta < 1):
-        raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
-    if grid is not None and not (math.isfinite(grid) and grid > 0):
-        raise Refusal(f"grid={grid} is not a positive step")
-    if delta == 0 and grid is None:
-        raise Refusal(
-            "failure_probability=0 cannot be promised for real inputs, since no continuous "
-            "network reads bits everywhere; ask for some δ > 0, or give grid=STEP for inputs "
-            "−radius + STEP·k"
-        )
-
-
 def check_inputs(
     target: ReLUNetwork,
     delta: float,
