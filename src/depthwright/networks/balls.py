@@ -17,7 +17,7 @@ import numpy as np
 from depthwright.networks.dyadic import round_to_float
 from depthwright.networks.evaluation import Slot, affine, input_slots
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
-from depthwright.networks.patience import Patience
+from depthwright.progress import Bar
 
 NOTHING = -math.inf
 """The logarithm of a radius of 0."""
@@ -59,7 +59,7 @@ def _attempt(
     slots = input_slots(x)
     radii = [NOTHING] * len(slots)
     last = len(network.layers) - 1
-    with Patience("exact values, in balls") as bar:
+    with Bar("exact values, in balls") as bar:
         for i, layer in enumerate(network.layers):
             radii = _carried(layer, radii)
             slots = affine(layer, slots, len(x), relu=i < last)
