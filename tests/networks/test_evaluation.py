@@ -173,8 +173,15 @@ def test_inputs_that_float64_does_not_hold_are_refused(engine):
     for bad in (2**53 + 1, -(2**53) - 1, 2**63 - 1):
         with pytest.raises(Refusal, match="row 1 of the inputs, dtype int64, holds a number"):
             network.evaluate(torch.tensor([[0], [bad]]), "exact", engine=engine)
-    with pytest.raises(Refusal, match="complex128 are not real numbers"):
+    with pytest.raises(Refusal, match="a tensor of torch.complex128.*give floats"):
         network.evaluate(torch.tensor([[1.0 + 2.0j]]).to(torch.complex128), "exact", engine=engine)
+
+
+def test_arrays_of_integers_too():
+    network = from_arrays([[[1.0]]], [[0.0]])
+    assert network.evaluate(np.array([[2**53], [-3]])).tolist() == [[2.0**53], [-3.0]]
+    with pytest.raises(Refusal, match="array of int64 with a number that float64 does not hold"):
+        network.evaluate(np.array([[2**53 + 1]]))
 
 
 def test_longer_floats_and_unsigned_integers_too():

@@ -27,5 +27,12 @@ def as_points(x: Any) -> torch.Tensor:
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise Refusal(f"inputs are an array of {array.dtype}; give float64 or float32")
     if array.dtype.kind != "f":
-        array = array.astype(np.float64)
+        whole, array = array, array.astype(np.float64)
+        large = np.abs(array) >= 2.0**53
+        pairs = zip(array[large].tolist(), whole[large].tolist(), strict=True)
+        if any(int(rounded) != given for rounded, given in pairs):
+            raise Refusal(
+                f"inputs are an array of {whole.dtype} with a number that float64 does not hold; "
+                "round it first"
+            )
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
