@@ -42,7 +42,7 @@ from depthwright.training import RivalTraining, TrainerConfig, TrainingConfig, t
 from depthwright.training.family import schedule
 from depthwright.training.lightning_module import stream
 from depthwright.training.rivals import _quiet
-from depthwright.training.step.simd import add, count, load, multiply_add, total
+from depthwright.training.step.simd import add, count, load, multiply_add, pointer, total
 
 if TYPE_CHECKING:
     import polars
@@ -279,8 +279,8 @@ def finals(parts: dict[str, np.ndarray], work: Work) -> np.ndarray:
 
 @numba.njit(nogil=True)
 def _fused(a, times):  # type: ignore[no-untyped-def]
-    n = count(a)
-    b = load(a, 0)
+    a = pointer(a)
+    n, b = count(a), load(a, 0)
     c0, c1, c2, c3 = load(a, n), load(a, 2 * n), load(a, 3 * n), load(a, 4 * n)
     c4, c5, c6, c7 = load(a, 5 * n), load(a, 6 * n), load(a, 7 * n), load(a, 8 * n)
     c8, c9 = load(a, 9 * n), load(a, 10 * n)
