@@ -29,7 +29,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.radial import PiecewiseLinear, Radial
 from depthwright.targets.single_ridge import SingleRidge
 
-PACKED = False
+PACKED = True
 """Whether NarrowPacked meets targets of any exponent, or, until its bounds bear them, tame ones."""
 DEEPEST = 3000
 """Layers of the deepest network that is built and evaluated here."""

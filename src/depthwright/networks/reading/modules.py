@@ -366,12 +366,13 @@ def agree(network: PlainNetwork, x: np.ndarray, got: np.ndarray, info: Any) -> b
     """
     value, steps = x.reshape(len(x), -1), 0
     size = np.abs(value)
-    for k, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        value = (np.maximum(value, 0) if k else value) @ weight.T + bias
-        size = size @ np.abs(weight).T + np.abs(bias) + info.tiny / info.eps
-        steps += weight.shape[1] + 3
-    if got.size != value.size:
-        return False
-    within = 2 * SLACK * steps * info.eps * size
-    off = np.abs(got.reshape(value.shape) - value)
-    return not ((off > within) & (size < info.max)).any()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            value = (np.maximum(value, 0) if k else value) @ weight.T + bias
+            size = size @ np.abs(weight).T + np.abs(bias) + info.tiny / info.eps
+            steps += weight.shape[1] + 3
+        if got.size != value.size:
+            return False
+        within = 2 * SLACK * steps * info.eps * size
+        off = np.abs(got.reshape(value.shape) - value)
+        return not ((off > within) & (size < info.max)).any()
