@@ -276,8 +276,8 @@ class Bounds:
         if level == 0:
             cell = self.first.cell(bits.c) if layout.cells else 0.0
             return fact.row_sum * cell, fact.spectral * math.sqrt(fact.fan_in) * cell
-        known = fact.matrix is not None
-        rows = np.abs(fact.matrix) @ each if known else fact.row_sum * each.max()
+        matrix = fact.matrix
+        rows = fact.row_sum * each.max() if matrix is None else np.abs(matrix) @ each
         return np.minimum(rows, fact.row_norm * whole) * self.slack, fact.spectral * whole
 
     def _rounded(
