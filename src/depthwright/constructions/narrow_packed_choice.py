@@ -206,17 +206,41 @@ class Search:
 
     def balanced(self, point: Point) -> Point:
         """Bits that make each part of the error proportional to its price, rounded up."""
-        errors, costs = self.neighbours(point)
-        parts = np.maximum(errors[:, STEPS - 1], 1e-300)  # one bit less adds the part once more
+        _, costs = self.neighbours(point)
+        parts = np.array([self.part(point, i) for i in range(len(point))])
         prices = np.where(np.isfinite(costs[:, STEPS + 1]), costs[:, STEPS + 1], 1.0)
         prices = np.maximum(prices, 1.0)
         change = np.ceil(np.log2(parts / (self.error * prices / prices.sum())))
-        wanted = np.clip(np.array(point) + change, 1, np.array(point)).astype(int).tolist()
+        wanted = np.maximum(np.array(point) + change, 1).astype(int).tolist()
         for extra in range(max(point)):
-            tried = [min(w + extra, p) for w, p in zip(wanted, point, strict=True)]
-            if self.good(tuple(tried)):
-                return tuple(tried)
+            tried = self.mended([w + extra for w in wanted])
+            if self.good(tried):
+                return tried
         return point
+
+    def part(self, point: Point, i: int) -> float:
+        """What one bit less of entry i adds to the error, from as many less as it takes to see."""
+        here, found, fewer = self.exact(point).sizing.error, 1e-300, 1
+        while fewer < point[i]:
+            less = self.look(moved(point, {i: -fewer}))
+            if less is None:
+                break
+            found = max((less.sizing.error - here) / (2.0**fewer - 1), 1e-300)
+            if less.sizing.error > 1.001 * here:
+                break
+            fewer *= 2
+        return found
+
+    def mended(self, point: list[int]) -> Point:
+        """The weights of a truncated layer with so many bits that there is something to cut."""
+        named = entries(self.layout)
+        given = dict(zip(named, point, strict=True))
+        below = given.get(("c", 0), 0) if self.layout.ways[0] == "direct" else 0
+        for level, way in enumerate(self.layout.ways):
+            if way == "read":
+                given["f", level] = max(given["f", level], given["q", level] - below + 1)
+            below = given["q", level] if way == "read" else below + given.get(("f", level), 0)
+        return tuple(given[entry] for entry in named)
 
     def better(self, point: Point, moves: Moves) -> Point | None:
         """A cheaper point one move away, the cheapest first, if the error is kept."""
