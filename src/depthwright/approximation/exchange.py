@@ -18,6 +18,8 @@ import numpy as np
 from depthwright.approximation.fit_program import solve
 
 MOST_EXCHANGES = 80
+MOST_POINTS = 900
+"""Knots and rows: a program of more is one whose columns float64 cannot tell apart."""
 MOST_ADDED = 24
 """Most violations of a kind that one exchange repairs, the worst first."""
 SMALLEST_VIOLATION = 1e-9
@@ -61,7 +63,7 @@ class SemiInfinite:
             if answer is None:
                 return
             yield answer
-            if answer.settled:
+            if answer.settled or len(larger.knots) + len(larger.rows) > MOST_POINTS:
                 return
             if answer.excess <= allowed * self.slack:
                 within += 1
