@@ -112,7 +112,14 @@ def measure(count: int) -> list[dict[str, Any]]:
         "evaluate_seconds": seconds,
     }
     return [
-        {"image": k, "margin": float(m), "error": float(gap), "same": bool(is_same), **shared}
+        {
+            "image": k,
+            "margin": float(m),
+            "error": float(gap),
+            "same": bool(is_same),
+            "decided": float(m) > 2 * built.claim.bound,  # by the claim alone
+            **shared,
+        }
         for k, (m, gap, is_same) in enumerate(zip(margins[:count], gaps, same, strict=True))
     ]
 
