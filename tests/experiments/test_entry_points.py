@@ -99,6 +99,20 @@ def digits(rows: polars.DataFrame) -> None:
 
 
 @expected
+def misread_inputs(rows: polars.DataFrame) -> None:
+    assert dict(rows.select("data", "samples").unique().iter_rows()) == {
+        "moons": 1000,
+        "iris": 150,
+        "diabetes": 442,
+    }
+    between = col("reading").str.contains("between floats")
+    after, before = rows.filter(between), rows.filter(~between)
+    assert (after["largest_error"] <= after["error_promised"]).all()
+    assert (after["samples_above"] + after["points_above"]).sum() == 0
+    assert before["samples_above"].sum() > 0  # two-valued coordinates end their box
+
+
+@expected
 def exact_checks(rows: polars.DataFrame) -> None:
     assert (len(rows), rows["differ"].sum()) == (38, 0)
     values = dict(rows.select("network", "values").iter_rows())

@@ -114,7 +114,8 @@ class NarrowPacked(Construction):
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
         reading = lru_cache(maxsize=64)(lambda bits: self.reading(bits, cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
-        return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -155,7 +156,7 @@ class NarrowPacked(Construction):
         if constant is not None:
             largest = max(abs(to_float(value)) for value in constant)
         else:
-            size = max(float(self.bounds.high[-1].max()), float(self.bounds.low[-1].max()))
+            size = float(np.maximum(self.bounds.high[-1], self.bounds.low[-1]).max())
             largest = unscaled(size, self.scaled)
         return (largest + self.accuracy) * 2.0**-52 + 2.0**-1074
 

@@ -224,6 +224,7 @@ print(sum(train.stats.cache_hits.values()), [w.tolist() for w in ensemble.parame
 """
 
 
+@pytest.mark.slow
 def test_code_from_the_disk_gives_the_bits_of_code_just_compiled(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     (hits, first), (hits_again, again) = (
@@ -255,6 +256,6 @@ def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
     names = {module.__name__.removeprefix("depthwright.") for module in made_of - {loop}}
     step = {f"training.step.{name}" for name in ("kernel", "layout", "product", "simd")}
     assert {"networks.styles", "training.losses", *step} <= names
-    # a refusal is raised, and a digest taken, by Python alone
-    python = {"depthwright.refusal", "depthwright.networks.stored_code"}
+    # a refusal is raised, a digest taken and a bar drawn by Python alone
+    python = {"depthwright.refusal", "depthwright.networks.stored_code", "depthwright.progress"}
     assert made_of == {loop, *loop.SOURCES} | {importlib.import_module(name) for name in python}
