@@ -119,7 +119,7 @@ def test_a_scale_per_neuron_costs_few_layers():
 
 
 def test_a_hundred_thousand_layers_evaluate():
-    target = RandomNetwork(3, 24, 3, seed=0)
+    target = RandomNetwork(3, 26, 3, seed=0)
     recipe = bounded(target, 1e-2, 1e-2)
     assert recipe.architecture().depth > 100_000
     built = recipe.build()

@@ -173,7 +173,7 @@ def test_inputs_that_float64_does_not_hold_are_refused(engine):
     for bad in (2**53 + 1, -(2**53) - 1, 2**63 - 1):
         with pytest.raises(Refusal, match="row 1 of the inputs, dtype int64, holds a number"):
             network.evaluate(torch.tensor([[0], [bad]]), "exact", engine=engine)
-    with pytest.raises(Refusal, match="a tensor of torch.complex128.*give floats"):
+    with pytest.raises(Refusal, match=r"a tensor of torch\.complex128.*give floats"):
         network.evaluate(torch.tensor([[1.0 + 2.0j]]).to(torch.complex128), "exact", engine=engine)
 
 

@@ -226,6 +226,8 @@ class NarrowPacked(Construction):
 
 def unscaled(value: float, scaled: Scaled) -> float:
     """An error or a size of the scaled outputs as one of the outputs, rounded up."""
+    if not math.isfinite(value):
+        return math.inf
     return math.nextafter(to_float(Fraction(value) * Fraction(2) ** -scaled.outputs), math.inf)
 
 
