@@ -70,7 +70,9 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
     assert own["error_sup_attacked"] <= own["error_sup_certified"] <= 0.3  # type: ignore[operator]
     claim = Ridge(Cone(input_dim=2), 0.3).build().claim
     assert own["error_sup_certified"] == own["error_promised"] == claim.bound
-    assert architecture["error_sup_certified"] is None
+    for row in (architecture, parameters):  # nobody's claim: by branch and bound
+        assert row["error_sup_attacked"] <= row["error_sup_certified"]  # type: ignore[operator]
+        assert row["error_promised"] is None
     assert (own["width"], own["parameters"]) == (architecture["width"], architecture["parameters"])
 
 

@@ -18,6 +18,7 @@ from depthwright.constructions.construction import Claim, Construction
 from depthwright.distributions import UniformBox, UniformCube
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Ball, Box
+from depthwright.errors.certified import certified_sup
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import moved
 from depthwright.networks.inputs import Inputs
@@ -368,7 +369,9 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_l2_relative=measured.l2.relative,
         error_sup_sampled=measured.sup_sampled,
         error_sup_attacked=measured.sup_attacked,
-        error_sup_certified=claim.bound if claim and claim.norm in ("sup", "floats") else None,
+        error_sup_certified=claim.bound
+        if claim and claim.norm in ("sup", "floats")
+        else certified_sup(contender.network, comparison.target),
         error_sup_good=measured.sup_good,
         error_promised=claim.bound if claim and claim.norm != "none" else None,
         promised_for=claim.words if claim else None,

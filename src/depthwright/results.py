@@ -70,7 +70,8 @@ class Row:
     error_sup_attacked: float | None
     """A better lower bound."""
     error_sup_certified: float | None
-    """An upper bound at all of the domain, at every float of it, or on its grid: proved."""
+    """An upper bound on all that the claim speaks of, proved; for a depth-2 network without a claim
+    and a radial target in dimension 3 or less, by branch and bound (errors/certified.py)."""
     error_promised: float | None
     """The claim: an upper bound outside a set of probability `failure_probability`, proved."""
     promised_for: str | None = None

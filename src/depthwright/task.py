@@ -209,6 +209,7 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "sup error, sampled": lambda row: _number(row.error_sup_sampled),
     "  sampled outside the bad set": lambda row: _number(row.error_sup_good),
     "sup error, attacked": lambda row: _number(row.error_sup_attacked),
+    "sup error, proved to be below": lambda row: _number(row.error_sup_certified),
     "error, promised": lambda row: _number(row.error_promised),
     "  for inputs": lambda row: row.promised_for or NOTHING,
     "share above accuracy": lambda row: _number(row.exceedance),

@@ -155,6 +155,7 @@ class Search:
             size = abs(self.offset) + height + float(np.abs(self.outer) @ inner)
         if not math.isfinite(size):
             raise Refusal("the network's weights are too large for its error to be bounded")
+        self.size = size
         self.rounding = 16 * (n + d + 16) * 2.0**-53 * size
         self.lower, self.at = 0.0, np.zeros(d)
 

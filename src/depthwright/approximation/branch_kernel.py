@@ -5,8 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from depthwright.networks.stored_code import stored
 
-@numba.njit(parallel=True, cache=True)
+
+@stored("bounds over boxes", parallel=True)
 def bounds(  # type: ignore[no-untyped-def]
     outer, weight, bias, offset, centre, half, nearest, farthest, slope, low, high
 ):

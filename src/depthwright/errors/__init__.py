@@ -1,5 +1,6 @@
 """How far two functions are apart, measured. (Claims live with constructions.)"""
 
+from depthwright.errors.certified import certified_sup
 from depthwright.errors.exceedance import Exceedance, clopper_pearson, exceedance
 from depthwright.errors.l2 import L2Error, l2_error
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
@@ -11,6 +12,7 @@ __all__ = [
     "L2Error",
     "Measurement",
     "attack",
+    "certified_sup",
     "clopper_pearson",
     "exceedance",
     "l2_error",
