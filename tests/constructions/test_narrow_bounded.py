@@ -119,7 +119,7 @@ def test_a_scale_per_neuron_costs_few_layers():
 
 
 def test_a_hundred_thousand_layers_evaluate():
-    target = RandomNetwork(3, 8, 3, seed=0)
+    target = RandomNetwork(3, 24, 3, seed=0)
     recipe = bounded(target, 1e-2, 1e-2)
     assert recipe.architecture().depth > 100_000
     built = recipe.build()
@@ -174,8 +174,7 @@ def test_bad_hypotheses_are_refused():
         bounded(scaling="row")
     with pytest.raises(Refusal, match="inner=narrow_packed approximates, so it wants accuracy"):
         NarrowBounded(TARGET, failure_probability=0.1)
-    with pytest.raises(Refusal, match="failure_probability=0 cannot be promised"):
-        NarrowBounded(TARGET, 0.1)
+    assert NarrowBounded(TARGET, 0.1).build().claim.norm == "floats"
     with pytest.raises(Refusal, match="layers, and no more than"):
         bounded(RandomNetwork(3, 30, 3), inner="narrow_bits").build()
     with pytest.raises(Refusal, match="layers, and no more than"):
