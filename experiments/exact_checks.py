@@ -91,7 +91,7 @@ def edges() -> Iterator[tuple[str, ExactNetwork]]:
     ring = eye + 2.0**7 * np.roll(eye, 1, 1)
     weights = [rng.standard_normal((WIDE, 3)), ring, ring.T, rng.standard_normal((1, WIDE))]
     biases = [rng.standard_normal(len(matrix)) for matrix in weights]
-    yield f"{WIDE} neurons wide", from_arrays(weights, biases, "exact", 1.0)
+    yield f"{WIDE} neurons wide", from_arrays(weights, biases, "exact", Inputs.cube(3, 1.0))
 
 
 def networks() -> Iterator[tuple[str, Callable[[], Network], int]]:

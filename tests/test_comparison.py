@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from omegaconf import DictConfig
 
 from depthwright import comparison, results
 from depthwright import config as configs
+from depthwright.distributions import UniformBox
+from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.tracking import Tracker
 
@@ -106,3 +109,93 @@ def test_features_are_contenders_or_it_is_said_why_not(composed: Composed, tmp_p
     rows = comparison.run(ready, tmp_path / "two", Tracker(), said.append)
     assert [row.contender for row in rows] == ["constructed"]
     assert any(line.startswith("no constructed_features") for line in said)
+
+
+NARROW = (
+    "experiment=narrow",
+    "construction=narrow_bits",
+    "beside=[narrow_minimal,narrow_exact_slim]",
+    "matching=[]",
+    "accuracy=0.1",
+    "target.input_dim=2",
+    "target.width=3",
+    "evaluation.points=200",
+)
+POINTS = {
+    "grid": (
+        ("construction.grid=0.25", "failure_probability=0.01"),
+        "uniform_box, moved to the points −1 + 0.25·k of [−1, 1]^2",
+        "the points −1 + 0.25·k of [−1, 1]^2",
+    ),
+    "float32": (
+        ("construction.inputs=float32",),
+        "uniform_box, moved to every float32 of [−1, 1]^2",
+        "every float32 of [−1, 1]^2",
+    ),
+    "float64": (
+        ("target.lower=[0,-1]", "target.upper=[2,3]"),
+        "uniform_box",
+        "every float64 of [0, 2] × [−1, 3]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_promise_and_the_errors_beside_it_speak_of_the_same_inputs(
+    composed: Composed, tmp_path: Path, name: str
+) -> None:
+    overrides, points, words = POINTS[name]
+    found = run(composed, tmp_path, *NARROW, *overrides)
+    for contender, row in found.items():
+        assert row.points == points
+        assert row.promised_for == ("all" if contender.endswith("slim") else words)
+        assert row.error_promised is not None
+        assert row.error_l2 <= row.error_sup_sampled <= row.error_promised
+        assert row.exceedance == 0
+        assert (row.error_sup_good, row.error_l2_good) == (None, None)
+
+
+def test_errors_stand_inside_and_outside_the_bad_set(composed: Composed, tmp_path: Path) -> None:
+    found = run(composed, tmp_path, *NARROW, "failure_probability=0.2", "beside=[]")
+    row = found["constructed"]
+    assert row.points == "uniform_box"
+    assert row.promised_for is not None
+    assert row.promised_for.startswith("all but a set of probability 0.")
+    assert row.error_sup_good is not None
+    assert row.error_l2_good is not None
+    assert row.error_promised is not None
+    assert row.error_l2_good <= row.error_sup_good <= row.error_promised < row.error_sup_sampled
+    assert row.error_l2_good < row.error_l2
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaning(UniformBox):
+    """Twice as dense where it is dense."""
+
+    @property
+    def density_bound(self) -> float:
+        return 2 * super().density_bound
+
+
+def test_a_law_that_the_claim_says_nothing_of_is_refused(composed: Composed) -> None:
+    ready = configs.comparison(composed(*QUICK, *NARROW, "failure_probability=0.1"))
+    law = Leaning(2)
+    with pytest.raises(Refusal, match=r"laws uniform on the cube .* not under Leaning; choose"):
+        dataclasses.replace(ready, distribution=law)
+    bounded = {
+        "construction": dataclasses.replace(ready.construction, density_bound=law.density_bound),
+        "beside": {},
+        "distribution": law,
+    }
+    assert dataclasses.replace(ready, **bounded).inputs is None
+    narrow = dataclasses.replace(ready.construction, density_bound=0.4)
+    with pytest.raises(Refusal, match=r"laws of density at most 0\.4,"):
+        dataclasses.replace(ready, **bounded | {"construction": narrow})
+    floats = dataclasses.replace(ready.construction, failure_probability=0.0)
+    assert dataclasses.replace(ready, construction=floats, beside={}, distribution=law)
+    single = dataclasses.replace(floats, inputs="float32")
+    with pytest.raises(Refusal, match=r"every float32 of .* are what another claim speaks of"):
+        dataclasses.replace(ready, beside={"narrow_bits": single})
+    grid = dataclasses.replace(floats, grid=0.5)
+    with pytest.raises(Refusal, match=r"different inputs, every float32 of .* and of the points"):
+        dataclasses.replace(ready, construction=grid, beside={"narrow_bits": single})

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 from depthwright import results
 from depthwright.bounds import has_floor, mass_floor, report
 from depthwright.constructions.construction import Claim, Construction
+from depthwright.distributions import UniformBox, UniformCube
 from depthwright.distributions.distribution import Distribution
-from depthwright.distributions.domain import Ball
+from depthwright.distributions.domain import Ball, Box
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
+from depthwright.errors.sup import moved
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.results import Row
@@ -103,6 +106,8 @@ class Comparison:
                 f"take {size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); "
                 "lower evaluation.points"
             )
+        for recipe in (self.construction, *self.beside.values()):
+            _check_law(self.distribution, recipe, self.inputs)
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
@@ -110,12 +115,50 @@ class Comparison:
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
+    @property
+    def inputs(self) -> Inputs | None:
+        """What every point is moved to, so that all claims speak of it; None: points stay.
+
+        Any float64 of the box will do for claims on all of it, or for every float64.
+        """
+        recipes = (self.construction, *self.beside.values())
+        covered = [recipe.covered for recipe in recipes]
+        few = {i for i in covered if i and (i.grid is not None or i.numbers == "float32")}
+        if len(few) > 1:
+            raise Refusal(
+                f"the claims speak of different inputs, {' and of '.join(sorted(map(str, few)))}; "
+                "compare such constructions in runs of their own"
+            )
+        return few.pop() if few else None
+
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
         for construction in self.beside.values():
             construction.architecture()  # refused now if it is too large, not after the training
         architecture = self.construction.architecture()
         return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
+
+
+def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) -> None:
+    """A bad set's probability is one under the law that the construction was told of."""
+    covered, bound = recipe.covered, recipe.density_bound
+    if covered is None or covered.numbers != "real" or covered.grid is not None:
+        return
+    name = type(recipe).__name__
+    if moved is not None:
+        raise Refusal(
+            f"{name} claims something of random points of a box, and {moved} are what another "
+            "claim speaks of; ask for failure_probability=0, or compare them in two runs"
+        )
+    box = Box(covered.lower, covered.upper)
+    uniform = type(law) in (UniformBox, UniformCube) and law.domain == box
+    if not (uniform or (bound is not None and law.density_bound <= bound)):
+        told = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
+        raise Refusal(
+            f"the failure probability of {name} is one under laws {told}, not under "
+            f"{type(law).__name__}; choose distribution=uniform_box, or give "
+            "construction.density_bound, or ask for failure_probability=0"
+        )
 
 
 @dataclass(frozen=True)
@@ -193,6 +236,7 @@ def compute(
             comparison.accuracy,
             fails=contender.fails,
             device=device,
+            inputs=comparison.inputs,
         )
         contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
     curves = _curves(comparison, contenders, measurements, trained)
@@ -318,12 +362,15 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         error_l2=measured.l2.value,
         error_l2_low=measured.l2.low,
         error_l2_high=measured.l2.high,
+        error_l2_good=measured.l2_good.value if measured.l2_good else None,
         error_l2_relative=measured.l2.relative,
         error_sup_sampled=measured.sup_sampled,
         error_sup_attacked=measured.sup_attacked,
-        error_sup_certified=claim.bound if claim and claim.norm == "sup" else None,
+        error_sup_certified=claim.bound if claim and claim.norm in ("sup", "floats") else None,
         error_sup_good=measured.sup_good,
         error_promised=claim.bound if claim and claim.norm != "none" else None,
+        promised_for=claim.words if claim else None,
+        points=_points(comparison),
         exceedance=measured.exceedance.share,
         exceedance_upper=measured.exceedance.upper,
         **_against_floor(contender.network, comparison.target, comparison.accuracy),
@@ -332,6 +379,12 @@ def _row(comparison: Comparison, contender: Contender, measured: Measurement, de
         evaluate_seconds=measured.evaluate_seconds,
         device=device,
     )
+
+
+def _points(comparison: Comparison) -> str:
+    """Where errors are measured, in words."""
+    law, inputs = comparison.names["distribution"], comparison.inputs
+    return law if inputs is None else f"{law}, moved to {inputs}"
 
 
 def _against_floor(network: Network, target: Target, accuracy: float) -> dict[str, float]:
@@ -374,7 +427,7 @@ def _curves(
     domain = target.domain
     centre, half = torch.from_numpy(domain.centre), torch.from_numpy(domain.half_sides)
     s = torch.linspace(low, 1.0, SLICE_POINTS, dtype=torch.float64)
-    x = domain.project(centre + s[:, None] * half * ray)
+    x = moved(domain.project(centre + s[:, None] * half * ray), comparison.inputs)
     s = s * torch.linalg.vector_norm(half * ray)
     return {
         "validation_rmse": {

@@ -47,6 +47,8 @@ WATCHING = (
 """What does not change a run's numbers, and so not its folder."""
 
 RUN_FIELDS = {"accuracy", "failure_probability"}
+INPUT_FIELDS = {"grid", "inputs"}
+"""What a construction's claim speaks of; constructions of one run share it."""
 
 
 @dataclasses.dataclass
@@ -162,13 +164,20 @@ def comparison(config: DictConfig) -> Comparison:
 
 
 def _beside(name: str, target: Target, config: DictConfig) -> Construction:
-    """A further construction: defaults, with the run's ε and δ where it has such fields."""
+    """A further construction: defaults, but the run's ε and δ, and the inputs that the first one
+    claims something of, where it has such fields.
+    """
     if name not in constructions.REGISTRY:
         known = ", ".join(constructions.REGISTRY)
         raise Refusal(f"beside={name!r} is no construction; choose from {known}")
     cls = constructions.REGISTRY[name]
-    shared = {field.name for field in dataclasses.fields(cls)} & RUN_FIELDS
-    return cls(target, **{field: config[field] for field in shared})
+    own = {field.name for field in dataclasses.fields(cls)}
+    shared = {field: config[field] for field in own & RUN_FIELDS}
+    shared |= {
+        field: config.construction[field]
+        for field in own & INPUT_FIELDS & config.construction.keys()
+    }
+    return cls(target, **shared)
 
 
 def logger(config: DictConfig) -> LoggerConfig:

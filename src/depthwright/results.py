@@ -56,6 +56,8 @@ class Row:
     error_l2_low: float
     """95 % confidence interval."""
     error_l2_high: float
+    error_l2_good: float | None = None
+    """Without the points that the claim leaves out; None where it leaves out none."""
     error_l2_relative: float
     """Divided by the target's standard deviation: 1 means "learned the mean"."""
     error_sup_sampled: float
@@ -65,9 +67,14 @@ class Row:
     error_sup_attacked: float | None
     """A better lower bound."""
     error_sup_certified: float | None
-    """An upper bound on all of the domain, proved."""
+    """An upper bound at all of the domain, at every float of it, or on its grid: proved."""
     error_promised: float | None
     """The claim: an upper bound outside a set of probability `failure_probability`, proved."""
+    promised_for: str | None = None
+    """The inputs that the promise speaks of, in words."""
+    points: str | None = None
+    """Where all errors of the row were measured: draws of `distribution`, perhaps moved to the
+    nearest of the inputs that the run's claims speak of."""
     exceedance: float | None
     """Share of points with an error above `accuracy`."""
     exceedance_upper: float | None

@@ -149,8 +149,8 @@ def show(folder: Path, console: Console) -> None:
     first = rows[0]
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"{first.target} on {first.distribution}, input_dim {first.input_dim}: "
-        f"{first.construction}, accuracy {first.accuracy:g}",
+        title=f"{first.target} at {first.points or first.distribution}, input_dim "
+        f"{first.input_dim}: {first.construction}, accuracy {first.accuracy:g}",
     )
     table.add_column("", no_wrap=True)
     for row in rows:
@@ -185,15 +185,21 @@ _LINES: dict[str, Callable[[Row], str]] = {
     "L2 error, ± 95 %": lambda row: (
         f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
     ),
+    "  outside the bad set": lambda row: _number(row.error_l2_good),
     "  / target's deviation": lambda row: _number(row.error_l2_relative),
     "sup error, sampled": lambda row: _number(row.error_sup_sampled),
-    "  outside the bad set": lambda row: _number(row.error_sup_good),
+    "  sampled outside the bad set": lambda row: _number(row.error_sup_good),
     "sup error, attacked": lambda row: _number(row.error_sup_attacked),
     "error, promised": lambda row: _number(row.error_promised),
-    "  but with prob.": lambda row: _number(row.failure_probability),
+    "  for inputs": lambda row: row.promised_for or NOTHING,
     "share above accuracy": lambda row: _number(row.exceedance),
     "path norm": lambda row: _number(row.path_norm),
     "  no network's is below": lambda row: _number(row.path_norm_floor),
 }
-_RARE = ("path norm", "  no network's is below")
+_RARE = (
+    "  outside the bad set",
+    "  sampled outside the bad set",
+    "path norm",
+    "  no network's is below",
+)
 """Lines that are left out where they say nothing of anybody."""

@@ -82,3 +82,33 @@ def test_high_profiles_allow_for_the_rounding_of_their_slope():
     centres = np.array([[r, 0.0] for r in np.linspace(0.3, 0.7, 30)])
     bound, _ = _bounds(flat, target.HEIGHT, target, centres, reach)
     assert (bound >= target.SLOPE * (centres[:, 0] + reach)).all()
+
+
+@dataclass(frozen=True)
+class Tooth(Radial):
+    """0 but for a tooth of height 0.05 around ½, declared by its breaks."""
+
+    lipschitz: ClassVar[float] = 1.0
+    curvature: ClassVar[float] = 0.0
+
+    @property
+    def breaks(self):
+        return np.array([0.0, 0.45, 0.5, 0.55, 1.0])
+
+    def profile(self, r):
+        return np.maximum(0.05 - np.abs(np.asarray(r) - 0.5), 0)
+
+
+def test_breaks_of_a_profile_that_is_not_given_by_values_are_seen():
+    flat = [Hinges(np.array([[1.0, 0.0]]), 0.5, np.zeros(1))]
+    assert certify(flat, 0.0, Tooth(2), 0.04) == math.inf
+    assert 0.05 <= certify(flat, 0.0, Tooth(2), 0.051) <= 0.051
+
+
+def test_the_allowance_for_rounding_covers_sums_in_any_order():
+    """At reach 0 it is all that the bound adds to the error at the centres."""
+    count = 20_000
+    hinges = [Hinges(even_circle(count), 0.0, np.full(count, 1.0))]
+    bound, error = _bounds(hinges, 0.0, Cone(2), np.array([[0.3, 0.1]]), 0.0)
+    assert bound[0] - error[0] >= count * 2.0**-53 * count
+    assert bound[0] - error[0] <= 1e-6

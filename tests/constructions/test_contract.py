@@ -35,6 +35,7 @@ from depthwright.distributions import (
     UniformCube,
     UniformRadius,
 )
+from depthwright.errors.sup import moved
 from depthwright.networks import load
 from depthwright.refusal import Refusal
 
@@ -181,7 +182,7 @@ def test_measured_error_respects_the_claim(
     assert built.claim.bound <= (built.claim.accuracy or 1e-14)
     assert all(term >= 0 for term in built.claim.terms.values())
     for law in laws:
-        x = law.sample(1000, generator)
+        x = moved(law.sample(1000, generator), construction.covered)
         gap = (built.network.evaluate(x).double() - target.truth(x)).abs().amax(dim=1)
         bad = int((gap > built.claim.bound).sum())
         if built.claim.norm in ("sup", "floats", "drawn"):
@@ -203,6 +204,7 @@ def test_saved_and_loaded_gives_the_same_numbers(
     network.save(path)
     again = load(path)
     x = UniformCube(construction.target.input_dim, 0.5).sample(50, generator)
+    x = moved(x, construction.covered)
     assert torch.equal(again.evaluate(x), network.evaluate(x))
     assert again.architecture == network.architecture
 

@@ -5,12 +5,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from depthwright.constructions.narrow_packed_bits import Bits
 
 import independent
 from bits_oracle import disagreements, errors, recursion, truth, uniform
 from depthwright.constructions import NarrowBits, NarrowMinimal, NarrowPacked
 from depthwright.constructions.bit_budget import Budget, check_fields, integers, printed, residual
+from depthwright.constructions.construction import Claim
 from depthwright.constructions.narrow_bits import bits_architecture
 from depthwright.errors import exceedance
 from depthwright.networks.evaluation import PrecisionLoss
@@ -170,6 +170,65 @@ def test_printed_bits():
     x = good_points(recipe, 25)
     assert errors(built.network, target, x).max() <= built.claim.bound
     assert disagreements(built.network, recipe, x) == 0
+
+
+def chain(*maps, radius):
+    """Matrices and biases as a target."""
+    state = {}
+    for i, (matrix, bias) in enumerate(maps):
+        state[f"{i}.weight"] = torch.tensor(matrix, dtype=torch.float64)
+        state[f"{i}.bias"] = torch.tensor(bias, dtype=torch.float64)
+    return Network(state, radius=radius)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("target", "accuracy"),
+    [
+        # a row far below its neighbour, brought back by the last map
+        (
+            chain(
+                ([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]),
+                ([[1.0, 0.0], [0.0, 1e-175]], [0.0, 0.0]),
+                ([[0.0, 1e175]], [0.0]),
+                radius=1.0,
+            ),
+            1e-3,
+        ),
+        # sums between the maps above every float
+        (chain(([[1e200]], [0.0]), ([[1e-300]], [0.0]), radius=1e180), 1e82),
+        # a product of weights below every float
+        (chain(([[1e-200]], [0.0]), ([[1e-200]], [3e-300]), ([[1e300]], [0.0]), radius=1e100), 0.1),
+    ],
+    ids=["small row", "huge sums", "tiny products"],
+)
+def test_claims_hold_at_the_ends_of_the_range(kind, target, accuracy):
+    recipe = kind(target, accuracy, 1e-2)
+    assert recipe.claim.bound <= accuracy
+    for row in good_points(recipe, 20).tolist():
+        wanted = independent.network_value(target.weights, target.biases, np.array(row))
+        error = abs(recursion(recipe, row)[0] - wanted[0])
+        assert error <= Fraction(recipe.claim.bound)
+
+
+def test_a_weight_below_every_float_in_units_of_the_cells_is_counted():
+    """All of it is lost, and what is lost comes back times 1e616."""
+    maps = ([[1e-300]], [0.0]), ([[1e308]], [0.0]), ([[1e308]], [0.0])
+    recipe = NarrowBits(chain(*maps, radius=2.0**-1014), 0.03, 1e-2)
+    lost = Fraction(1e-300) * Fraction(1e308) ** 2 / 2**1014
+    assert lost <= Fraction(recipe.intervals.terms(100)["weight rounding"]) <= 2 * lost
+    with pytest.raises(Refusal, match="more than 1000 bits"):
+        recipe.architecture()
+
+
+def test_printed_bits_of_the_largest_weights():
+    """5ABnd/ε and (n + 1)B are beyond float64; the logarithms are not."""
+    budget = printed(1e308, 1e308, 3, 2, 2, 1e-300)
+    assert budget.c0 == math.ceil(4 * (math.log2(5 * 3 * 2) + 916 * math.log2(10)))
+
+
+def test_a_claim_of_finite_terms_may_be_infinite():
+    assert Claim(1.0, "sup", "", {"one": 1.7e308, "another": 1.7e308}).bound == math.inf
 
 
 def test_the_size_of_the_issue():
@@ -391,10 +450,3 @@ def test_an_accuracy_below_the_rounding_is_refused(kind, weight_bound):
     target = RandomNetwork(2, 3, 12, weight_bound=weight_bound)
     with pytest.raises(Refusal, match=r"below the rounding of .*give a larger accuracy"):
         kind(target, accuracy=0.1, grid=2.0**-10).architecture()
-
-
-def test_more_bits_than_float_exponents_can_be_counted():
-    construction = NarrowPacked(RandomNetwork(2, 3, 3), accuracy=0.1, failure_probability=0.1)
-    sizing = construction.bounds.sizing(Bits(1020, (1100, 1100), (1020, 1020)))
-    assert 0 < sizing.error <= 1e-14  # float products of the first layer remain
-    assert min(sizing.s) > 1100

@@ -19,7 +19,7 @@ from depthwright.networks import Builder, Dyadic
 from depthwright.networks.evaluation import exact_values
 from depthwright.networks.exact import ExactNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets import Cone, RandomNetwork
+from depthwright.targets import Cone, Network, RandomNetwork
 
 INNER = pytest.mark.parametrize("inner", sorted({**EXACT, **PROBABLE}))
 SCALING = pytest.mark.parametrize("scaling", ["layer", "neuron"])
@@ -119,7 +119,7 @@ def test_a_scale_per_neuron_costs_few_layers():
 
 
 def test_a_hundred_thousand_layers_evaluate():
-    target = RandomNetwork(3, 24, 3, seed=0)
+    target = RandomNetwork(3, 32, 3, seed=0)
     recipe = bounded(target, 1e-2, 1e-2)
     assert recipe.architecture().depth > 100_000
     built = recipe.build()
@@ -174,7 +174,8 @@ def test_bad_hypotheses_are_refused():
         bounded(scaling="row")
     with pytest.raises(Refusal, match="inner=narrow_packed approximates, so it wants accuracy"):
         NarrowBounded(TARGET, failure_probability=0.1)
-    assert NarrowBounded(TARGET, 0.1).build().claim.norm == "floats"
+    with pytest.raises(Refusal, match=r"failure_probability=1\.5 is not in"):
+        NarrowBounded(TARGET, 0.1, 1.5)
     with pytest.raises(Refusal, match="layers, and no more than"):
         bounded(RandomNetwork(3, 30, 3), inner="narrow_bits").build()
     with pytest.raises(Refusal, match="layers, and no more than"):
@@ -207,3 +208,20 @@ def test_a_broken_network_is_caught(scaling):
 
 def weight_above_two(layer):
     return any(abs(value.fraction) > 2 for _, _, value in layer.entries())
+
+
+@pytest.mark.parametrize("inner", sorted(EXACT))
+def test_formulas_hold_where_sums_of_weights_leave_the_range(inner):
+    """Rows that add up to 3.4e308, offsets near 2^2050."""
+    state = {
+        "1.weight": [[1.7e308, 1.7e308], [1.0, 1.0]],
+        "2.weight": [[-1.7e308, 1e-300]],
+        "3.weight": [[1e-300]],
+    }
+    tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in state.items()}
+    target = Network(tensors, radius=1e-3)
+    recipe = NarrowBounded(target, inner=inner, scaling="neuron")
+    built, plain = recipe.build(), recipe.construction.build()
+    assert max(map(abs, entries(plain.network))) <= 2 ** weight_exponent(recipe.construction)
+    assert max(map(abs, entries(built.network))) <= 2
+    assert wrong_at(built.network, plain.network, uniform(target, 5)) == 0

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import independent
 from depthwright.constructions import NarrowExact, NarrowExactSlim
+from depthwright.constructions.narrow_exact_slim import offsets
 from depthwright.networks import Builder, Linear
 from depthwright.networks.evaluation import exact_values
 from depthwright.refusal import Refusal
-from depthwright.targets import Cone, RandomNetwork
+from depthwright.targets import Cone, Network, RandomNetwork
 
 BOTH = [NarrowExact, NarrowExactSlim]
 
@@ -161,3 +162,30 @@ def test_bad_targets_are_refused(kind):
     assert large.architecture().depth > 10**9
     with pytest.raises(Refusal, match="no more than 5000000"):
         large.build()
+
+
+def test_offsets_do_not_vanish_where_their_factors_are_tiny():
+    """3e-100 − 2e-200·x, times 1e100: the offset is a product below the range of float64."""
+    state = {
+        "1.weight": [[1e-200], [1e-200]],
+        "2.weight": [[-1e-200, -1e-200]],
+        "2.bias": [3e-100],
+        "3.weight": [[1e100]],
+    }
+    tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in state.items()}
+    target = Network(tensors, radius=1e300)
+    x = np.array([[1e300], [1e299], [-1e300]])
+    for kind in BOTH:
+        built = kind(target).build()
+        assert differs(built.network, target, x) == 0
+        assert built.network.evaluate(torch.from_numpy(x))[0].item() == pytest.approx(1.0)
+    for entry in offsets(target.weights, target.biases).values():
+        assert entry.top > -10_000
+
+
+def test_offsets_do_not_overflow():
+    weights = (np.full((2, 2), 1e300), np.array([[-1e300, 1e300]]), np.array([[-1e-300]]))
+    biases = (np.zeros(2), np.array([1.0]), np.zeros(1))
+    exact = offsets(weights, biases)
+    assert exact[2].fraction >= Fraction(1e300) ** 2
+    assert exact[3].fraction >= Fraction(1e300) ** 2 * Fraction(1e-300)

@@ -97,7 +97,7 @@ def test_no_float_next_to_a_border_is_misread(kind, floats, seed, tmp_path):
     assert misread(recipe, network, rows, tmp_path / "n.jsonl.gz") == []
     assert not recipe.fails(np.array(rows)).any()
     values = {tuple(recursion(recipe, row)) for row in rows}
-    assert len(values) >= recipe.digits[0].top, "the target tells the cells apart"
+    assert len(values) >= min(recipe.digits[0].top, 8), "the target tells the cells apart"
 
 
 def unchecked(recipe):

@@ -18,6 +18,7 @@ from depthwright.networks import load
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
+from depthwright.targets.radial import PiecewiseLinear
 
 
 def attacked(network: Network, target: Radial, starts: int = 64, steps: int = 60) -> float:
@@ -139,6 +140,43 @@ def test_mass_is_near_its_floor(target):
     built = SparseRidge(target, width=600).build()
     found = report(built.network, target)
     assert found.path_norm_floor <= found.path_norm <= 3 * found.path_norm_floor
+
+
+class Level(PiecewiseLinear):
+    """As flat as its values."""
+
+    breaks = np.array([0.0, 0.5, 1.0])
+    values = np.zeros(3)
+
+
+class Nearly(Level):
+    values = np.array([0.3, 0.3 + 1e-13, 0.3])
+
+
+class Shallow(Level):
+    values = np.array([2.0, 2.02, 1.99])
+
+
+@pytest.mark.parametrize("fields", [{"failure_probability": 0}, {}, {"width": 50}], ids=str)
+@pytest.mark.parametrize(
+    "target", [Level(3), Nearly(3), Shallow(2)], ids=lambda t: type(t).__name__
+)
+def test_flat_profiles_are_solved_by_a_constant(target, fields):
+    if "width" in fields and isinstance(target, Shallow):
+        return  # a budget is spent on it
+    construction = SparseRidge(target, 0.02, **fields)
+    built = construction.build()
+    assert built.network.architecture.width <= max(2, target.input_dim)
+    assert construction.architecture() == built.network.architecture
+    error = attacked(built.network, target, 8, 5)
+    assert error <= (float(np.ptp(target.values)) / 2 + 1e-14)
+    if "width" not in fields:
+        assert error <= built.claim.bound <= error + 1e-13 + 0.1 * error
+
+
+def test_rounding_above_the_accuracy_ends_the_search():
+    with pytest.raises(Refusal, match="ask for a larger one"):
+        SparseRidge(Nearly(2), 1e-15, failure_probability=0).build()
 
 
 # ── one control per term ──────────────────────────────────────────────────────────────────────

@@ -41,6 +41,11 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
         {"contender": "a", "d": 1, "k": 3, "error_sup_sampled": 0.1, "promised": 0.1},
         [{"error_sup_sampled": 0.2}, {"error_sup_sampled": math.nan}],
     ),
+    "misread_inputs": (
+        {"data": "iris", "reading": "borders between floats"}
+        | {"largest_error": 0.001, "error_promised": 0.001},
+        [{"largest_error": 0.002}, {"largest_error": math.nan}],
+    ),
     "narrow_checks": (
         {"construction": "a", "d": 2, "n": 4, "target_depth": 2, "formula_right": True}
         | {"width": 5, "width_allowed": 5, "exceedance_lower": 0.01, "failure_probability": 0.01}

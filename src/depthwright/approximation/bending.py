@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from depthwright.approximation.cubature import ridge_constant
-from depthwright.approximation.polynomial import ENDS, Polynomial
+from depthwright.approximation.polynomial import ENDS, Polynomial, in_units
 
 BENDING_POINTS = 256
 REWEIGHTINGS = 4
@@ -81,12 +81,14 @@ class BendingProgram:
         self.second = np.polynomial.chebyshev.chebvander(2 * t * t - 1, half_degree - 1)
         r = np.union1d(np.cos(np.linspace(0.0, math.pi / 2, 20 * half_degree + 121)), breaks)
         self.columns = _averages(r, half_degree, dimension)
-        self.phi = np.asarray(profile(r), dtype=np.float64)
+        phi = np.asarray(profile(r), dtype=np.float64)
+        self.phi, self.middle, self.unit = in_units(phi)
         self.weights = np.ones_like(t)
 
     def gentlest(self, error: float) -> Gentle | None:
         """Least S within `error` of ϕ, up to a local minimum; None where the program fails."""
         best, least = None, math.inf
+        error /= self.unit
         for _ in range(REWEIGHTINGS):
             solution = self._solve(error)
             if solution is None:
@@ -103,9 +105,12 @@ class BendingProgram:
         if best is None:
             return None
         full = np.zeros(2 * self.half_degree - 1)
+        best = best * self.unit
+        best[0] += self.middle
         full[::2] = best[1:]
         second = Polynomial.from_chebyshev(full)
-        return Gentle(averaged(second, Fraction(float(best[0])), self.dimension), least)
+        bending = least * math.sqrt(self.unit)
+        return Gentle(averaged(second, Fraction(float(best[0])), self.dimension), bending)
 
     def _solve(self, error: float) -> np.ndarray | None:
         """(K + 1,): g(0) and the coefficients of g'' in T_0, T_2, …, T_{2K−2}."""

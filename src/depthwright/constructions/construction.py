@@ -6,13 +6,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from depthwright.distributions.domain import Domain
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Arithmetic, Network
+from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,20 @@ class Claim:
     """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
 
     @property
+    def words(self) -> str:
+        """For which inputs it holds, as one reads it."""
+        if self.norm == "probability":
+            law = (
+                f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
+            )
+            return f"all but a set of probability {self.failure_probability:.2g} ({law})"
+        if self.norm == "drawn":
+            return f"all, with probability {1 - self.failure_probability:g} of the draw"
+        if self.norm == "none":
+            return "none"
+        return "all" if self.norm == "sup" and not self.domain.startswith("the") else self.domain
+
+    @property
     def bound(self) -> float:
         """The sum of the terms, rounded up; inf where nothing is promised."""
         if self.norm == "none":
@@ -61,6 +81,49 @@ class Built:
     claim: Claim
     fails: Callable[[np.ndarray], np.ndarray] | None = None
     """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
+    domain: Domain | None = None
+    """Where the claim holds, if the network itself is not built for certain inputs."""
+
+    def decides(self, x: torch.Tensor) -> torch.Tensor:
+        """For which rows of `x` (batch, d) the claim alone tells the target's label: (batch,).
+
+        There the target's largest output is the network's, by a margin that twice the claim's
+        bound cannot change, roundings included; with one output, its sign is. False means that
+        the claim does not tell, also because it does not speak of the input.
+        """
+        import torch
+
+        if self.claim.norm in ("drawn", "none"):
+            raise Refusal(
+                f'a claim of norm "{self.claim.norm}" decides no input for certain; '
+                "build with failure_probability=0"
+            )
+        rows = x.detach().cpu().double().numpy()
+        covered = np.isfinite(rows).all(axis=1)
+        if self.network.inputs is not None:
+            covered &= ~(self.network.inputs.outside(rows) | self.network.inputs.others(rows))
+        if self.domain is not None:
+            covered &= self.domain.contains(x.detach().double()).cpu().numpy()
+        if self.fails is not None:
+            covered[covered] = ~self.fails(rows[covered])
+        known = torch.from_numpy(covered).to(x.device)
+        decided = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if covered.any():
+            values = self.network.evaluate(x[known], self.claim.arithmetic)
+            decided[known] = self._clear(values.double().cpu().numpy()).to(x.device)
+        return decided
+
+    def _clear(self, values: np.ndarray) -> torch.Tensor:
+        """Where the margin of `values` (batch, outputs) is large enough.
+
+        Its rounding cannot make it so: a difference of at most the float 2ε is rounded to no more.
+        """
+        import torch
+
+        if values.shape[1] == 1:
+            return torch.from_numpy(np.abs(values[:, 0]) > self.claim.bound)
+        second, first = np.sort(values, axis=1)[:, -2:].T
+        return torch.from_numpy(first - second > 2 * self.claim.bound)
 
 
 @dataclass(frozen=True)
@@ -78,6 +141,19 @@ class Construction(ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """The size, from formulas; no network is built."""
+
+    @property
+    def covered(self) -> Inputs | None:
+        """The inputs that the claim speaks of; None: all of the target's domain.
+
+        All real numbers of a box mean all but a bad set, for no network reads their bits right.
+        """
+        return None
+
+    @property
+    def density_bound(self) -> float | None:
+        """Of the law that a bad set's probability is about; None: it is uniform."""
+        return None
 
     @abstractmethod
     def build(self) -> Built:

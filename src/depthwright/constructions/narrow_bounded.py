@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from depthwright.constructions.cells import Floats
 from depthwright.constructions.construction import Built, Construction
 from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.constructions.narrow_bits import NarrowBits
@@ -45,6 +46,7 @@ from depthwright.constructions.weight_bounds import gain_exponent, weight_expone
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -70,6 +72,7 @@ class NarrowBounded(Construction):
     inner: str = "narrow_packed"
     scaling: Literal["layer", "neuron"] = "layer"
     grid: float | None = None
+    inputs: Floats = "float64"
     theorem: ClassVar[str] = "VYS22 Corollary 3"
 
     def __post_init__(self) -> None:
@@ -92,8 +95,17 @@ class NarrowBounded(Construction):
             return EXACT[self.inner](self.target)
         assert self.accuracy is not None
         return PROBABLE[self.inner](
-            self.target, self.accuracy, self.failure_probability, grid=self.grid
+            self.target,
+            self.accuracy,
+            self.failure_probability,
+            grid=self.grid,
+            inputs=self.inputs,
         )
+
+    @property
+    def covered(self) -> Inputs | None:
+        """The inner one's."""
+        return self.construction.covered
 
     @cached_property
     def doublings(self) -> int:
@@ -128,7 +140,7 @@ class NarrowBounded(Construction):
             network.inputs,
             network.value_bits,
         )
-        return Built(bounded, built.claim, built.fails)
+        return Built(bounded, built.claim, built.fails, built.domain)
 
 
 # --- scaling

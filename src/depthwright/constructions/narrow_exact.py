@@ -89,7 +89,8 @@ def equal(target: ReLUNetwork, network: ExactNetwork) -> Built:
     """The claim of a network that equals its target: only the last rounding is left."""
     rounding = target.magnitude * 2.0**-53 + 2.0**-1074
     terms = {"final rounding to float64": rounding}
-    return Built(network, Claim(0.0, "sup", str(target.domain), terms, arithmetic="exact"))
+    claim = Claim(0.0, "sup", str(target.domain), terms, arithmetic="exact")
+    return Built(network, claim, domain=target.domain)
 
 
 def row(weights: Iterable[float], values: Iterable[Linear], constant: float) -> Linear:

@@ -42,9 +42,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its matrices."""
 MOST_KNOTS = 100_000
+LEAST_BREAK = 1e-150
+"""Breaks below, whose squares leave float64, are no knots; the Lipschitz constant covers them."""
 ROUNDING_SHARE = 1e-3
 SHARES = np.linspace(0.02, 0.6, 30)
 """Parts of the accuracy tried for the profile."""
@@ -79,12 +82,13 @@ class RadialDepthThree(Construction):
     accuracy: float = 0.1
 
     def __post_init__(self) -> None:
-        check_accuracy(self.accuracy)
+        check_float_accuracy(self.accuracy)
         if not isinstance(self.target, Radial):
             raise Refusal(
                 f"RadialDepthThree approximates radial targets, and {type(self.target).__name__} "
                 "is none; use one of the narrow constructions for it"
             )
+        check_radial(self.target)
 
     def architecture(self) -> Architecture:
         """From q and the number of knots."""
@@ -113,12 +117,12 @@ class RadialDepthThree(Construction):
             domain=str(self.target.domain),
             terms={"squares": plan.squares, "profile": plan.profile, "rounding": rounding},
         )
-        if claim.bound > self.accuracy:
+        if not claim.bound <= self.accuracy:
             raise Refusal(
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({rounding:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork(module), claim)
+        return Built(ModuleNetwork(module), claim, domain=self.target.domain)
 
     @property
     def _radial(self) -> Radial:
@@ -161,6 +165,11 @@ class RadialDepthThree(Construction):
         weight = np.concatenate([identity, -identity])
         bias = np.tile(-kinks, 2 * d)
         values = np.asarray(self._radial.profile(plan.radii), dtype=np.float64)
+        if not (np.diff(s) > 0).all():
+            raise Refusal(
+                f"accuracy={self.accuracy} needs knots whose squares are the same in float64; "
+                "ask for a larger one"
+            )
         slopes = np.diff(values) / np.diff(s)
         turns = np.diff(slopes, prepend=0.0, append=0.0)
         lowered = d / (2 * q**2)
@@ -171,8 +180,10 @@ class RadialDepthThree(Construction):
         ]
         sums = UNIT_ROUNDOFF * ((len(bias) + 16) * (4 + d / q**2) + 8 * d)
         own = UNIT_ROUNDOFF * (len(s) + 16) * (4 * float(np.abs(turns).sum()) + abs(values[0]))
+        # ϕ at the knots is right to 16 units in the last place, r² to one.
+        read = UNIT_ROUNDOFF * (32 * float(np.abs(values).max()) + 2 * self.target.lipschitz)
         rounding = 2 * (
-            sums * float(np.abs(slopes).max()) + own + sums * float(np.abs(turns).sum())
+            sums * float(np.abs(slopes).max()) + own + sums * float(np.abs(turns).sum()) + read
         )
         tensors = [(torch.from_numpy(w), torch.from_numpy(np.asarray(b))) for w, b in layers]
         return assemble(tensors, torch.float64), rounding
@@ -180,14 +191,17 @@ class RadialDepthThree(Construction):
 
 def _knots(target: Radial, error: float) -> np.ndarray | None:
     """Radii from 0 to 1, breaks of ϕ among them, whose interpolant in s errs at most `error`."""
-    lipschitz, curvature = target.lipschitz, target.curvature
+    lipschitz, breaks = target.lipschitz, target.breaks[1:]
+    left_out = bool(breaks[0] < LEAST_BREAK)
 
     def bound(a: float, b: float) -> float:
-        bend = min(curvature * (b - a) ** 2 / 8, lipschitz * (b - a) / 2)
-        return lipschitz * (b - a) ** 2 / (4 * (a + b)) + bend
+        bend = lipschitz * (b - a) / 2
+        if a > 0 or not left_out:
+            bend = min(target.curvature * (b - a) ** 2 / 8, bend)
+        return lipschitz * (b - a) * ((b - a) / (a + b) / 4) + bend
 
     radii = [0.0]
-    for end in map(float, target.breaks[1:]):
+    for end in map(float, breaks[breaks >= LEAST_BREAK]):
         while radii[-1] < end:
             a, low, high = radii[-1], radii[-1], end
             if bound(a, end) > error:

@@ -57,7 +57,7 @@ from depthwright.approximation.polynomial import (
 )
 from depthwright.approximation.product_rule import ProductRule
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Arithmetic
 from depthwright.networks.ridge_network import (
@@ -68,6 +68,7 @@ from depthwright.networks.ridge_network import (
     rounding_bound,
 )
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -130,7 +131,7 @@ class Ridge(Construction):
     """Of the evaluation that the claim speaks of: float64 or float32."""
 
     def __post_init__(self) -> None:
-        check_accuracy(self.accuracy)
+        check_float_accuracy(self.accuracy)
         if self.arithmetic not in UNIT_ROUNDOFF:
             raise Refusal(
                 f"arithmetic={self.arithmetic!r} has no rounding to bound; "
@@ -141,6 +142,7 @@ class Ridge(Construction):
                 f"Ridge approximates radial targets, and {type(self.target).__name__} is none; "
                 "use one of the narrow constructions for it"
             )
+        check_radial(self.target)
         if self.target.input_dim < 2:
             raise Refusal(
                 f"input_dim={self.target.input_dim} has no sphere of directions to average over; "
@@ -178,7 +180,7 @@ class Ridge(Construction):
             arithmetic=self.arithmetic,
         )
         assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
-        return Built(network, claim)
+        return Built(network, claim, domain=self.target.domain)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -209,6 +211,8 @@ class Ridge(Construction):
                     too_large = min(too_large, _bytes(rule))
                     continue
                 for approximation in choice:
+                    if not approximation.error < budget:
+                        continue
                     limit = best.width // rule.count + 1 if best else piecewise_linear.MOST_PIECES
                     error = (budget - approximation.error) / rule.weight_sum
                     g = ridge_function(approximation.polynomial, d)
@@ -266,13 +270,19 @@ class Ridge(Construction):
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
         # The last degree first: an accuracy out of reach is refused without trying all others.
         reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
+        half_degree = 1
+        if reached < budget:
+            errors = [self._approximate(half_degree).error]
+            while errors[-1] >= budget and half_degree < limit:
+                half_degree += 1
+                errors.append(self._approximate(half_degree).error)
+            reached = min(errors)
         if reached >= budget:
             raise Refusal(
                 f"accuracy={self.accuracy} is below {reached:.2g}, what even polynomials of "
                 f"degree {2 * limit} (the limit in input_dim={self.target.input_dim}) reach for "
                 "this profile; ask for a larger one"
             )
-        half_degree = next(k for k in range(1, limit + 1) if self._approximate(k).error < budget)
         while half_degree <= limit:
             yield half_degree
             half_degree += 1 + half_degree // 10

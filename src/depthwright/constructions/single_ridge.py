@@ -35,9 +35,10 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_single_ridge
 from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
@@ -55,22 +56,28 @@ class SingleRidge(Construction):
     accuracy: float = 0.1
 
     def __post_init__(self) -> None:
-        check_accuracy(self.accuracy)
+        check_float_accuracy(self.accuracy)
         if not isinstance(self.target, Target):
             raise Refusal(
                 f"SingleRidge approximates functions of one direction, and "
                 f"{type(self.target).__name__} is none; use it for targets.SineRidge"
             )
-        if self._pieces > MOST_PIECES:
+        check_single_ridge(self.target)
+        if self._least_pieces > MOST_PIECES:
             raise Refusal(
-                f"accuracy={self.accuracy} needs {self._pieces:.3g} pieces "
+                f"accuracy={self.accuracy} needs {self._least_pieces:.3g} pieces "
                 f"(limit {MOST_PIECES:,}); ask for a larger one"
             )
 
     @property
-    def _pieces(self) -> int:
+    def _least_pieces(self) -> float:
+        """T·√(C/(2ε')), of square roots that stay in range."""
         budget = self.accuracy * (1 - ROUNDING_SHARE)
-        return max(1, math.ceil(self.target.reach * math.sqrt(self.target.curvature / 2 / budget)))
+        return self.target.reach * (math.sqrt(self.target.curvature / 2) / math.sqrt(budget))
+
+    @property
+    def _pieces(self) -> int:
+        return max(1, math.ceil(self._least_pieces))
 
     def architecture(self) -> Architecture:
         """One neuron a piece."""
@@ -93,26 +100,30 @@ class SingleRidge(Construction):
         ]
         tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
         module = assemble(tensors, torch.float64)
+        longest = float(np.diff(knots).max())
         terms = {
-            "interpolation": target.curvature * (knots[1] - knots[0]) ** 2 / 8 * (1 + 1e-12),
-            "rounding": self._rounding(turns, slopes, values),
+            "interpolation": target.curvature * longest**2 / 8 * (1 + 1e-12),
+            "rounding": self._rounding(turns, slopes, values, longest),
         }
         claim = Claim(self.accuracy, "sup", str(target.domain), terms)
-        if claim.bound > self.accuracy:
+        if not claim.bound <= self.accuracy:
             raise Refusal(
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork(module), claim)
+        return Built(ModuleNetwork(module), claim, domain=target.domain)
 
-    def _rounding(self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray) -> float:
+    def _rounding(
+        self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray, longest: float
+    ) -> float:
         """First-order bound with room to spare.
 
         Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; values of g
-        are right to 8u·max + lipschitz·uT, which slopes pass on to every x.
+        are right to 8u·max + lipschitz·uT, which slopes pass on to every x; g is no steeper than
+        its steepest chord and C times a piece.
         """
         d, reach = self.target.input_dim, self.target.reach
         total = float(np.abs(turns).sum()) * 2 * reach + float(np.abs(values).max())
-        steepest = float(np.abs(slopes).max())
+        steepest = float(np.abs(slopes).max()) + self.target.curvature * longest
         inner = (d + 2) * float(np.abs(turns).sum()) * 2 * reach
         return 1.01 * UNIT_ROUNDOFF * ((len(turns) + 12) * total + inner + 8 * steepest * reach)

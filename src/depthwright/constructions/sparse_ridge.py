@@ -24,6 +24,7 @@ Claim
     `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
     the ball (`approximation.covering`).
     `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
+    Where a constant is near enough it is taken, two neurons wide, its error bounded for all x.
 
 Shapes and arithmetic
     (batch, d) → (batch, 1); float64.
@@ -50,12 +51,13 @@ from depthwright.approximation.covering import certify
 from depthwright.approximation.deviation import Hinge, frame_log_mgf
 from depthwright.approximation.directions import even_circle, even_spiral, frames, spread
 from depthwright.approximation.levelling import Hinges, level
-from depthwright.approximation.mass import Minimum, RadialSum, mean_size, minimum
+from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, mean_size, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -118,12 +120,13 @@ class SparseRidge(Construction):
     """Of the directions."""
 
     def __post_init__(self) -> None:
-        check_accuracy(self.accuracy)
+        check_float_accuracy(self.accuracy)
         if not isinstance(self.target, Radial):
             raise Refusal(
                 f"SparseRidge approximates radial targets, and {type(self.target).__name__} is "
                 "none; use one of the narrow constructions for it"
             )
+        check_radial(self.target)
         d = self.target.input_dim
         if d < 2:
             raise Refusal(
@@ -146,12 +149,16 @@ class SparseRidge(Construction):
 
     def architecture(self) -> Architecture:
         """From the plan; only a covering (failure_probability = 0) has to build for it."""
+        if (constant := self._constant) is not None:
+            return constant.network.architecture
         if self._covered:
             return self._certain.network.architecture
         return Architecture.of((self.target.input_dim, self._plan.width, 1))
 
     def build(self) -> Built:
         """Draw the directions and attach the claim."""
+        if self._constant is not None:
+            return self._constant
         if self._covered:
             return self._certain
         plan, target = self._plan, self._radial
@@ -180,11 +187,41 @@ class SparseRidge(Construction):
         assert isinstance(self.target, Radial)
         return self.target
 
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        """Lowest and highest value of ϕ, sampled."""
+        radii = np.union1d(np.linspace(0, 1, 1001), self._radial.breaks)
+        phi = np.asarray(self._radial.profile(radii), dtype=np.float64)
+        return float(phi.min()), float(phi.max())
+
     @property
     def _half_range(self) -> float:
         """What the best constant errs, sampled."""
-        phi = np.asarray(self._radial.profile(np.linspace(0, 1, 1001)))
-        return float(phi.max() - phi.min()) / 2
+        low, high = self._range
+        return (high - low) / 2
+
+    @cached_property
+    def _constant(self) -> Built | None:
+        """A constant, where one is near enough: two neurons that do nothing.
+
+        A budget gets it only where ϕ is so flat that no program sees it bend.
+        """
+        target, d = self._radial, self.target.input_dim
+        if self.width is not None:
+            size = target.lipschitz + max(map(abs, self._range))
+            if self._half_range > SMALLEST_ERROR * size:
+                return None
+        low, high = self._range
+        nothing, offset = np.zeros(0), low + (high - low) / 2
+        network = _network(d, [Hinges(np.eye(1, d), 0.5, np.zeros(1))], offset)
+        if self.width is not None:
+            return Built(network, self._claim("none", {}))
+        if self._half_range > self.accuracy:
+            return None
+        error = RadialSum(d, nothing, nothing, offset).sup_distance(target)[0]
+        terms = {"program": error, "rounding": network.rounding_bound("float64")}
+        claim = self._claim("sup" if self.failure_probability == 0 else "drawn", terms)
+        return Built(network, claim) if claim.bound <= self.accuracy else None
 
     @property
     def _covered(self) -> bool:
@@ -200,7 +237,7 @@ class SparseRidge(Construction):
         )
 
     def _check_rounding(self, claim: Claim) -> None:
-        if claim.bound > self.accuracy:
+        if not claim.bound <= self.accuracy:
             raise Refusal(
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({claim.terms['rounding']:.1e} of {claim.bound:.1e}); ask for a larger one"
@@ -268,10 +305,9 @@ class SparseRidge(Construction):
     def _certain(self) -> Built:
         """More and more directions, until the covering certifies the accuracy."""
         target, d = self._radial, self.target.input_dim
-        # A profile within that of a constant still gets its knots.
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
-        count = 2.0 * d
+        count = 2.0 * d if len(program.primal.knots) else math.inf
         while count <= MOST_DIRECTIONS:
             rng = np.random.default_rng(self.seed)
             primal = program.primal
@@ -287,10 +323,12 @@ class SparseRidge(Construction):
                 continue
             network = _network(d, hinges, offset)
             rounding = network.rounding_bound("float64")
+            if 2 * rounding >= self.accuracy:
+                break
             bound = certify(hinges, offset, target, self.accuracy - 2 * rounding)
             if math.isfinite(bound):
                 terms = {"covering": bound, "rounding": rounding}
-                return Built(network, self._claim("sup", terms))
+                return Built(network, self._claim("sup", terms), domain=self.target.domain)
         raise Refusal(
             f"accuracy={self.accuracy} was not certified with {MOST_DIRECTIONS} directions a knot "
             f"in input_dim={d}; ask for a larger one, or set failure_probability > 0"

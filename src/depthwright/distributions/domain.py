@@ -8,7 +8,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,7 +177,7 @@ class Box(Domain):
 
 def _radius(radius: Any) -> float:
     """A positive number that floats can hold."""
-    if not isinstance(radius, Real) or not 0 < radius <= sys.float_info.max:
+    if not isinstance(radius, (int, float, np.number)) or not 0 < radius <= sys.float_info.max:
         shown = reprlib.repr(radius)
         raise Refusal(f"radius={shown} is not a positive number; inputs live in [−radius, radius]")
     if radius < sys.float_info.min:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
+from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -21,21 +23,43 @@ def residuals(network: Network, target: Target, x: torch.Tensor) -> torch.Tensor
     return network.evaluate(x).to(torch.float64) - target(x.to(torch.float64))
 
 
+def moved(x: torch.Tensor, inputs: Inputs | None) -> torch.Tensor:
+    """Every row of `x` moved to the nearest of `inputs`; None leaves all where they are."""
+    import torch
+
+    if inputs is None:
+        return x
+    nearest = inputs.nearest(x.detach().cpu().double().numpy())
+    wrong = inputs.outside(nearest) | inputs.others(nearest)
+    if wrong.any():
+        raise Refusal(
+            f"{int(wrong.sum())} of {len(x)} points have no float64 nearby among {inputs}; "
+            "give a grid whose points are floats"
+        )
+    return torch.from_numpy(nearest).to(x)
+
+
 def attack(
-    network: Network, target: Target, starts: torch.Tensor, steps: int, step_size: float = 0.05
+    network: Network,
+    target: Target,
+    starts: torch.Tensor,
+    steps: int,
+    step_size: float = 0.05,
+    inputs: Inputs | None = None,
 ) -> float:
     """The largest abs(N − f) met by projected gradient ascent from `starts` (points, input_dim).
 
     Every start climbs abs(N − f) along the normalised gradient, in float64, with steps of
     `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. What
-    is reported is measured at the best points in the network's own arithmetic.
+    is reported is measured in the network's own arithmetic at the best points, moved to `inputs`.
     """
     import torch
 
     # Memory: starts × hidden neurons, at most.
     share = max(1, ATTACK_ELEMENTS // network.architecture.width)
     if len(starts) > share:
-        return max(attack(network, target, s, steps, step_size) for s in starts.split(share))
+        parts = starts.split(share)
+        return max(attack(network, target, part, steps, step_size, inputs) for part in parts)
     domain = target.domain
     x = domain.project(starts.to(torch.float64))
     highest = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
@@ -55,5 +79,5 @@ def attack(
             step = rate * uphill / norm.clip(torch.finfo(x.dtype).tiny)
             x = domain.project(x + step * sides)
         rate *= decay
-    final = torch.cat([at, x.detach()])
+    final = moved(torch.cat([at, x.detach()]), inputs)
     return float(residuals(network, target, final).abs().max())

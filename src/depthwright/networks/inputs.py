@@ -36,15 +36,15 @@ class Inputs:
 
     def outside(self, x: np.ndarray) -> np.ndarray:
         """Which rows of `x` (batch, d), float64, lie outside the box: booleans (batch,)."""
-        return ((x < self.lower) | (x > self.upper)).any(axis=1)
+        return np.any((x < self.lower) | (x > self.upper), axis=1)
 
     def others(self, x: np.ndarray) -> np.ndarray:
         """Which rows of `x` (batch, d), float64, lie off the grid or are no float32, exactly."""
         if self.grid is not None:
-            return (~on_grid(x, np.array(self.lower), self.grid)).any(axis=1)
+            return np.any(~on_grid(x, np.array(self.lower), self.grid), axis=1)
         if self.numbers == "float32":
             with np.errstate(over="ignore", under="ignore"):
-                return (x.astype(np.float32).astype(np.float64) != x).any(axis=1)
+                return np.any(x.astype(np.float32).astype(np.float64) != x, axis=1)
         return np.zeros(len(x), dtype=bool)
 
     def nearest(self, x: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,8 @@ class Network(ABC):
 
     arithmetic: Arithmetic = "float64"
     """The arithmetic its claim speaks of, and the one it is measured in."""
+    inputs: Inputs | None = None
+    """Those it was built for, where it refuses others."""
 
     @property
     def differentiable(self) -> bool:

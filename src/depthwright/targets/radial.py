@@ -91,11 +91,19 @@ class PiecewiseLinear(Radial):
         return float(np.abs(self._slopes).max())
 
     def profile(self, r: Any) -> Any:
-        """A sum of ramps, one per break."""
-        total = float(self.values[0]) + float(self._slopes[0]) * r
-        for at, turn in zip(self.breaks[1:-1], np.diff(self._slopes), strict=True):
-            total = total + float(turn) * (r - float(at)).clip(0)
-        return total
+        """The line of the piece that r is on: rounding does not add up over the pieces."""
+        at, values, slopes = self.breaks, self.values, self._slopes
+        if hasattr(r, "detach"):
+            import torch
+
+            at, values, slopes = (
+                torch.as_tensor(table, dtype=r.dtype, device=r.device)
+                for table in (at, values, slopes)
+            )
+            piece = torch.bucketize(r.detach(), at[1:-1].contiguous(), right=True)
+        else:
+            piece = np.searchsorted(at[1:-1], r, side="right")
+        return values[piece] + slopes[piece] * (r - at[piece])
 
     @property
     def norms(self) -> Mapping[str, float]:
