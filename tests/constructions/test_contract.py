@@ -70,7 +70,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowPacked(small(), accuracy=0.01),
         lambda: NarrowPacked(small(output_dim=3), accuracy=0.1, failure_probability=0.1),
         lambda: NarrowPacked(small(input_dim=1), accuracy=0.1, long_gaps=True),
-        lambda: NarrowPacked(small(output_dim=5, depth=4), accuracy=0.1, inputs="float32"),
+        lambda: NarrowPacked(small(output_dim=5, depth=4), accuracy=0.1),
     ],
     "radial_depth_three": [
         lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),

@@ -415,3 +415,17 @@ def test_bad_input_is_refused(monkeypatch):
     monkeypatch.setattr("depthwright.constructions.hypotheses.DEPTH_LIMIT", 100)
     with pytest.raises(Refusal, match="no more than 100 are built"):
         NarrowPacked(target, 1e-2).build()
+
+
+@pytest.mark.parametrize("scale", [-300, -60, 60])
+def test_long_gaps_where_outputs_are_far_from_1(scale):
+    """Gaps were once as long as the outputs' exponent says, which may be negative."""
+    weights = [np.eye(2), [[1.0, -0.5], [0.3, 1.0]], [[0.7, 0.2], [0.1, -1.0]], [[1.0, -1.0]]]
+    biases = [np.zeros(2), np.array([0.25, 0.5]), np.zeros(2), np.zeros(1)]
+    weights[-1] = np.ldexp(weights[-1], scale)
+    target = network(weights, biases, radius=1.0)
+    for wanted in (0.4, 1e-3, 1e-9):
+        recipe = NarrowPacked(target, math.ldexp(wanted, scale), long_gaps=True)
+        built = recipe.build()
+        x = packed_cases.inputs(np.random.default_rng(0), recipe, 12)
+        assert worst(built, target, x) <= Fraction(built.claim.bound)

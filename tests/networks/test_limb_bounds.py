@@ -94,7 +94,7 @@ def test_bits_are_bits_and_bounds_of_packed_sums_are_attained(monkeypatch):
     construction = NarrowPacked(RandomNetwork(2, 4, 2, seed=1), 1e-2)
     found = extremes(construction.build().network, corners(2), monkeypatch)
     ceilings = [fraction(slot.ceiling) for slot, _, _ in found if slot.ceiling is not None]
-    assert len(ceilings) >= 2 * construction.sizing.bits.c  # each coordinate's bits are tested
+    assert len(ceilings) == 3 * construction.sizing.bits.c  # x_1, x_1 again, x_2: a bit a layer
     assert set(ceilings) == {1}
     tight = sum(
         fraction(slot.interval.high) <= greatest * (1 + Fraction(1, 2**50))

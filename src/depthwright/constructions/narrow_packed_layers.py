@@ -171,7 +171,9 @@ class Packer:
     def packed_numbers(self) -> dict[int, Numbers]:
         """Map after map, the last one first: a long gap is longer than all that comes later."""
         found: dict[int, Numbers] = {}
-        later = self.powers[0] + MARGIN if self.layout.sums else 0
+        later = 0
+        if self.layout.sums:  # noise below 2^−MARGIN of a unit of the sum, and of A
+            later = max(self.powers[0] + self.bits.q[-1], 0) + MARGIN
         for level in reversed(range(self.direct, self.hidden + (not self.layout.sums))):
             gap = 0
             if level < self.hidden - 1 and self.layout.ways[level] == "tent":
