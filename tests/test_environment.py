@@ -136,7 +136,7 @@ def test_package_and_home_that_cannot_be_written_to(
     assert done.returncode == 0, done.stderr
     assert all(line.startswith("compiling ") for line in done.stderr.splitlines()), done.stderr
     assert len(*rows(tmp_path).values()) == 2
-    assert list(tmp_path.glob("outputs/.cache/numba/training_*/*.nbc")), "kept for the next time"
+    assert list(tmp_path.glob("outputs/.cache/numba/step_*/*.nbc")), "kept for the next time"
     code = (
         "import torch, depthwright as dw\n"
         "built = dw.constructions.Ridge(dw.targets.Cone(input_dim=2), accuracy=0.5).build()\n"

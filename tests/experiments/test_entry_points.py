@@ -91,7 +91,7 @@ def depth_two_vs_three(rows: polars.DataFrame) -> None:
 @expected
 def digits(rows: polars.DataFrame) -> None:
     one = rows.row(0, named=True)
-    assert (len(rows), one["width"]) == (40, max(64 + 2, 4 + 10))
+    assert (len(rows), one["width"]) == (40, max(64, 10 + 1))  # pixels are not read
     assert one["target_parameters"] == parameters(64, 128, 128, 10)
     assert rows["same"].all()
     assert (rows["error"] <= rows["error_promised"]).all()
@@ -137,7 +137,7 @@ def lu_narrow(rows: polars.DataFrame) -> None:
         assert (row["width"], row["error_sup_sampled"] <= (row["promised"] or math.inf)) == (
             {
                 "trained": math.ceil(3 * k**1.5),
-                "narrow_packed": max(d + 2, 5),
+                "narrow_packed": max(d + 2, 4),
                 "narrow_exact_slim": max(2 * d, d + 3 + 1),
             }[row["contender"]],
             True,
@@ -149,8 +149,8 @@ def narrow_checks(rows: polars.DataFrame) -> None:
     widths = {
         "narrow_bits": (10, 10),
         "narrow_minimal": (10, 10),
-        "narrow_packed": (5, 5),
-        "narrow_bounded": (5, 5),
+        "narrow_packed": (4, 4),
+        "narrow_bounded": (4, 4),
         "narrow_exact": (7, 9),
         "narrow_exact_slim": (5, 6),
     }
@@ -168,7 +168,7 @@ def narrow_error_vs_inverse_accuracy(rows: polars.DataFrame) -> None:
         # A line in log 1/ε but for whole bits: 3 digits are 9 to 11 of them, 4 are 13 or 14.
         ratio = (depths[8] - depths[4]) / (depths[4] - depths[1])
         assert 13 / 11 <= ratio <= 14 / 9, name
-        assert set(part["width"]) == {5 if name == "narrow_packed" else 10}
+        assert set(part["width"]) == {4 if name == "narrow_packed" else 10}
     built = rows.drop_nulls("error_good")
     assert len(built) == 9
     assert (built["error_good"] <= built["error_promised"]).all()
