@@ -8,7 +8,7 @@ from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_packed import layouts
 from depthwright.constructions.narrow_packed_bounds import Bounds, Layout
 from depthwright.constructions.narrow_packed_choice import Moves, Search, choose, entries, search
-from depthwright.constructions.narrow_packed_layers import architecture
+from depthwright.constructions.narrow_packed_widths import architecture
 from depthwright.targets import RandomNetwork
 
 TWO_LAYERS = [(3, 8, "uniform", 1e-2), (8, 64, "he", 1e-2), (2, 16, "he", 1e-6), (1, 3, "he", 0.3)]

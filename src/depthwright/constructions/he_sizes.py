@@ -32,7 +32,7 @@ from depthwright.constructions.narrow_exact import rebuilding
 from depthwright.constructions.narrow_packed import layouts
 from depthwright.constructions.narrow_packed_bounds import Bounds, Facts
 from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_layers import architecture
+from depthwright.constructions.narrow_packed_widths import architecture
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.refusal import Refusal
 

@@ -49,8 +49,9 @@ from depthwright.constructions.hypotheses import (
 )
 from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First, Layout, Sizing
 from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_layers import Packer, architecture
+from depthwright.constructions.narrow_packed_layers import Packer
 from depthwright.constructions.narrow_packed_scales import Scaled, to_float
+from depthwright.constructions.narrow_packed_widths import architecture
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.calculus import Builder, Linear
 from depthwright.networks.inputs import Inputs, Numbers

@@ -10,8 +10,9 @@ import numpy as np
 from depthwright.constructions.cells import Cells
 from depthwright.constructions.measured_builder import top_of
 from depthwright.constructions.narrow_packed import NarrowPacked
-from depthwright.constructions.narrow_packed_layers import groups, output_powers
+from depthwright.constructions.narrow_packed_layers import output_powers
 from depthwright.constructions.narrow_packed_numbers import leads, partial_sums
+from depthwright.constructions.narrow_packed_widths import groups
 from depthwright.refusal import Refusal
 
 Runs = Iterator[tuple[int, int]]
