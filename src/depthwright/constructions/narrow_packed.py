@@ -51,7 +51,7 @@ from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First,
 from depthwright.constructions.narrow_packed_choice import choose
 from depthwright.constructions.narrow_packed_layers import Packer
 from depthwright.constructions.narrow_packed_scales import Scaled, to_float
-from depthwright.constructions.narrow_packed_widths import architecture, parameters
+from depthwright.constructions.narrow_packed_widths import architecture
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.calculus import Builder, Linear
 from depthwright.networks.inputs import Inputs, Numbers
@@ -136,7 +136,7 @@ class NarrowPacked(Construction):
         return min(found, key=self._cost)
 
     def _cost(self, sizing: Sizing) -> int:
-        return parameters(self.scaled.widths, sizing)
+        return architecture(self.scaled.widths, sizing).parameters
 
     @property
     def _budget(self) -> float:

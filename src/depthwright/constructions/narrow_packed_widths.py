@@ -19,14 +19,6 @@ def architecture(widths: Sequence[int], sizing: Sizing) -> Architecture:
     return Architecture(widths[0], blocks(widths, replace(sizing, s=s)), widths[-1])
 
 
-def parameters(widths: Sequence[int], sizing: Sizing) -> int:
-    """The same network's, with the fields in the order of their lengths, which is counted faster.
-
-    All fields of a layer begin and end with the same widths, so their order changes no count.
-    """
-    return architecture(widths, replace(sizing, s=tuple(map(np.sort, sizing.s)))).parameters
-
-
 def blocks(widths: Sequence[int], sizing: Sizing) -> list[Block]:
     """Hidden widths, run by run, in the order in which `Packer` appends the layers."""
     d, outputs, layout, c = widths[0], widths[-1], sizing.layout, sizing.bits.c
