@@ -11,13 +11,14 @@ from scipy.optimize import OptimizeResult
 from torch import nn
 
 from depthwright import Refusal, bounds
+from depthwright.approximation.branch_and_bound import sup_error
 from depthwright.approximation.mass import mean_size, minimum
 from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
 from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
-from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
+from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
 
 
 def random_module(input_dim: int, width: int, seed: int = 0) -> nn.Sequential:
@@ -289,3 +290,31 @@ def test_no_name_of_the_package_hides_a_module():
     """`depthwright.bounds.path_norm` was a function and a module at once."""
     modules = {module.name for module in pkgutil.iter_modules(bounds.__path__)}
     assert modules.isdisjoint(bounds.__all__)
+
+
+class Falsely(Radial):
+    """0.3·sin²(500r) with a Lipschitz constant that is not its own."""
+
+    lipschitz = 1e-3
+
+    def profile(self, r):
+        return 0.3 * np.sin(500 * r) ** 2
+
+
+class Nowhere(Falsely):
+    def profile(self, r):
+        return np.where(np.asarray(r) > 0.5, np.nan, r)
+
+
+@pytest.mark.parametrize("kind", [Falsely, Nowhere])
+def test_bounds_do_not_believe_what_samples_refute(kind):
+    target = kind(2)
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    for bound in (
+        lambda: mass_floor(target, 0.05),
+        lambda: report(module, target),
+        lambda: bounds.of_radial(target),
+        lambda: sup_error(np.ones(1), np.ones((1, 2)), np.zeros(1), 0.0, target),
+    ):
+        with pytest.raises(Refusal, match=r"lipschitz=0\.001 is not true|is nan at"):
+            bound()

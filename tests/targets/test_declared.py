@@ -11,7 +11,7 @@ import pytest
 from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.constructions import SingleRidge as SingleRidgeNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets import REGISTRY, Radial, SineRidge
+from depthwright.targets import REGISTRY, Radial, Sine, SineRidge
 from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.single_ridge import SingleRidge
 
@@ -107,3 +107,9 @@ def test_false_declarations_of_single_ridges_are_refused(fields, says):
     check_single_ridge(Line())
     with pytest.raises(Refusal, match=says):
         SingleRidgeNetwork(Line(**fields))
+
+
+@pytest.mark.parametrize("frequency", [*range(1, 40), 64, 100, 600, 1000])
+def test_true_constants_of_fast_profiles_are_not_refuted(frequency):
+    # values of 1/(4πm) whose argument, 2πm·r², is rounded: more than units in their own last place
+    check_radial(Sine(3, frequency))

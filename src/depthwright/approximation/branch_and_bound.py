@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 
 GAP = 0.1
@@ -138,6 +139,7 @@ class Search:
         offset: float,
         target: Radial,
     ) -> None:
+        check_radial(target)
         n, d = weight.shape
         if d > MOST_INPUTS:
             raise Refusal(

@@ -55,6 +55,7 @@ from depthwright.approximation.mass import EPS, mean_size
 from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ class GegenbauerTail:
 
 def of_radial(target: Radial) -> GegenbauerTail:
     """φ(t) = ϕ(√((1 + t)/2)): a radial target seen through x = (u + v)/2."""
+    check_radial(target)
     return GegenbauerTail(
         lambda r: np.asarray(target.profile(r)),
         target.input_dim,

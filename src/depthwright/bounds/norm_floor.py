@@ -43,6 +43,7 @@ from depthwright.approximation.mass import EPS, RadialSum, floor
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_network import RidgeNetwork
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -96,6 +97,7 @@ def mass_floor(target: Radial, error: float) -> float:
     program, the errors from half the profile's range downwards are therefore taken in turn, each
     from the support of the last, as far as they settle, and the highest of the floors counts.
     """
+    check_radial(target)
     at_once = floor(target, error, GAP)
     best, start = at_once.value, None
     larger = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
@@ -141,6 +143,7 @@ def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:
             f"a network of {inputs} inputs is not compared with a target of "
             f"{target.input_dim}; make them equal"
         )
+    check_radial(target)
     neurons = neurons_of(network)
     average = _average(neurons, target.input_dim)
     error = average.sup_distance(target, TOLERANCE)[0] + neurons.rounding

@@ -19,7 +19,8 @@ SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
 ROUNDING = 16 * 2.0**-52
-"""Relative to the largest value: what a profile's own rounding may be."""
+"""What a profile's own rounding may be: relative to its largest value, and to its argument, whose
+rounding the profile stretches by its Lipschitz constant."""
 
 
 def check_radial(target: Radial) -> None:
@@ -90,7 +91,7 @@ def _check(
         )
     if not curvature >= 0:
         raise Refusal(f"curvature={curvature:g} of {name} is no bound; declare one ≥ 0, or inf")
-    rounding = ROUNDING * float(np.abs(values).max())
+    rounding = ROUNDING * float(np.abs(values).max() + lipschitz * np.abs(at).max())
     step, rise = np.diff(at), np.diff(values)
     excess = np.abs(rise) - 2 * rounding - lipschitz * step * (1 + 1e-9)
     if excess.max() > 0:
