@@ -29,8 +29,6 @@ from depthwright.refusal import Refusal
 from depthwright.targets.radial import PiecewiseLinear, Radial
 from depthwright.targets.single_ridge import SingleRidge
 
-PACKED = True
-"""Whether NarrowPacked meets targets of any exponent, or, until its bounds bear them, tame ones."""
 DEEPEST = 3000
 """Layers of the deepest network that is built and evaluated here."""
 POINTS = 8
@@ -42,11 +40,11 @@ SMOOTH.dps = 60
 # --- networks
 
 
-def network(rng: np.random.Generator, tame: bool) -> tuple[targets.Network, int]:
+def network(rng: np.random.Generator) -> tuple[targets.Network, int]:
     """A target whose neurons have sizes of their own, and the exponent of its outputs."""
     depth, out = int(rng.integers(2, 4)), int(rng.integers(1, 3))
     widths = [int(rng.integers(1, 3)), *rng.integers(1, 4, depth - 1), out]
-    far = 20 if tame else int(rng.choice([20, 300, 1000]))
+    far = int(rng.choice([20, 300, 1000]))
     radius_at = 0 if rng.random() < 0.3 else int(rng.integers(-far, far + 1))
     sizes = [np.full(widths[0], radius_at)]
     sizes += [rng.integers(-far, far + 1, n) for n in widths[1:]]
@@ -105,7 +103,7 @@ def narrow(name: str, rng: np.random.Generator, target: Any, size: int) -> Const
         "failure_probability": float(rng.choice([0.3, 1e-2, 1e-9, 1e-300])),
     }
     if "inner" in fields:
-        inner = [n for n in NARROW if n != name and (PACKED or n != "narrow_packed")]
+        inner = [n for n in NARROW if n != name]
         wanted["inner"] = str(rng.choice(inner))
         wanted["scaling"] = str(rng.choice(["layer", "neuron"]))
     elif rng.random() < 0.3 and target.radius < 1e300:
@@ -392,10 +390,9 @@ def draw(seed: int, k: int, tally: Tally) -> None:
             name = next(n for n, cls in REGISTRY.items() if type(recipe) is cls)
             attempt(name, lambda: recipe, lambda r: check_depth_two_or_three(r, rng))  # noqa: B023
         return
-    wild, tame = network(rng, tame=False), network(rng, tame=True)
-    attempt("bounds", lambda: wild[0], lambda t: check_bounds(t, box(rng, t)) or "built")
+    target, size = network(rng)
+    attempt("bounds", lambda: target, lambda t: check_bounds(t, box(rng, t)) or "built")
     for name in NARROW:
-        target, size = tame if name == "narrow_packed" and not PACKED else wild
         attempt(
             name,
             lambda n=name, t=target, s=size: narrow(n, rng, t, s),

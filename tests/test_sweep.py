@@ -122,6 +122,13 @@ class Grid:
 
         return run_folder(self.compose(overrides))
 
+    def launch(self, cells: list[list[str]]) -> list[None]:
+        """Finish them all."""
+        self.launched.append(cells)
+        for each in cells:
+            self.finish(each)
+        return [None] * len(cells)
+
     def finish(self, overrides: list[str]) -> None:
         folder = self.folder(*overrides)
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,11 +175,9 @@ def test_a_cell_that_kills_a_pool_fails_alone(
     grid = Grid(tmp_path, composed)
 
     def launch(cells: list[list[str]]) -> list[None]:
-        grid.launched.append(cells)
         if ["seed=1"] not in cells:
-            for each in cells:
-                grid.finish(each)
-            return [None] * len(cells)
+            return grid.launch(cells)
+        grid.launched.append(cells)
         for each in cells:
             grid.lose(each)
         raise RuntimeError("the pool is gone")
@@ -187,15 +192,8 @@ def test_a_cell_that_is_given_twice_is_one(
     tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = Grid(tmp_path, composed)
-
-    def launch(cells: list[list[str]]) -> list[None]:
-        grid.launched.append(cells)
-        for each in cells:
-            grid.finish(each)
-        return [None] * len(cells)
-
     given = [["accuracy=0.1"], ["accuracy=0.2"], ["accuracy=1e-1"], ["accuracy=0.2"]]
-    found = sweep.run(given, grid.compose, launch)
+    found = sweep.run(given, grid.compose, grid.launch)
     assert [each.overrides for each in found] == [("accuracy=0.1",), ("accuracy=0.2",)]
     assert grid.launched == [[["accuracy=0.1"], ["accuracy=0.2"]]]
     assert "2 cells (2 given twice), 0 finished before" in capsys.readouterr().err

@@ -1,5 +1,4 @@
 import math
-import time
 import warnings
 from fractions import Fraction
 from itertools import pairwise
@@ -57,10 +56,8 @@ def test_tiny_values_cost_nothing():
     for k in range(4000):
         (value,) = builder.relu([value >> 1000 if k < 2000 else value << 1000])
     network = builder.output([value])
-    start = time.perf_counter()
     got = network.evaluate(torch.tensor([[0.1], [0.7]], dtype=torch.float64))
     assert got.ravel().tolist() == [0.1, 0.7]
-    assert time.perf_counter() - start < 2  # integers of 53 bits throughout, not of two million
     assert evaluation.measured_bits(network, np.array([[0.1], [0.7]])) <= 53
 
 
