@@ -70,7 +70,7 @@ def compared(recipe: NarrowBounded) -> dict[str, float]:
     import torch
 
     from depthwright.distributions import UniformCube
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
     before, after = recipe.construction.build().network, recipe.build().network
     assert isinstance(before, ExactNetwork)

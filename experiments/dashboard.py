@@ -5,7 +5,7 @@
 Saved to W&B where there is a key, as a new view of the project whose address is printed; `--json`
 writes the specification to a file instead, without a key or a network. The panels draw the
 aggregate runs of all experiments (one line per experiment and contender; see
-`depthwright.aggregate`) and, below them, single runs. Needs pip install -e '.[dashboard]'.
+`depthwright.runs.aggregate`) and, below them, single runs. Needs pip install -e '.[dashboard]'.
 """
 
 from __future__ import annotations

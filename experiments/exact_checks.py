@@ -32,7 +32,8 @@ from depthwright.constructions import (
 from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks import ExactNetwork, Network
-from depthwright.networks.exact import BIAS, Layer, from_arrays
+from depthwright.networks.exact.layer import BIAS, Layer
+from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.inputs import Inputs
 from depthwright.targets import RandomNetwork
 

@@ -26,7 +26,9 @@ from depthwright.constructions import NarrowPacked
 from depthwright.distributions import UniformCube
 from depthwright.experiment import Experiment, Run, fastest, largest, least
 from depthwright.figures.chart import Chart, Panel, series
-from depthwright.networks import ExactNetwork, evaluation, limb_engine, limb_kernel
+from depthwright.networks import ExactNetwork
+from depthwright.networks.exact import integers as evaluation
+from depthwright.networks.exact.limbs import engine as limb_engine, kernel as limb_kernel
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ def measure(width: int, points: int) -> dict[str, Any]:
     """Build, save, load; evaluate if there are points."""
     from depthwright.constructions import NarrowPacked
     from depthwright.networks import Architecture
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
     from depthwright.networks.files import load
     from depthwright.targets import RandomNetwork
 
@@ -131,7 +131,7 @@ class Lap:
 
 def same(one: object, two: object) -> bool:
     """Every value of every layer, and what the header says."""
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
     assert isinstance(one, ExactNetwork)
     assert isinstance(two, ExactNetwork)

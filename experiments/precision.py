@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import polars
     import torch
 
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
 ACCURACY = FAILURE = 1e-2
 FEW = (8, 11, 24, 53, 106, 192, 320, 512)
@@ -71,9 +71,9 @@ def case(construction: str, count: int) -> Case:
     import torch
 
     from depthwright.distributions import UniformCube, UniformRadius
-    from depthwright.networks.exact import ExactNetwork
-    from depthwright.networks.mantissa import exact_rationals
-    from depthwright.networks.ridge_network import RidgeNetwork
+    from depthwright.networks.exact.network import ExactNetwork
+    from depthwright.networks.exact.mantissa import exact_rationals
+    from depthwright.networks.ridge import RidgeNetwork
 
     generator = torch.Generator().manual_seed(0)
     if construction == "ridge":
@@ -96,7 +96,7 @@ def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.nda
     """Values in a machine's own arithmetic; weights are rounded from float64."""
     import torch
 
-    from depthwright.networks.evaluation import dense
+    from depthwright.networks.exact.floats import dense
 
     values = torch.from_numpy(x).to(dtype)
     for i, layer in enumerate(network.layers):
@@ -112,7 +112,7 @@ def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, A
     """One row per number of bits; errors are the worst over the points."""
     import torch
 
-    from depthwright.networks.mantissa import distance, evaluate_rounded, exact_rationals
+    from depthwright.networks.exact.mantissa import distance, evaluate_rounded, exact_rationals
 
     given = case(construction, points)
     exact = exact_rationals(given.network, given.x)
@@ -141,7 +141,7 @@ def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, A
 
 def equal_from(given: Case, exact: np.ndarray) -> int:
     """Smallest p, found by bisection, with every value equal to the exact one, bit for bit."""
-    from depthwright.networks.mantissa import evaluate_rounded, operation_bits
+    from depthwright.networks.exact.mantissa import evaluate_rounded, operation_bits
 
     low, high = 1, operation_bits(given.network, given.x)
     while high - low > 1:

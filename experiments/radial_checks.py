@@ -29,7 +29,7 @@ from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.style import label
 from depthwright.networks.network import Network
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Radial
 

@@ -18,7 +18,7 @@ from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
 from depthwright.experiment import Experiment, Run, fastest
 from depthwright.figures.chart import Chart, Panel, series
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.targets import Cone
 
 if TYPE_CHECKING:

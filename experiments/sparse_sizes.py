@@ -29,7 +29,7 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
 from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.targets import Cone, Hat, Radial
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from depthwright import results
-from depthwright.aggregate import aggregate
+from depthwright.runs.aggregate import aggregate
 from depthwright.cli import guard
 from depthwright.figures.publish import publish
 from depthwright.figures.record import RECORD

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import independent
-from depthwright.networks.evaluation import exact_values
+from depthwright.networks.exact.integers import exact_values
 
 
 def uniform(target, count, seed=0):

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from command_line import HANGS
 from depthwright import cli
-from depthwright import config as configs
+from depthwright.runs import config as configs
 
 torch.set_num_threads(1)
 # Hypothesis fails where an example takes 200 ms or is slowly drawn: a slow machine is no fault.

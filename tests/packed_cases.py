@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 import independent
-from depthwright.constructions.cells import Cells
+from depthwright.constructions.bits.cells import Cells
 from depthwright.targets import Network
 
 

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import DictConfig
 
 from depthwright import comparison, results
-from depthwright import config as configs
+from depthwright.runs import config as configs
 from depthwright.distributions import UniformBox
 from depthwright.refusal import Refusal
 from depthwright.results import Row

@@ -11,9 +11,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from command_line import python
-from depthwright import config as configs
+from depthwright.runs import config as configs
 from depthwright import results
-from depthwright.aggregate import series
+from depthwright.runs.aggregate import series
 from depthwright.refusal import Refusal
 from depthwright.tracking import KEPT
 from experiment_files import FOLDER, load

@@ -15,7 +15,7 @@ import polars
 import pytest
 
 from depthwright.experiment import Run, described, holds_experiment, largest, least
-from depthwright.provenance import Made
+from depthwright.machine.provenance import Made
 from depthwright.refusal import Refusal
 
 ROOT = Path(__file__).parents[1]

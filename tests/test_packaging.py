@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 import depthwright
 from depthwright.cli import arranged
-from depthwright.environment import PLAIN
+from depthwright.machine.environment import PLAIN
 
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
@@ -59,7 +59,7 @@ def test_every_letter_that_is_shown_has_a_plain_form() -> None:
 
 
 def _plain(letter: str) -> str:
-    from depthwright import environment
+    from depthwright.machine import environment
 
     error = UnicodeEncodeError("ascii", letter, 0, 1, "no such letter")
     return environment._plain(error)[0]

@@ -13,7 +13,7 @@ import pytest
 from depthwright import results
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 ROW = Row(
     **dict.fromkeys(COLUMNS, 1)  # type: ignore[arg-type]

@@ -19,11 +19,12 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright import __version__, environment
-from depthwright import config as configs
-from depthwright.config import hydra_keywords
-from depthwright.sweep import Incomplete
-from depthwright.task import TOLD, compare, show, task
+from depthwright import __version__
+from depthwright.machine import environment
+from depthwright.runs import config as configs
+from depthwright.runs.config import hydra_keywords
+from depthwright.runs.sweep import Incomplete
+from depthwright.runs.task import TOLD, compare, show, task
 
 __all__ = ["compare", "guard", "hydra_keywords", "main", "show"]
 
@@ -143,7 +144,7 @@ def main() -> None:
     elif "--version" in given:
         print(f"depthwright {__version__}")
     elif given[:1] == ["watch"]:
-        from depthwright.watch import watch
+        from depthwright.runs.watch import watch
 
         guard(lambda: watch(given[1:]), cure="")
     else:

@@ -23,7 +23,7 @@ from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import moved
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
-from depthwright.provenance import code
+from depthwright.machine.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.targets.radial import Radial

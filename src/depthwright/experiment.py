@@ -29,14 +29,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright import environment
+from depthwright.machine import environment
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
-from depthwright.provenance import MADE, Made
+from depthwright.machine.provenance import MADE, Made
 from depthwright.refusal import Refusal
-from depthwright.results import COLUMNS, need_writable, table, write_json, write_text
-from depthwright.task import need_surroundings
+from depthwright.results import COLUMNS, table
+from depthwright.files import need_writable, write_json, write_text
+from depthwright.runs.task import need_surroundings
 from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Run:
         """
         import polars
 
-        from depthwright.sweep import sweep
+        from depthwright.runs.sweep import sweep
 
         quick = (*QUICK, f"experiment_name={self.name}-smoke") if self.scale == "smoke" else ()
         own = (f"output={_quoted(self.output)}", f"logger={self.logger}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.refusal import Refusal
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 if TYPE_CHECKING:
     import polars

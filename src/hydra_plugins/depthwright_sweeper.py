@@ -1,4 +1,4 @@
-"""Hydra finds sweepers only in this namespace; all there is to this one is in depthwright.sweep."""
+"""Hydra finds sweepers only in this namespace; all there is to this one is in depthwright.runs.sweep."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class CellSweeper(BasicSweeper):
     """Hydra's grid, of which finished cells are skipped and failing ones stop nothing."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """The cells, when every one of them has rows; raises depthwright.sweep.Incomplete."""
-        from depthwright.sweep import launch_with, run
+        """The cells, when every one of them has rows; raises depthwright.runs.sweep.Incomplete."""
+        from depthwright.runs.sweep import launch_with, run
 
         assert self.hydra_context is not None
         assert self.launcher is not None

@@ -16,7 +16,7 @@ from depthwright.approximation.mass import mean_size, minimum
 from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
 from depthwright.constructions import Ridge
 from depthwright.distributions import UniformRadius
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
 

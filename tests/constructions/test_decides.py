@@ -9,7 +9,7 @@ import torch
 import independent
 from depthwright.constructions import NarrowBits, NarrowExactSlim, NarrowMinimal, Ridge, SparseRidge
 from depthwright.constructions.construction import Built, Claim
-from depthwright.networks.exact import from_arrays
+from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, RandomNetwork

@@ -11,7 +11,7 @@ from depthwright.constructions import (
     NarrowMinimal,
     NarrowPacked,
 )
-from depthwright.constructions.bit_budget import Budget, printed
+from depthwright.constructions.bits.budget import Budget, printed
 from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.he_sizes import (
     _theorem_2,
@@ -71,7 +71,7 @@ def test_he_norms_bound_a_drawn_network() -> None:
     """Norms of the matrices and of what rounding changes, at grids coarse and fine."""
     import numpy as np
 
-    from depthwright.constructions.narrow_packed_bounds import Facts
+    from depthwright.constructions.packed.bounds import Facts
 
     drawn = RandomNetwork(8, 200, 3, seed=0, initialisation="he")
     norms = HeNorms(8, 200, 3, 1e-6)

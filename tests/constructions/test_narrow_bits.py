@@ -9,12 +9,13 @@ import torch
 import independent
 from bits_oracle import disagreements, errors, recursion, truth, uniform
 from depthwright.constructions import NarrowBits, NarrowMinimal, NarrowPacked
-from depthwright.constructions.bit_budget import Budget, check_fields, integers, printed, residual
+from depthwright.constructions.bits.budget import Budget, check_fields, integers, printed, residual
 from depthwright.constructions.construction import Claim
 from depthwright.constructions.narrow_bits import bits_architecture
 from depthwright.errors import exceedance
-from depthwright.networks.evaluation import PrecisionLoss
-from depthwright.networks.exact import ExactNetwork, Patterns
+from depthwright.networks.exact.floats import PrecisionLoss
+from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.exact.layer import Patterns
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, Network, RandomNetwork
 

@@ -16,8 +16,8 @@ from depthwright.constructions.narrow_bounded import (
 )
 from depthwright.constructions.weight_bounds import gain_exponent, weight_exponent
 from depthwright.networks import Builder, Dyadic
-from depthwright.networks.evaluation import exact_values
-from depthwright.networks.exact import ExactNetwork
+from depthwright.networks.exact.integers import exact_values
+from depthwright.networks.exact.network import ExactNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, Network, RandomNetwork
 

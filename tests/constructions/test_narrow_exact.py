@@ -11,7 +11,7 @@ import independent
 from depthwright.constructions import NarrowExact, NarrowExactSlim
 from depthwright.constructions.narrow_exact_slim import offsets
 from depthwright.networks import Builder, Linear
-from depthwright.networks.evaluation import exact_values
+from depthwright.networks.exact.integers import exact_values
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, Network, RandomNetwork
 
@@ -70,7 +70,7 @@ def test_sizes_are_the_theorems(kind, d, n, depth):
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize(("d", "n", "depth"), [(3, 8, 3), (4, 5, 4), (10, 100, 2)])
-@pytest.mark.filterwarnings("ignore::depthwright.networks.evaluation.PrecisionLoss")
+@pytest.mark.filterwarnings("ignore::depthwright.networks.exact.integers.PrecisionLoss")
 def test_float64_is_good_to_nine_digits(kind, d, n, depth):
     target = RandomNetwork(d, n, depth, seed=3)
     x = far_points(30, d, 0)

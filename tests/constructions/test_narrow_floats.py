@@ -16,10 +16,10 @@ import torch
 import independent
 from bits_oracle import disagreements, errors, recursion, uniform
 from depthwright.constructions import NarrowBits, NarrowMinimal
-from depthwright.constructions.bit_budget import Budget
-from depthwright.constructions.bit_inputs import dyadic
+from depthwright.constructions.bits.budget import Budget
+from depthwright.constructions.bits.inputs import dyadic
 from depthwright.distributions import UniformBox
-from depthwright.networks.exact import BIAS, Patterns
+from depthwright.networks.exact.layer import BIAS, Patterns
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
 

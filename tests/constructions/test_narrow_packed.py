@@ -10,12 +10,12 @@ import torch
 import independent
 import packed_cases
 from depthwright.constructions import NarrowPacked
-from depthwright.constructions.cells import Cells
-from depthwright.constructions.narrow_packed_bounds import Bits, Layout
-from depthwright.constructions.narrow_packed_numbers import pack
+from depthwright.constructions.bits.cells import Cells
+from depthwright.constructions.packed.bounds import Bits, Layout
+from depthwright.constructions.packed.numbers import pack
 from depthwright.networks import load
-from depthwright.networks.evaluation import exact_values
-from depthwright.networks.exact import BIAS
+from depthwright.networks.exact.integers import exact_values
+from depthwright.networks.exact.layer import BIAS
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, RandomNetwork
 from packed_cases import network, worst
@@ -170,7 +170,7 @@ def chain():
 
 
 def changed(found, at, rows):
-    from depthwright.networks.exact import Patterns
+    from depthwright.networks.exact.layer import Patterns
 
     layers = list(found.layers)
     layers[at] = Patterns().layer(layers[at].fan_in, rows)

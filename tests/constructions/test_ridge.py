@@ -18,7 +18,7 @@ from depthwright.constructions import Built, Ridge, ridge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, measure
 from depthwright.networks import load
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.refusal import Refusal
 
 QUICK = EvaluationConfig(points=20_000, attack_starts=128, attack_steps=100)

@@ -16,7 +16,7 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
 from depthwright.networks import load
 from depthwright.networks.network import Network
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
 from depthwright.targets.radial import PiecewiseLinear
 

@@ -13,7 +13,7 @@ from depthwright.approximation.directions import frames
 from depthwright.approximation.mass import mean_size
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, attack, l2_error, measure
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthwright.networks.exact import from_arrays
+from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.inputs import Inputs, on_grid
 from depthwright.refusal import Refusal
 

@@ -292,7 +292,8 @@ def test_a_killed_run_started_again_writes_the_same_rows(tmp_path, capfd):
     from hydra import compose, initialize_config_dir
     from rich.console import Console
 
-    from depthwright import cli, config
+    from depthwright import cli
+    from depthwright.runs import config
     from depthwright.results import SECONDS, read
 
     def run(name):

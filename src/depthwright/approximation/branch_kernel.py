@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from depthwright.networks.stored_code import stored
+from depthwright.machine.numba_cache import stored
 
 
 @stored("bounds over boxes", parallel=True)

@@ -41,7 +41,7 @@ import numpy as np
 
 from depthwright.approximation.mass import EPS, RadialSum, floor
 from depthwright.networks.network import Network
-from depthwright.networks.ridge_network import RidgeNetwork
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial

@@ -31,8 +31,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from depthwright.constructions.cells import Cells
-from depthwright.constructions.narrow_packed_bounds import Facts, First, Residual
+from depthwright.constructions.bits.cells import Cells
+from depthwright.constructions.packed.bounds import Facts, First, Residual
 
 
 class HeNorms:

@@ -5,9 +5,9 @@ With probability at least 1 − doubt its norms are below those of he_norms.py, 
 construction of the table has at most the parameters of its `Architecture` here.
 
 Builds. Nothing. Theorems 2 and 5 take c0 and c from VYS22's printed constants (B the largest
-weight) or from the interval bounds of bit_budget.py, with row sums in place of rows; the packed
+weight) or from the interval bounds of budget.py, with row sums in place of rows; the packed
 network, without the scales that a target of its own would give it, its bits from
-narrow_packed_bounds.py; Theorem 7 and its slimmer version know their size from
+packed/bounds.py; Theorem 7 and its slimmer version know their size from
 the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64,
 which the interval bound of wide deep targets makes large, is left to whoever reads it.
 
@@ -24,15 +24,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from depthwright.constructions.bit_budget import BITS_LIMIT, Budget, printed
-from depthwright.constructions.bit_extraction import in_turn_blocks, together_blocks
+from depthwright.constructions.bits.budget import BITS_LIMIT, Budget, printed
+from depthwright.constructions.bits.extraction import in_turn_blocks, together_blocks
 from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_bits import bits_architecture
 from depthwright.constructions.narrow_exact import rebuilding
 from depthwright.constructions.narrow_packed import layouts
-from depthwright.constructions.narrow_packed_bounds import Bounds, Facts
-from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_widths import architecture
+from depthwright.constructions.packed.bounds import Bounds, Facts
+from depthwright.constructions.packed.choice import choose
+from depthwright.constructions.packed.widths import architecture
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.refusal import Refusal
 

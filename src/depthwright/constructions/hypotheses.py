@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from depthwright.constructions.cells import SIGNIFICANT
+from depthwright.constructions.bits.cells import SIGNIFICANT
 from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal

@@ -10,9 +10,9 @@ Builds. With c0 bits after the point and fields of c bits, and n_0 = d, depth
 2·c0 + Σ_{l<L} (n_l·(n_{l−1}·c + 2) + n_l·c + 1) + n_{L−1}·c + 2: Lemmas 8 and 9 read the inputs
 (2·c0 layers, alternately 5d and 4d neurons), Lemma 11 computes a layer (10 neurons), Lemma 12 drops
 its c0 lowest bits (6 neurons), Lemma 10 computes the outputs (6 + 2·d_out neurons); see
-bit_extraction.py. Parameters are those of these widths, dense. bits="paper" takes
+extraction.py. Parameters are those of these widths, dense. bits="paper" takes
 c0 = ⌈2L·log2(5ABnd/ε)⌉, c = 2c0 + ⌈log2(2Ad)⌉ + ⌈L·log2((n + 1)B)⌉; bits="certified" the
-smallest c0 and c that the interval bound of bit_budget.py proves enough for this very network.
+smallest c0 and c that the interval bound of budget.py proves enough for this very network.
 
 Claim. "probability" where failure_probability = δ > 0, with failure probability
 β·vol·Σ_j 2^{c0}·2τ/(κ_j·side_j) ≤ δ (β·vol = 1 for the uniform law): coordinate u = κ(x − lower) is
@@ -49,14 +49,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from depthwright.constructions.bit_budget import (
-    Budget,
-    Intervals,
-    check_fields,
-    integers,
-    printed,
-)
-from depthwright.constructions.bit_extraction import (
+from depthwright.constructions.bits.budget import Budget, Intervals, check_fields, integers, printed
+from depthwright.constructions.bits.extraction import (
     encode_together,
     layer,
     layer_blocks,
@@ -66,8 +60,8 @@ from depthwright.constructions.bit_extraction import (
     truncate,
     truncate_blocks,
 )
-from depthwright.constructions.bit_inputs import BitInputs, Digits, dyadic, lowest
-from depthwright.constructions.cells import Floats
+from depthwright.constructions.bits.inputs import BitInputs, Digits, dyadic, lowest
+from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
     check_accuracy,
@@ -78,7 +72,7 @@ from depthwright.constructions.hypotheses import (
     density_share,
 )
 from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.calculus import Builder, Linear, Program
+from depthwright.networks.exact.calculus import Builder, Linear, Program
 from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from depthwright.constructions.cells import Floats
+from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Construction
 from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.constructions.narrow_bits import NarrowBits
@@ -44,8 +44,9 @@ from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
 from depthwright.constructions.weight_bounds import gain_exponent, weight_exponent
 from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.dyadic import Dyadic
-from depthwright.networks.exact import BIAS, ExactNetwork, Layer, Patterns
+from depthwright.networks.exact.dyadic import Dyadic
+from depthwright.networks.exact.layer import BIAS, Layer, Patterns
+from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork

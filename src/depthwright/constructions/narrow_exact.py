@@ -45,8 +45,8 @@ import numpy as np
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_depth, check_target
 from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.calculus import Builder, Linear
-from depthwright.networks.exact import ExactNetwork
+from depthwright.networks.exact.calculus import Builder, Linear
+from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets.network import ReLUNetwork
 
 

@@ -44,8 +44,8 @@ from depthwright.constructions.narrow_exact import (
     rebuilding,
 )
 from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.calculus import Linear
-from depthwright.networks.dyadic import Dyadic
+from depthwright.networks.exact.calculus import Linear
+from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.upper import Upper, product
 from depthwright.targets.network import ReLUNetwork
 

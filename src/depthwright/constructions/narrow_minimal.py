@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from depthwright.constructions.bit_extraction import encode_in_turn, in_turn_blocks
+from depthwright.constructions.bits.extraction import encode_in_turn, in_turn_blocks
 from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.networks.architecture import Block
-from depthwright.networks.calculus import Linear, Program
-from depthwright.networks.dyadic import Dyadic
+from depthwright.networks.exact.calculus import Linear, Program
+from depthwright.networks.exact.dyadic import Dyadic
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from depthwright.constructions.cells import Floats, Reading
+from depthwright.constructions.bits.cells import Floats, Reading
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
     check_accuracy,
@@ -47,13 +47,13 @@ from depthwright.constructions.hypotheses import (
     check_target,
     density_share,
 )
-from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First, Layout, Sizing
-from depthwright.constructions.narrow_packed_choice import choose
-from depthwright.constructions.narrow_packed_layers import Packer
-from depthwright.constructions.narrow_packed_scales import Scaled, to_float
-from depthwright.constructions.narrow_packed_widths import architecture
+from depthwright.constructions.packed.bounds import Bounds, Facts, First, Layout, Sizing
+from depthwright.constructions.packed.choice import choose
+from depthwright.constructions.packed.layers import Packer
+from depthwright.constructions.packed.scales import Scaled, to_float
+from depthwright.constructions.packed.widths import architecture
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.calculus import Builder, Linear
+from depthwright.networks.exact.calculus import Builder, Linear
 from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork

@@ -59,14 +59,9 @@ from depthwright.approximation.product_rule import ProductRule
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.network import Arithmetic
-from depthwright.networks.ridge_network import (
-    UNIT_ROUNDOFF,
-    Bundle,
-    RidgeGroup,
-    RidgeNetwork,
-    rounding_bound,
-)
+from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.arithmetic import UNIT_ROUNDOFF
+from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial

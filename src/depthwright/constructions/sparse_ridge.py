@@ -55,7 +55,7 @@ from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, m
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.ridge_network import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial

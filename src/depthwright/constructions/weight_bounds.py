@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from depthwright.constructions.bit_budget import integers
+from depthwright.constructions.bits.budget import integers
 from depthwright.constructions.construction import Construction
 from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim, offsets
 from depthwright.constructions.narrow_minimal import NarrowMinimal
 from depthwright.constructions.narrow_packed import NarrowPacked
-from depthwright.constructions.narrow_packed_entries import entry_exponents
+from depthwright.constructions.packed.entries import entry_exponents
 from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork

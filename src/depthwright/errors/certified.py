@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from depthwright.approximation.branch_and_bound import Search, sup_error
 from depthwright.networks.network import Network
-from depthwright.networks.ridge_network import UNIT_ROUNDOFF
+from depthwright.networks.arithmetic import UNIT_ROUNDOFF
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target

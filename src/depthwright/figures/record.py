@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from depthwright.figures.chart import Chart
 from depthwright.figures.paper import paper
-from depthwright.provenance import Made
+from depthwright.machine.provenance import Made
 from depthwright.refusal import Refusal
-from depthwright.results import write_json
-from depthwright.whole_file import whole_file
+from depthwright.files import write_json
+from depthwright.files import whole_file
 
 if TYPE_CHECKING:
     import polars

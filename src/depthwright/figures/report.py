@@ -18,7 +18,7 @@ from typing import Any
 from depthwright.figures.interactive import interactive, legend
 from depthwright.figures.record import DATA, PICTURES, Record
 from depthwright.refusal import Refusal
-from depthwright.results import write_text
+from depthwright.files import write_text
 
 PAGE = "report.html"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.comparison import FEATURES
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ def load(path: str | Path) -> Network:
     if not path.is_file():
         raise Refusal(f"{path} is not there")
     if path.name.endswith(".jsonl.gz"):
-        from depthwright.networks.exact_files import load_exact
+        from depthwright.networks.exact.file import load_exact
 
         return load_exact(path)
     if path.suffix == ".onnx":
@@ -34,7 +34,7 @@ def load(path: str | Path) -> Network:
     except (OSError, SafetensorError) as error:
         raise Refusal(f"{path} cannot be read as safetensors: {error}") from error
     if found == "depthwright-ridge":
-        from depthwright.networks.ridge_files import load_ridge
+        from depthwright.networks.ridge_file import load_ridge
 
         return load_ridge(path)
     if found == "depthwright-styled":

@@ -12,7 +12,7 @@ from depthwright.networks.inputs import Inputs
 if TYPE_CHECKING:
     import torch
 
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
 Arithmetic = Literal["float32", "float64", "exact"]
 

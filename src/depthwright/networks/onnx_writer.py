@@ -13,7 +13,7 @@ import torch
 
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 BYTES_LIMIT = 2**31 - 2**20
 """What one protobuf message holds, less room for the nodes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from depthwright.process_wide import process_wide
+from depthwright.machine.process_wide import process_wide
 
 
 @process_wide

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from depthwright.networks.stored_code import stored
+from depthwright.machine.numba_cache import stored
 
 BLOCK = 256
 """Points a block: 256 float64 are 2 KB an array."""

@@ -24,7 +24,7 @@ from depthwright.networks.torch_network import (
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
 FORMAT = "depthwright-styled"
 """Written into every such file."""

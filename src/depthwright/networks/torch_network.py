@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.network import Arithmetic, Network
+from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.network import Network
 from depthwright.networks.points import as_points
 from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.refusal import Refusal
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 SUFFIX = ".safetensors"
 """Files of module networks end so."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from depthwright.distributions.domain import Box, Sides
-from depthwright.networks.exact import ExactNetwork, from_arrays
+from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.networks.points import as_points
 from depthwright.networks.upper import UNIT, Upper, product
 from depthwright.refusal import Refusal

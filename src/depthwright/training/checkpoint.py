@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 
 from depthwright.refusal import Refusal
 from depthwright.training.lightning_module import RivalTraining
-from depthwright.whole_file import whole_file
+from depthwright.files import whole_file
 
 GENERATOR = "generator"
 """The tensor that is no part of the module."""

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.torch_network import Layers
-from depthwright.process_wide import process_wide
+from depthwright.machine.process_wide import process_wide
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target

@@ -257,5 +257,5 @@ def test_stored_code_is_older_than_none_of_the_files_it_is_made_of():
     step = {f"training.step.{name}" for name in ("kernel", "layout", "product", "simd")}
     assert {"networks.styles", "training.losses", *step} <= names
     # a refusal is raised, a digest taken and a bar drawn by Python alone
-    python = {"depthwright.refusal", "depthwright.networks.stored_code", "depthwright.progress"}
+    python = {"depthwright.refusal", "depthwright.machine.numba_cache", "depthwright.progress"}
     assert made_of == {loop, *loop.SOURCES} | {importlib.import_module(name) for name in python}

@@ -18,7 +18,7 @@ from depthwright.networks.reading.layers import PlainNetwork
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
-    from depthwright.networks.exact import ExactNetwork
+    from depthwright.networks.exact.network import ExactNetwork
 
 SUFFIXES = (".safetensors", ".onnx", ".nnet")
 
@@ -71,7 +71,7 @@ def _read_file(
 
 def exact_network(source: Any, **described: Any) -> ExactNetwork:
     """As `read`, the layers as data; refused where an entry is no float."""
-    from depthwright.networks.exact import from_arrays
+    from depthwright.networks.exact.network import from_arrays
 
     plain = read(source, **described)
     if not plain.exact:

@@ -14,7 +14,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from depthwright.networks.stored_code import need_compiler
+from depthwright.machine.numba_cache import need_compiler
 from depthwright.training.ensemble import BETAS, EPS, Ensemble, EnsembleAdam
 from depthwright.training.losses import LOSSES
 from depthwright.training.step.layout import ROWS, Layout, padded

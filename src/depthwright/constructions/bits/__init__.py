@@ -1,0 +1,1 @@
+"""Machinery of the networks that read numbers bit by bit."""

@@ -1,0 +1,1 @@
+"""Machinery of NarrowPacked: one long number per layer."""

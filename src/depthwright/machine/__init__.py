@@ -1,0 +1,1 @@
+"""What a run finds around it: environment, process, compiled code, provenance."""

@@ -1,0 +1,1 @@
+"""Exact networks: sparse layers of dyadic numbers, evaluated without rounding."""

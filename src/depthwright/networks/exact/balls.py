@@ -1,0 +1,120 @@
+"""Correctly rounded values of networks whose exact values are far longer than what counts of them.
+
+A packed network adds noise of ever more digits below those that matter: exactly, its values have
+the square of the digits of its weights. Here an integer of more than `bits` bits loses its last
+ones, and its slot says how far off it may be: a ball. σ and sums of balls are balls again, since σ
+is 1-Lipschitz. An output is done when both ends of its ball round to one float64; the points that
+are not done are computed again with twice the bits, at last exactly. So the values are those of
+exact evaluation, rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depthwright.networks.exact.dyadic import round_to_float
+from depthwright.networks.exact.integers import Slot, affine, input_slots
+from depthwright.networks.exact.layer import BIAS, Layer
+from depthwright.networks.exact.network import ExactNetwork
+from depthwright.progress import Bar
+
+NOTHING = -math.inf
+"""The logarithm of a radius of 0."""
+SPARE = 512
+"""Bits beyond three times those of the longest weight, to begin with."""
+MANY = 1 << 14
+"""Values of fewer bits than this are computed exactly."""
+
+
+def worthwhile(network: ExactNetwork) -> bool:
+    """Whether values are much longer than weights."""
+    longest = network.value_bits or 0
+    return longest > MANY and longest > 2 * first_bits(network)
+
+
+def first_bits(network: ExactNetwork) -> int:
+    """Kept at first: error bounds of a triangle grow by 6 where its values grow by 2."""
+    return 3 * network.weight_bits + SPARE
+
+
+def rounded(network: ExactNetwork, x: np.ndarray) -> np.ndarray:
+    """Exact values at `x` (batch, input_dim), rounded once: (batch, output_dim)."""
+    out = np.full((len(x), network.layers[-1].fan_out), np.nan)
+    bits: int | None = first_bits(network)
+    left = np.arange(len(x))
+    while len(left):
+        if bits is not None and bits >= (network.value_bits or 0):
+            bits = None
+        found, done = _attempt(network, x[left], bits)
+        out[left[done]] = found[done]
+        left, bits = left[~done], None if bits is None else 2 * bits
+    return out
+
+
+def _attempt(
+    network: ExactNetwork, x: np.ndarray, bits: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and which points are done."""
+    slots = input_slots(x)
+    radii = [NOTHING] * len(slots)
+    last = len(network.layers) - 1
+    with Bar("exact values, in balls") as bar:
+        for i, layer in enumerate(network.layers):
+            radii = _carried(layer, radii)
+            slots = affine(layer, slots, len(x), relu=i < last)
+            if bits is not None:
+                slots, radii = _cut(slots, radii, bits)
+            bar((i + 1) / len(network.layers))
+    ends = [_ends(*slot, radius) for slot, radius in zip(slots, radii, strict=True)]
+    low, high = (np.array(side, float).T for side in zip(*ends, strict=True))
+    return low, (low == high).all(axis=1)
+
+
+def _carried(layer: Layer, radii: list[float]) -> list[float]:
+    """Radii behind an affine map: Σ abs(w)·radius, as logarithms rounded up."""
+    parts: list[list[float]] = [[] for _ in range(layer.fan_out)]
+    for row, column, integer, power in layer.terms:
+        if column != BIAS and radii[column] > NOTHING:
+            parts[row].append(radii[column] + power + _log2(integer))
+    return [_total(part) for part in parts]
+
+
+def _total(logs: list[float]) -> float:
+    """log2 Σ 2^logs, rounded up."""
+    if not logs:
+        return NOTHING
+    top = max(logs)
+    return top + math.log2(math.fsum(2.0 ** max(log - top, -200) for log in logs)) + 1e-9
+
+
+def _log2(integer: int) -> float:
+    """log2 abs(integer), rounded up."""
+    size = abs(integer)
+    excess = max(size.bit_length() - 53, 0)
+    return math.log2((size >> excess) + (excess > 0)) + excess + 1e-9
+
+
+def _cut(slots: list[Slot], radii: list[float], bits: int) -> tuple[list[Slot], list[float]]:
+    """Integers of more bits than that lose the last ones."""
+    kept, wider = [], []
+    for (values, power), radius in zip(slots, radii, strict=True):
+        excess = max((int(v.bit_length()) for v in values), default=0) - bits
+        if excess > bits // 16:  # not a few bits in every layer
+            kept.append((values >> excess, power + excess))
+            wider.append(_total([log for log in (radius, float(power + excess)) if log > NOTHING]))
+        else:
+            kept.append((values, power))
+            wider.append(radius)
+    return kept, wider
+
+
+def _ends(values: np.ndarray, power: int, radius: float) -> tuple[list[float], list[float]]:
+    """Both ends of every ball as floats."""
+    if radius == NOTHING:
+        exact = [round_to_float(int(v), power) for v in values]
+        return exact, exact
+    wide = 1 << max(math.ceil(radius - power), 0)
+    low, high = ([round_to_float(int(v) + side, power) for v in values] for side in (-wide, wide))
+    return low, high

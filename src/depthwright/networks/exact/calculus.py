@@ -1,0 +1,238 @@
+"""A small calculus for exact networks: constructions read like their proofs.
+
+`Linear` is an affine expression over the values of the newest layer; `Builder.relu` appends the
+layer σ(expression_1), σ(expression_2), … and returns its values as new expressions. Expressions
+of older layers are gone: what is needed later is carried through, and using a forgotten one is
+an error. Scaling by powers of two is `<<` and `>>`.
+
+    builder = Builder(input_dim=1)
+    (x,) = builder.values
+    a, b = builder.relu([2 * x, 4 * x - 2])
+    network = builder.output([a - b])  # Telgarsky's triangle on [0, 1]
+
+A *program* is a generator that yields the expressions of its next layer, receives that layer's
+values and returns its result. `yield from` composes programs; `together(p, q)` runs them side by
+side, in the same layers; `keep(values, layers)` carries non-negative values; `builder.run(program)`
+appends its layers.
+
+    def triangle(x):
+        a, b = yield [2 * x, 4 * x - 2]
+        return a - b
+
+    def twice(x):
+        x = yield from triangle(x)
+        return (yield from triangle(x))
+
+    y, z = builder.run(together(twice(x), keep([z], 2)))  # z ≥ 0 rides along: y, [z]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from depthwright.networks.exact.dyadic import Dyadic, Number
+from depthwright.networks.exact.layer import BIAS, Layer, Patterns
+from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.inputs import Inputs
+from depthwright.networks.arithmetic import Arithmetic
+from depthwright.refusal import Refusal
+
+CONSTANT = -1
+"""The layer of an expression without values: usable anywhere."""
+
+
+class Linear:
+    """Σ coefficient × value + constant, over the values of layer number `layer`. Immutable."""
+
+    __slots__ = ("coefficients", "layer")
+
+    def __init__(self, coefficients: dict[int, Dyadic], layer: int = CONSTANT) -> None:
+        self.coefficients = coefficients
+        """Column → coefficient, none of them zero; the constant under BIAS."""
+        self.layer = layer
+
+    @classmethod
+    def of(cls, value: Linear | Number) -> Linear:
+        """A number as the constant expression."""
+        if isinstance(value, Linear):
+            return value
+        number = Dyadic.of(value)
+        return cls({BIAS: number} if number else {})
+
+    def __add__(self, other: Linear | Number) -> Linear:
+        other = Linear.of(other)
+        layer = max(self.layer, other.layer)
+        if self.layer != other.layer and CONSTANT not in (self.layer, other.layer):
+            raise ValueError(
+                f"values of layer {min(self.layer, other.layer)} are gone in layer {layer}; "
+                "carry them through"
+            )
+        total = dict(self.coefficients)
+        for column, value in other.coefficients.items():
+            if column in total:
+                value = total[column] + value
+                if not value:
+                    del total[column]
+                    continue
+            total[column] = value
+        return Linear(total, layer)
+
+    def __neg__(self) -> Linear:
+        return Linear({c: -v for c, v in self.coefficients.items()}, self.layer)
+
+    def __sub__(self, other: Linear | Number) -> Linear:
+        return self + -Linear.of(other)
+
+    def __mul__(self, factor: Number) -> Linear:
+        factor = Dyadic.of(factor)
+        if not factor:
+            return Linear({})
+        return Linear({c: v * factor for c, v in self.coefficients.items()}, self.layer)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rsub__(self, other: Number) -> Linear:
+        return Linear.of(other) - self
+
+    def __lshift__(self, power: int) -> Linear:
+        """Times 2^power (a negative power divides)."""
+        return Linear({c: v << power for c, v in self.coefficients.items()}, self.layer)
+
+    def __rshift__(self, power: int) -> Linear:
+        return self << -power
+
+    def __repr__(self) -> str:
+        terms = (f"({v})" + ("" if c == BIAS else f"·v{c}") for c, v in self.coefficients.items())
+        return " + ".join(terms) or "0"
+
+
+Program: TypeAlias = Generator[list[Linear], list[Linear], Any]
+
+
+class Builder:
+    """Appends layers; `values` are the expressions of the newest layer's values."""
+
+    def __init__(self, input_dim: int) -> None:
+        self.input_dim = input_dim
+        self.layers: list[Layer] = []
+        self._patterns = Patterns()
+        self._fan = input_dim
+        self._one = Dyadic(1)
+        self.values = self._new(input_dim)
+
+    def _new(self, count: int) -> list[Linear]:
+        depth = len(self.layers)
+        return [Linear({i: self._one}, depth) for i in range(count)]
+
+    def _append(self, expressions: Sequence[Linear]) -> None:
+        depth = len(self.layers)
+        for expression in expressions:
+            if expression.layer not in (depth, CONSTANT):
+                raise ValueError(
+                    f"values of layer {expression.layer} are gone in layer {depth}; "
+                    "carry them through"
+                )
+        layer = self._patterns.layer(self._fan, (e.coefficients for e in expressions))
+        self.layers.append(layer)
+        self._fan = layer.fan_out
+
+    def relu(self, expressions: Sequence[Linear]) -> list[Linear]:
+        """Append the hidden layer σ(expressions) and return its values."""
+        self._append(expressions)
+        self.values = self._new(self._fan)
+        return self.values
+
+    def run(self, program: Program) -> Any:
+        """Append a program's layers; returns its result, expressions over the newest layer."""
+        try:
+            wanted = next(program)
+            while True:
+                wanted = program.send(self.relu(wanted))
+        except StopIteration as stop:
+            return stop.value
+
+    def output(
+        self,
+        expressions: Sequence[Linear],
+        arithmetic: Arithmetic = "exact",
+        inputs: Inputs | None = None,
+        value_bits: int | None = None,
+    ) -> ExactNetwork:
+        """Append the last affine map (no σ) and close the network."""
+        self._append(expressions)
+        return ExactNetwork(tuple(self.layers), arithmetic, inputs, value_bits)
+
+
+def keep(values: Iterable[Linear], layers: int) -> Program:
+    """Carry non-negative values through `layers` layers; returns them."""
+    kept = list(values)
+    for _ in range(layers):
+        kept = yield kept
+    return kept
+
+
+def together(*programs: Program) -> Program:
+    """Programs of equally many layers side by side; returns the list of their results."""
+    wanted: list[list[Linear]] = []
+    results: list[Any] = [None] * len(programs)
+    received: list[list[Linear]] | None = None
+    while True:
+        finished = []
+        wanted = []
+        for i, program in enumerate(programs):
+            try:
+                wanted.append(next(program) if received is None else program.send(received[i]))
+            except StopIteration as stop:
+                finished.append(i)
+                results[i] = stop.value
+        if finished:
+            if len(finished) < len(programs):
+                raise ValueError(
+                    f"programs {finished} of {len(programs)} have fewer layers than the others; "
+                    "lengthen them with keep"
+                )
+            return results
+        values = yield [expression for block in wanted for expression in block]
+        received, start = [], 0
+        for block in wanted:
+            received.append(values[start : start + len(block)])
+            start += len(block)
+
+
+def apply(network: ExactNetwork, inputs: Sequence[Linear]) -> Program:
+    """A network as a program on `inputs`; returns its outputs as expressions."""
+    if len(inputs) != network.architecture.input_dim:
+        raise Refusal(
+            f"the network reads {network.architecture.input_dim} values, {len(inputs)} were given"
+        )
+    values = list(inputs)
+    for i, layer in enumerate(network.layers):
+        outputs = [
+            sum(
+                (Linear.of(v) if c == BIAS else values[c] * v for c, v in row.items()),
+                Linear({}),
+            )
+            for row in layer.expressions()
+        ]
+        if i == len(network.layers) - 1:
+            return outputs
+        values = yield outputs
+    return values
+
+
+def compose(outer: ExactNetwork, inner: ExactNetwork) -> ExactNetwork:
+    """x ↦ outer(inner(x)): the inner one's last map and the outer one's first become one."""
+    builder = Builder(inner.architecture.input_dim)
+    middle = builder.run(apply(inner, builder.values))
+    return builder.output(
+        builder.run(apply(outer, middle)), outer.arithmetic, inner.inputs, outer.value_bits
+    )
+
+
+def side_by_side(*networks: ExactNetwork) -> ExactNetwork:
+    """x ↦ (N_1(x), N_2(x), …) for networks of equal depth on the same inputs."""
+    builder = Builder(networks[0].architecture.input_dim)
+    programs = (apply(network, builder.values) for network in networks)
+    outputs = builder.run(together(*programs))
+    return builder.output([e for block in outputs for e in block], networks[0].arithmetic)

@@ -1,0 +1,284 @@
+"""The open exact format, written and read: gzipped JSON lines, suffix .jsonl.gz.
+
+Line 1, the header: {"format": "depthwright-exact", "version": 2, "input_dim": d,
+"layer_sizes": [n_1, …, n_L], "arithmetic": "exact", "inputs": I or null, "value_bits": n or null},
+where I = {"lower": [d numbers], "upper": [d numbers], "numbers": "real", "float64" or "float32",
+"grid": step or null} says for which inputs the network was built (null: for all); files of version
+1 have "radius": A or null instead, which means all of [−A, A]^d.
+Then one line per layer: {"weights": [[row, column, "integer in hex", power_of_two], …],
+"biases": [[row, "integer in hex", power_of_two], …]}. An entry is integer × 2^power_of_two, rows
+and columns start at 0, entries not listed are 0, entries listed twice add up. σ after every layer
+but the last. Reading runs no code: a file is parsed as JSON, checked, and refused with what is
+wrong if it is damaged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from depthwright.networks.exact.layer import BIAS, Layer, Patterns
+from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.inputs import NUMBERS, Inputs
+from depthwright.refusal import Refusal
+from depthwright.files import whole_file
+
+SUFFIX = ".jsonl.gz"
+FORMAT, VERSION = "depthwright-exact", 2
+HEX = re.compile(r"-?[0-9a-f]+\Z")
+PLACE = itemgetter(0, 1)
+"""Row and column of a term."""
+POWER_LIMIT = 1 << 26
+"""Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
+SPAN_LIMIT = 1 << 30
+"""Networks whose values might need more bits than this, 128 MB each, are refused."""
+SIZE_LIMIT = 10**8
+"""Networks of more slots than this, inputs included, are refused before any work."""
+
+
+def save_exact(network: ExactNetwork, path: str | Path) -> None:
+    """Write `network`, whole or not at all."""
+    path = Path(path)
+    _check_suffix(path)
+    with (
+        whole_file(path) as partial,
+        gzip.open(partial, "wt", encoding="ascii", compresslevel=4) as file,
+    ):
+        for line in lines(network):
+            file.write(line + "\n")
+
+
+def load_exact(path: str | Path) -> ExactNetwork:
+    """Read a network back; a damaged file is refused with what is wrong with it."""
+    path = Path(path)
+    _check_suffix(path)
+    if not path.is_file():
+        raise Refusal(f"{path} is not there")
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            return parse(file, str(path))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise Refusal(f"{path} is damaged: {error}; save it again") from error
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(SUFFIX):
+        raise Refusal(f"{path.name} does not end in {SUFFIX}, the suffix of the exact format")
+
+
+def lines(network: ExactNetwork) -> Iterator[str]:
+    """The file's lines, before compression."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "input_dim": network.layers[0].fan_in,
+        "layer_sizes": [layer.fan_out for layer in network.layers],
+        "arithmetic": network.arithmetic,
+        "inputs": None if network.inputs is None else asdict(network.inputs),
+        "value_bits": network.value_bits,
+    }
+    yield json.dumps(header)
+    for layer in network.layers:
+        weights, biases = [], []
+        for row, column, integer, power in layer.terms:  # JSON by hand: half the time
+            if column == BIAS:
+                biases.append(f'[{row},"{integer:x}",{power}]')
+            else:
+                weights.append(f'[{row},{column},"{integer:x}",{power}]')
+        yield f'{{"weights":[{",".join(weights)}],"biases":[{",".join(biases)}]}}'
+
+
+def parse(file: Any, name: str) -> ExactNetwork:
+    """A network from the lines of a file."""
+    header = _json(file.readline(), f"{name}, line 1")
+    sizes = _check_header(header, name)
+    patterns, layers = Patterns(), []
+    fan_in = header["input_dim"]
+    spans = [(-1074, 1024)] * fan_in
+    for number, fan_out in enumerate(sizes, 2):
+        place = f"{name}, line {number}"
+        text = file.readline()
+        if not text:
+            raise Refusal(f"{place}: the file ends after {number - 2} of {len(sizes)} layers")
+        layers.append(_layer(_json(text, place), fan_in, fan_out, patterns, place))
+        spans = _spans(layers[-1], spans, place)
+        fan_in = fan_out
+    if file.readline():
+        raise Refusal(f"{name} goes on after its {len(sizes)} layers")
+    return ExactNetwork(tuple(layers), header["arithmetic"], _inputs(header), header["value_bits"])
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{place} is not JSON: {error}") from error
+
+
+def _whole(value: Any, low: int, high: float = math.inf) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _number(value: Any) -> bool:
+    """Finite, in the range of floats."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _radius(value: Any) -> bool:
+    """None, or a positive number in the range of floats."""
+    return value is None or (_number(value) and value > 0)
+
+
+def _box(value: Any, input_dim: Any) -> bool:
+    """None, or what `Inputs` holds, with lower below upper."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {f.name for f in fields(Inputs)}:
+        return False
+    sides = value["lower"], value["upper"]
+    if not all(isinstance(side, list) and len(side) == input_dim for side in sides):
+        return False
+    if not all(_number(v) for side in sides for v in side):
+        return False
+    return (
+        all(low <= high for low, high in zip(*sides, strict=True))
+        and value["numbers"] in NUMBERS
+        and _radius(value["grid"])
+    )
+
+
+def _inputs(header: dict[str, Any]) -> Inputs | None:
+    """What the network was built for; files of version 1 know cubes only."""
+    if header["version"] == 1:
+        radius = header["radius"]
+        return None if radius is None else Inputs.cube(header["input_dim"], float(radius))
+    stored = header["inputs"]
+    if stored is None:
+        return None
+    lower, upper = (tuple(map(float, stored[name])) for name in ("lower", "upper"))
+    return Inputs(lower, upper, stored["numbers"], stored["grid"])
+
+
+def _check_header(header: Any, name: str) -> list[int]:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise Refusal(f"{name} is not a {FORMAT} file: its first line does not say so")
+    if not _whole(header.get("version"), 1, VERSION):
+        raise Refusal(
+            f"{name} has format version {_short(header.get('version'))}, "
+            f"this program reads 1 to {VERSION}"
+        )
+    sizes = header.get("layer_sizes")
+    checks = {
+        "input_dim": _whole(header.get("input_dim"), 1),
+        "layer_sizes": isinstance(sizes, list) and sizes and all(_whole(n, 1) for n in sizes),
+        "arithmetic": header.get("arithmetic") in ("float32", "float64", "exact"),
+        "inputs": "inputs" in header and _box(header["inputs"], header.get("input_dim")),
+        "value_bits": "value_bits" in header
+        and (header["value_bits"] is None or _whole(header["value_bits"], 1)),
+    }
+    if header["version"] == 1:
+        del checks["inputs"]
+        checks["radius"] = "radius" in header and _radius(header["radius"])
+    for key, good in checks.items():
+        if not good:
+            raise Refusal(f"{name}: {key} is {_short(header.get(key))}, which it cannot be")
+    total = header["input_dim"] + sum(header["layer_sizes"])
+    if total > SIZE_LIMIT:
+        raise Refusal(
+            f"{name}: input_dim and layer_sizes sum up to {_short(total)}, more than "
+            f"{SIZE_LIMIT}; such a network cannot be evaluated, give a smaller one"
+        )
+    return sizes  # type: ignore[return-value]
+
+
+def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str) -> Layer:
+    if not isinstance(data, dict) or set(data) != {"weights", "biases"}:
+        raise Refusal(f"{place} does not hold weights and biases")
+    if not all(isinstance(part, list) for part in data.values()):
+        raise Refusal(f"{place}: weights and biases are not both lists")
+    terms = []
+    for entry in data["weights"]:
+        good = type(entry) is list and len(entry) == 4 and type(entry[0]) is type(entry[1]) is int
+        if not (good and 0 <= entry[0] < fan_out and 0 <= entry[1] < fan_in):
+            raise Refusal(
+                f"{place}: {_short(entry)} is not [row < {fan_out}, column < {fan_in}, hex, power]"
+            )
+        row, column, text, power = entry
+        terms.append((row, column, _integer(text, place), _power(power, place)))
+    for entry in data["biases"]:
+        good = type(entry) is list and len(entry) == 3 and type(entry[0]) is int
+        if not (good and 0 <= entry[0] < fan_out):
+            raise Refusal(f"{place}: {_short(entry)} is not [row < {fan_out}, hex, power]")
+        row, text, power = entry
+        terms.append((row, BIAS, _integer(text, place), _power(power, place)))
+    terms.sort(key=PLACE)
+    rows, columns, integers, powers = (
+        (list(part) for part in zip(*terms, strict=True)) if terms else ([], [], [], [])
+    )
+    shared = patterns.share(rows), patterns.share(columns)
+    layer = Layer(fan_in, fan_out, *shared, tuple(integers), tuple(powers))
+    if layer.nonzeros < len(rows) and not all(value for _, _, value in layer.entries()):
+        raise Refusal(f"{place}: entries listed twice cancel; zeros are left out")
+    return layer
+
+
+def _spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple[int, int]]:
+    """Per value a, b: it is a multiple of 2^a below 2^b in size, for all finite float64 inputs.
+
+    Powers are limited one by one, but a chain of layers adds them up, and exact evaluation would
+    shift an integer by all of them where a large and a small value meet.
+    """
+    lows: list[int | None] = [None] * layer.fan_out
+    tops, counts = [0] * layer.fan_out, [0] * layer.fan_out
+    for row, column, integer, power in layer.terms:
+        low, top = (0, 0) if column == BIAS else before[column]
+        low, top = low + power, top + power + integer.bit_length()
+        known = lows[row]
+        if known is None:
+            lows[row], tops[row] = low, top
+        else:
+            lows[row], tops[row] = min(known, low), max(tops[row], top)
+        counts[row] += 1
+    spans = [
+        (0, 0) if low is None else (low, top + count.bit_length())
+        for low, top, count in zip(lows, tops, counts, strict=True)
+    ]
+    widest = max(top - low for low, top in spans)
+    if widest > SPAN_LIMIT:
+        raise Refusal(
+            f"{place}: a value there may need {widest} bits, more than {SPAN_LIMIT}; "
+            "its powers of two, those of the layers before included, lie too far apart"
+        )
+    return spans
+
+
+def _integer(text: Any, place: str) -> int:
+    if not (type(text) is str and HEX.match(text)):
+        raise Refusal(f"{place}: {_short(text)} is not an integer in hexadecimal")
+    integer = int(text, 16)
+    if integer == 0:
+        raise Refusal(f"{place}: an entry is 0; zeros are left out")
+    return integer
+
+
+def _power(power: Any, place: str) -> int:
+    if not (type(power) is int and -POWER_LIMIT <= power <= POWER_LIMIT):
+        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^26")
+    return power
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python prints
+        return f"an integer of {value.bit_length()} bits"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,341 @@
+"""Depth-2 networks whose neurons share few directions: f(x) = c + Σ_i A_i ĝ(abs(w_i·x)).
+
+ĝ(s) = Σ_k turns[k]·(s − kinks[k])₊ is piecewise linear with 0 ≤ kinks ≤ 1, so a direction w_i and
+a kink b > 0 make two hidden neurons, σ(w_i·x − b) and σ(−w_i·x − b), and a kink at 0 makes one,
+since abs(t) = 2σ(t) − t and all the linear parts together are one linear function (two neurons).
+
+*Structured evaluation* projects on the directions and looks ĝ up: a cost of directions·(nonzeros
++ 1) a point where the plain network pays width·d, and never a batch × width array.
+
+*Rounding.* For ‖x‖ ≤ 1, `rounding_bound` and `dense_rounding_bound` bound how far structured and
+plain evaluation in floating point lie from the real-number value of the stored parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.network import Network
+from depthwright.refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK_ELEMENTS = 1 << 22
+"""Largest points × directions array of the torch form."""
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+UNIT_TOLERANCE = 1e-9
+"""By which a direction's norm may differ from 1."""
+
+
+@dataclass(frozen=True)
+class RidgeGroup:
+    """Directions that share one ridge function ĝ."""
+
+    indices: np.ndarray
+    """(n, k) coordinates at which each direction is not zero."""
+    values: np.ndarray
+    """(n, k) its entries there; directions have norm 1 (k = input_dim for dense ones)."""
+    weights: np.ndarray
+    """(n,) the A_i."""
+    kinks: np.ndarray
+    """(m,) increasing, in [0, 1)."""
+    turns: np.ndarray
+    """(m,) changes of slope."""
+
+    @property
+    def neurons_per_direction(self) -> int:
+        """Two a kink, one for a kink at 0 (its linear part is carried once for all)."""
+        return 2 * len(self.kinks) - int(self.turns_at_zero)
+
+    @property
+    def turns_at_zero(self) -> bool:
+        """Whether ĝ has a kink at 0."""
+        return bool(len(self.kinks) and self.kinks[0] == 0)
+
+    @cached_property
+    def linear_part(self) -> list[tuple[int, float]]:
+        """Nonzero entries of Σ_i A_i·turns[0]·w_i, what σ alone leaves of the kinks at 0."""
+        if not self.turns_at_zero:
+            return []
+        total = np.zeros(int(self.indices.max()) + 1)
+        np.add.at(total, self.indices, self.values * self.weights[:, None] * self.turns[0])
+        return [(int(j), float(total[j])) for j in np.flatnonzero(total)]
+
+    def dense(self, input_dim: int) -> np.ndarray:
+        """(n, input_dim) the directions written out."""
+        matrix = np.zeros((len(self.weights), input_dim))
+        np.put_along_axis(matrix, self.indices, self.values, axis=1)
+        return matrix
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What rounding needs to know of a group: its directions are counted, not listed."""
+
+    count: int
+    """Directions."""
+    nonzeros: int
+    """Entries of each."""
+    weight_sum: float
+    """Σ abs(A_i)."""
+    kinks: np.ndarray
+    turns: np.ndarray
+
+
+def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithmetic) -> float:
+    """How far float evaluation lies from c + Σ_i A_i ĝ(abs(w_i·x)) on ‖x‖ ≤ 1, at the x given.
+
+    With u the unit roundoff: a projection on k nonzeros is off by (k + 9)u, inputs rounded to the
+    arithmetic and directions and weights rounded from exact ones with 4 units in the last place
+    included; a ridge value by that times Σ abs(turns), by the sums that a look-up table of m kinks
+    holds (3m·u) and by the few operations of a look-up; a sum over n directions by (n + 8)u of
+    what it adds up, in any order, and by one u more for every group whose sum it is added to. The
+    offset comes last. Groups that share a ridge may be told as one bundle: the bound only grows.
+    """
+    bundles = list(bundles)
+    total = abs(offset) * 4
+    for bundle in bundles:
+        # sup over [0, 1] of abs(ĝ) is attained at a kink or at 1.
+        rises = np.cumsum(bundle.turns) * np.diff(bundle.kinks, append=1.0)
+        height = float(np.abs(np.cumsum(rises)).max(initial=0.0))
+        turning = float(np.abs(bundle.turns).sum())
+        ridge = turning * (bundle.nonzeros + 3 * len(bundle.kinks) + 17)
+        total += bundle.weight_sum * (ridge + height * (bundle.count + len(bundles) + 8))
+    return 1.01 * UNIT_ROUNDOFF[arithmetic] * total
+
+
+class RidgeNetwork(Network):
+    """c + Σ over groups of Σ_i A_i ĝ(abs(w_i·x)), one output."""
+
+    def __init__(
+        self,
+        input_dim: int,
+        groups: Sequence[RidgeGroup],
+        offset: float,
+        arithmetic: Arithmetic = "float64",
+    ) -> None:
+        for group in groups:
+            norms = np.linalg.norm(group.values, axis=1)
+            off = np.abs(norms - 1)
+            if not (off <= UNIT_TOLERANCE).all():
+                raise Refusal(
+                    f"a direction of norm {norms[off.argmax()]:.12g} is off 1 by more than "
+                    f"{UNIT_TOLERANCE:g}; divide directions by their norms and move these into "
+                    "kinks and weights"
+                )
+        self.input_dim = input_dim
+        self.groups = tuple(groups)
+        self.offset = offset
+        self.arithmetic = arithmetic
+
+    @property
+    def architecture(self) -> Architecture:
+        """Depth 2; nonzeros are those of `to_torch`."""
+        width, nonzeros = 0, int(self.offset != 0)
+        for group in self.groups:
+            neurons = len(group.weights) * group.neurons_per_direction
+            biases = 2 * len(group.weights) * int(np.count_nonzero(group.kinks))
+            entries = np.count_nonzero(group.values) * group.neurons_per_direction
+            width += neurons
+            nonzeros += int(entries) + biases + neurons
+        linear = int(np.count_nonzero(self.linear_part))
+        if linear:
+            width += 2
+            nonzeros += 2 * linear + 2
+        return Architecture.of((self.input_dim, width, 1), nonzeros=nonzeros)
+
+    @cached_property
+    def linear_part(self) -> np.ndarray:
+        """(input_dim,) the linear function that all kinks at 0 leave, carried by two neurons."""
+        total = np.zeros(self.input_dim)
+        for group in self.groups:
+            for coordinate, value in group.linear_part:
+                total[coordinate] += value
+        return total
+
+    # ── values ────────────────────────────────────────────────────────────────────────────────
+
+    def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
+        """Structured values (batch, 1); "exact" goes through the plain form."""
+        import torch
+
+        from depthwright.networks.points import as_points
+        from depthwright.networks.precision import full_precision
+
+        x = as_points(x)
+        arithmetic = arithmetic or self.arithmetic
+        if arithmetic == "exact":
+            return self.to_exact().evaluate(x, "exact")
+        if arithmetic not in UNIT_ROUNDOFF:
+            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
+        if x.ndim != 2 or x.shape[1] != self.input_dim:
+            raise Refusal(
+                f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"
+            )
+        x = x.to(getattr(torch, arithmetic))
+        with torch.no_grad(), full_precision():
+            if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
+                return torch.from_numpy(compiled).to(x.dtype)
+            directions = max(len(group.weights) for group in self.groups)
+            chunk = max(1, CHUNK_ELEMENTS // max(directions, 1))
+            return torch.cat([self.forward(part) for part in x.split(chunk)] or [x[:, :1]])
+
+    def _compiled(self, x: np.ndarray) -> np.ndarray | None:
+        """Values by the compiled loop; None where a table would be too large."""
+        from depthwright.networks.ridge_kernel import accumulate, table
+        from depthwright.machine.numba_cache import need_compiler
+
+        need_compiler()
+        tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
+        out = np.zeros(len(x))
+        for group, rows in zip(self.groups, tables, strict=True):
+            if rows is None:
+                return None
+            accumulate(
+                np.ascontiguousarray(x),
+                group.indices.astype(np.uint32),
+                group.values.astype(x.dtype),
+                group.weights.astype(x.dtype),
+                rows,
+                out,
+            )
+        return (out + self.offset)[:, None]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Structured values by torch operations: any device, differentiable in `x`."""
+        import torch
+
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(array, dtype=x.dtype, device=x.device)
+
+        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
+        for group in self.groups:
+            s = (x @ tensor(group.dense(self.input_dim)).T).abs()
+            slopes = np.concatenate([[0.0], np.cumsum(group.turns)])
+            values = np.concatenate([[0.0, 0.0], np.cumsum(slopes[1:-1] * np.diff(group.kinks))])
+            starts = tensor(np.concatenate([[0.0], group.kinks]))
+            piece = torch.bucketize(s.detach(), starts[1:], right=True)
+            ridge = tensor(values)[piece] + tensor(slopes)[piece] * (s - starts[piece])
+            total = total + ridge @ tensor(group.weights)[:, None]
+        return total + self.offset
+
+    # ── rounding ──────────────────────────────────────────────────────────────────────────────
+
+    def rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
+        """Bound for `evaluate` on ‖x‖ ≤ 1."""
+        bundles = [
+            Bundle(
+                len(group.weights),
+                group.indices.shape[1],
+                float(np.abs(group.weights).sum()),
+                group.kinks,
+                group.turns,
+            )
+            for group in self.groups
+        ]
+        return rounding_bound(bundles, self.offset, arithmetic)
+
+    def dense_rounding_bound(self, arithmetic: Arithmetic = "float64") -> float:
+        """Bound for the module of `to_torch` on ‖x‖ ≤ 1, summing its neurons in any order.
+
+        The worst case over all orders grows with the width, and says little in float32.
+        """
+        u, width = UNIT_ROUNDOFF[arithmetic], self.architecture.width
+        each = summed = 0.0
+        for group in self.groups:
+            weights, turns = float(np.abs(group.weights).sum()), np.abs(group.turns)
+            each += 2 * weights * float(turns.sum())
+            # Of the two neurons of a kink one is 0, the other at most 1 − kink (twice that at 0).
+            summed += weights * float(turns @ (1 - group.kinks)) * (1 + group.turns_at_zero)
+        linear = float(np.abs(self.linear_part).sum())
+        each = (each + 2 * linear) * (self.input_dim + 16)
+        return 1.01 * u * (each + (summed + linear + abs(self.offset)) * (width + 4))
+
+    # ── other forms ───────────────────────────────────────────────────────────────────────────
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
+        """`Linear(input_dim, width) → ReLU → Linear(width, 1)`, the same function."""
+        import torch
+
+        rows, biases, outs = [], [], []
+        for group in self.groups:
+            w = group.dense(self.input_dim)
+            for kink, turn in zip(group.kinks, group.turns, strict=True):
+                if kink == 0:
+                    rows.append(w)
+                    biases.append(np.zeros(len(w)))
+                    outs.append(2 * turn * group.weights)
+                else:
+                    rows += [w, -w]
+                    biases += [np.full(len(w), -kink)] * 2
+                    outs += [turn * group.weights] * 2
+        if self.linear_part.any():
+            rows.append(np.stack([self.linear_part, -self.linear_part]))
+            biases.append(np.zeros(2))
+            outs.append(np.array([-1.0, 1.0]))
+        weight, bias, out = np.concatenate(rows), np.concatenate(biases), np.concatenate(outs)
+        dtype = dtype or torch.float64
+        module = torch.nn.Sequential(
+            torch.nn.utils.skip_init(torch.nn.Linear, *weight.shape[::-1], dtype=dtype),
+            torch.nn.ReLU(),
+            torch.nn.utils.skip_init(torch.nn.Linear, len(weight), 1, dtype=dtype),
+        )
+        with torch.no_grad():
+            for parameter, array in zip(
+                module.parameters(), (weight, bias, out[None], np.array([self.offset])), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(array))
+        return module
+
+    def _save(self, path: str | Path) -> None:
+        """Write a safetensors file."""
+        from depthwright.networks.ridge_file import save_ridge
+
+        save_ridge(self, path)
+
+    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
+
+        Sums are ±w_i ± … of neighbours in a group's list, of norm 1. Where directions come as
+        orthonormal frames these are the points that see all of one frame at once: Σ_i abs(w_i·x)
+        is √d there, its maximum, and in high dimension neither samples nor single directions lead
+        there.
+        """
+        import torch
+
+        def pick(limit: int, size: int) -> np.ndarray:
+            return torch.randint(limit, (size,), generator=generator).numpy()
+
+        summed = count // 2
+        points = [self._signed_sum(pick) for _ in range(summed)]
+        share = -(-(count - summed) // len(self.groups))
+        kinks = []
+        for group in self.groups:
+            i, k = pick(len(group.weights), share), pick(len(group.kinks), share)
+            block = np.zeros((share, self.input_dim))
+            np.put_along_axis(block, group.indices[i], group.values[i], axis=1)
+            kinks.append(block * group.kinks[k][:, None])
+        rows = np.concatenate(kinks)[: count - summed]
+        return torch.from_numpy(np.concatenate([rows, *(p[None] for p in points)]))
+
+    def _signed_sum(self, pick: Callable[[int, int], np.ndarray]) -> np.ndarray:
+        """(input_dim,) Σ ±w_i over up to input_dim neighbours in one group, of norm 1."""
+        group = self.groups[int(pick(len(self.groups), 1)[0])]
+        frames = -(-len(group.weights) // self.input_dim)
+        start = self.input_dim * int(pick(frames, 1)[0])
+        indices = group.indices[start : start + self.input_dim]
+        signs = 2.0 * pick(2, len(indices)) - 1
+        total = np.zeros(self.input_dim)
+        np.add.at(total, indices, group.values[start : start + self.input_dim] * signs[:, None])
+        norm = float(np.linalg.norm(total))
+        # Directions that are no frame may cancel; the origin is as good a start as any then.
+        return total / norm if norm > 0 else total

@@ -1,0 +1,1 @@
+"""From a config to finished cells: one folder a cell, any number of processes at work."""

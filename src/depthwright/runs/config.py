@@ -1,0 +1,241 @@
+"""From a Hydra config to a comparison: typed schemas, so that a misspelt key is refused.
+
+Targets, distributions and constructions are frozen dataclasses in registries; the schema of each
+is made from its own fields, so a new one needs no code here. A group's `name` is the registry key.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.utils import to_absolute_path
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from depthwright import constructions, distributions, targets
+from depthwright.comparison import Comparison
+from depthwright.constructions import Construction
+from depthwright.errors.measure import EvaluationConfig
+from depthwright.machine.provenance import code
+from depthwright.refusal import Refusal
+from depthwright.targets import Target
+from depthwright.tracking import LoggerConfig
+from depthwright.training.config import TrainerConfig, TrainingConfig
+
+REGISTRIES: dict[str, Mapping[str, type]] = {
+    "target": targets.REGISTRY,
+    "distribution": distributions.REGISTRY,
+    "construction": constructions.REGISTRY,
+}
+CONFIG = "config.yaml"
+"""In a run's folder: its config, resolved."""
+WATCHING = (
+    "logger",
+    "output",
+    "trainer.progress",
+    "trainer.threads",
+    "training.checkpoint_seconds",
+)
+"""What does not change a run's numbers, and so not its folder."""
+
+RUN_FIELDS = {"accuracy", "failure_probability"}
+INPUT_FIELDS = {"grid", "inputs"}
+"""What a construction's claim speaks of; constructions of one run share it."""
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """The top level of every config."""
+
+    experiment_name: str = "comparison"
+    """The folder of the runs and the W&B group."""
+    accuracy: float = 0.1
+    """The theorem's ε."""
+    failure_probability: float = 0.01
+    """The theorem's δ, where it has one."""
+    seed: int = 0
+    """Of training: points, initialisations, validation. Evaluation has its own."""
+    matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
+    """One trained contender per rule: architecture, parameters, width; [] trains nothing."""
+    features: list[str] = dataclasses.field(default_factory=list)
+    """One contender each with its output layer fitted: random, constructed hidden layers."""
+    beside: list[str] = dataclasses.field(default_factory=list)
+    """Further constructions in the same table, by name, with the same ε and δ."""
+    output: str = "outputs"
+    """Results folder, relative to the working directory."""
+    target: Any = MISSING
+    distribution: Any = MISSING
+    construction: Any = MISSING
+    training: Any = MISSING
+    evaluation: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+
+
+def hydra_keywords() -> dict[str, Any]:
+    """Hydra 1.4 deprecates version_base; before, it decides about old defaults."""
+    before = tuple(int(part) for part in version("hydra-core").split(".")[:2]) < (1, 4)
+    return {"version_base": "1.3"} if before else {}
+
+
+def conf_folder() -> str:
+    """The config tree: beside the package once installed, at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return str(installed if installed.is_dir() else package.parents[1] / "conf")
+
+
+def groups() -> dict[str, list[str]]:
+    """Of the config tree: group → its options."""
+    folders = sorted(path for path in Path(conf_folder()).iterdir() if path.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra; conf/*/*.yaml name them in their defaults."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig)
+    for group, registry in REGISTRIES.items():
+        for name, cls in registry.items():
+            store.store(group=f"schema/{group}", name=name, node=_schema(name, cls))
+    for group, cls in (
+        ("training", TrainingConfig),
+        ("evaluation", EvaluationConfig),
+        ("trainer", TrainerConfig),
+        ("logger", LoggerConfig),
+    ):
+        store.store(group="schema", name=group, node=cls)
+
+
+def _schema(name: str, cls: type) -> type:
+    """A mutable dataclass with the plain fields of `cls` and its registry name."""
+    hints = typing.get_type_hints(cls)
+    plain: list[Any] = [("name", str, dataclasses.field(default=name))]
+    for field in dataclasses.fields(cls):
+        if field.init and field.name != "target":
+            default = MISSING if field.default is dataclasses.MISSING else field.default
+            # OmegaConf knows no Literal; the class itself refuses what is none of its words.
+            literal = typing.get_origin(hints[field.name]) is typing.Literal
+            hint = str if literal else hints[field.name]
+            plain.append((field.name, hint, dataclasses.field(default=default)))
+    return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
+
+
+def _make(group: str, config: DictConfig, **given: Any) -> Any:
+    """The registered class of a group, from its config."""
+    fields = dict(typing.cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
+    name = fields.pop("name")
+    registry = REGISTRIES[group]
+    if name not in registry:
+        raise Refusal(f"{group}={name!r} is unknown; choose one of {', '.join(registry)}")
+    known = {f.name for f in dataclasses.fields(registry[name]) if f.init} - given.keys()
+    _refuse_unknown(fields, known, f"{group}.")
+    return registry[name](**given, **fields)
+
+
+def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> None:
+    """`+key=value` on the command line gets past the schema, but not past this."""
+    for key in given:
+        if key not in known:
+            raise Refusal(f"{where}{key} is no key; choose from {', '.join(sorted(known))}")
+
+
+def comparison(config: DictConfig) -> Comparison:
+    """Check every hypothesis and put the parts together; nothing long happens here."""
+    _refuse_unknown(config, {f.name for f in dataclasses.fields(RunConfig)})
+    target = _make("target", config.target)
+    return Comparison(
+        target=target,
+        distribution=_make("distribution", config.distribution),
+        construction=_make("construction", config.construction, target=target),
+        beside={name: _beside(name, target, config) for name in config.beside},
+        matching=tuple(config.matching),
+        features=tuple(config.features),
+        training=_object(config.training),
+        evaluation=_object(config.evaluation),
+        trainer=_object(config.trainer),
+        seed=config.seed,
+        failure_probability=config.failure_probability,
+        accuracy=config.accuracy,
+        names={group: config[group].name for group in REGISTRIES},
+    )
+
+
+def _beside(name: str, target: Target, config: DictConfig) -> Construction:
+    """A further construction: defaults, but the run's ε and δ, and the inputs that the first one
+    claims something of, where it has such fields.
+    """
+    if name not in constructions.REGISTRY:
+        known = ", ".join(constructions.REGISTRY)
+        raise Refusal(f"beside={name!r} is no construction; choose from {known}")
+    cls = constructions.REGISTRY[name]
+    own = {field.name for field in dataclasses.fields(cls)}
+    shared = {field: config[field] for field in own & RUN_FIELDS}
+    shared |= {
+        field: config.construction[field]
+        for field in own & INPUT_FIELDS & config.construction.keys()
+    }
+    return cls(target, **shared)
+
+
+def logger(config: DictConfig) -> LoggerConfig:
+    """What watches the run."""
+    return typing.cast(LoggerConfig, _object(config.logger))
+
+
+def _object(config: DictConfig) -> Any:
+    return OmegaConf.to_object(config)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """All of the config as plain values."""
+    return typing.cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def run_folder(config: DictConfig) -> Path:
+    """`output`/experiment/slug-hash: what the run is, not when it was."""
+    if not re.fullmatch(r"[\w.-]*\w", config.experiment_name):
+        raise Refusal(
+            f"experiment_name={config.experiment_name!r} is no folder name; "
+            "use letters, digits, dots and dashes"
+        )
+    plain = resolved(config)
+    slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
+    slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
+    return output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
+
+
+def output(config: DictConfig) -> Path:
+    """The results folder: beside where the command was started, wherever a launcher moved to."""
+    try:
+        return Path(to_absolute_path(str(Path(config.output).expanduser())))
+    except RuntimeError:  # ~name, and nobody is called so
+        raise Refusal(f"output={config.output} is in nobody's home; give another folder") from None
+
+
+def run_hash(config: DictConfig) -> str:
+    """Ten hex digits of what determines the numbers, this package's own source included."""
+    plain = unwatched(resolved(config)) | {"code": code()}
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def unwatched(plain: dict[str, Any]) -> dict[str, Any]:
+    """A resolved config without what only watches."""
+    kept = copy.deepcopy(plain)
+    for path in WATCHING:
+        *parents, last = path.split(".")
+        node = kept
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    return kept

@@ -1,0 +1,227 @@
+"""What Hydra calls for one run, and for each cell of a sweep.
+
+A run by itself shows its table and raises what went wrong. A cell says one line, and whatever
+goes wrong is left in its folder, so that the sweep goes on and can be read afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from depthwright.runs import folder as cell
+from depthwright.machine import environment
+from depthwright import results
+from depthwright.runs import config as configs
+from depthwright.machine.provenance import MADE, Made
+from depthwright.refusal import Refusal
+from depthwright.tracking import KEPT, need_sound
+from depthwright.training.result import TrainingDiverged
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from depthwright.comparison import Comparison
+    from depthwright.results import Row
+    from depthwright.tracking import LoggerConfig
+
+TOLD = (Refusal, TrainingDiverged, cell.Busy)
+"""Failures that are told in one sentence; anything else is a defect and shows its traceback."""
+NEWS = ("no ", "training goes on")
+"""How messages begin that stay on the screen; the others only say what is being done."""
+
+
+def task(config: DictConfig) -> None:
+    """One run, or one cell of a sweep."""
+    from rich.console import Console
+
+    # Without bars where several cells share the terminal: the launchers switch them off.
+    console = Console(stderr=True, force_terminal=None if config.trainer.progress else False)
+    if HydraConfig.get().mode == RunMode.RUN:
+        show(compare(config, console), Console())
+        return
+    folder, start = configs.run_folder(config), time.perf_counter()
+    try:
+        computed = _compute(config, console)
+    except cell.Busy:
+        told = "another process is at it"
+    except Exception as failure:
+        cell.write_error(folder, failure)  # also where it was refused before it was begun
+        told = f"failed: {cell.sentence(failure)}"
+    else:
+        told = f"{time.perf_counter() - start:.1f} s" if computed else "finished by another process"
+    print(f"{folder.name}: {told}", file=sys.stderr, flush=True)
+
+
+def compare(config: DictConfig, console: Console) -> Path:
+    """Run one comparison, or find it finished; returns its folder.
+
+    Raises cell.Busy where another process is at it. A failure is written into the folder.
+    """
+    if not _compute(config, console):
+        console.print(
+            f"finished before, nothing to do: {configs.run_folder(config)}", soft_wrap=True
+        )
+    return configs.run_folder(config)
+
+
+def _compute(config: DictConfig, console: Console) -> bool:
+    """Whether there was anything to do."""
+    from depthwright.figures.comparison import PICTURE, draw
+
+    ready, watching = configs.comparison(config), configs.logger(config)
+    ready.matches()  # sizes everything: a network too large is refused before torch is imported
+    folder = configs.run_folder(config)
+    if not results.finished(folder):
+        need_surroundings(watching)
+        results.need_writable(folder)
+        environment.give_cache(configs.output(config))
+        with cell.hold(folder):
+            if not results.finished(folder):  # by someone who was quicker
+                _run(config, ready, watching, folder, console)
+                return True
+    if not (folder / PICTURE).exists():
+        draw(folder)
+    return False
+
+
+def need_surroundings(watching: LoggerConfig) -> None:
+    """Raises Refusal where the environment's variables forbid what a run needs.
+
+    Neither numba nor W&B is imported where none of their variables is set.
+    """
+    given = {name: os.environ[name] for name in environment.COMPILER & os.environ.keys()}
+    if given:
+        try:
+            from depthwright.machine.numba_cache import need_compiler
+        except ValueError as error:  # numba itself reads them when it is imported
+            told = " ".join(f"{name}={value}" for name, value in sorted(given.items()))
+            raise Refusal(f"numba does not start with {told} ({error}); unset it") from error
+        need_compiler()
+    need_sound(watching)
+
+
+def _run(
+    config: DictConfig,
+    ready: Comparison,
+    watching: LoggerConfig,
+    folder: Path,
+    console: Console,
+) -> None:
+    from depthwright import comparison as comparisons
+    from depthwright.figures.comparison import draw
+    from depthwright.tracking import track
+
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
+    (folder / KEPT).unlink(missing_ok=True)
+    results.write_text(folder / configs.CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    with (
+        track(
+            watching,
+            folder,
+            run_id=f"{config.experiment_name}-{configs.run_hash(config)}",
+            name=folder.name,
+            group=config.experiment_name,
+            config=configs.resolved(config),
+            tags=[config[group].name for group in configs.REGISTRIES],
+        ) as tracker,
+        console.status("starting") as status,
+    ):
+
+        def say(message: str) -> None:
+            status.update(message)
+            if message == "training":
+                status.stop()  # the training bar takes the line
+            elif message.startswith("measuring"):
+                status.start()
+            elif message.startswith(NEWS):
+                console.print(message)
+
+        rows = comparisons.compute(ready, folder, tracker, say)
+        try:
+            tracker.image("comparison", draw(folder, rows))
+        except Exception as error:  # the rows are worth more than their picture
+            warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
+        results.write_json(folder / MADE, asdict(Made.here()))
+        if tracker.folder:
+            results.write_text(folder / KEPT, f"{tracker.folder}\n")
+    comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
+
+
+def show(folder: Path, console: Console) -> None:
+    """The rows of a run as a table, where its files are, how to open the dashboard."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from depthwright.figures.style import label
+
+    rows = results.read(folder)
+    first = rows[0]
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"{first.target} at {first.points or first.distribution}, input_dim "
+        f"{first.input_dim}: {first.construction}, accuracy {first.accuracy:g}",
+    )
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        table.add_column(label(row.contender), justify="right")
+    for title, value in _LINES.items():
+        cells = [value(row) for row in rows]
+        if title not in _RARE or set(cells) != {NOTHING}:
+            table.add_row(title, *cells)
+    # Wide enough for every contender, also where the output is no terminal (80 columns).
+    console.width = max(console.width, 30 + 18 * len(rows))
+    console.print(table)
+    console.print(f"run folder  {folder}", soft_wrap=True)
+    pointer = folder / KEPT
+    if pointer.exists():
+        wandb_folder = pointer.read_text(encoding="utf-8").strip()
+        console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)
+        console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
+
+
+NOTHING = "—"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4g}"
+
+
+_LINES: dict[str, Callable[[Row], str]] = {
+    "style": lambda row: row.style or NOTHING,
+    "width": lambda row: f"{row.width:,}",
+    "depth": lambda row: f"{row.depth:,}",
+    "parameters": lambda row: f"{row.parameters:,}",
+    "L2 error, ± 95 %": lambda row: (
+        f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
+    ),
+    "  outside the bad set": lambda row: _number(row.error_l2_good),
+    "  / target's deviation": lambda row: _number(row.error_l2_relative),
+    "sup error, sampled": lambda row: _number(row.error_sup_sampled),
+    "  sampled outside the bad set": lambda row: _number(row.error_sup_good),
+    "sup error, attacked": lambda row: _number(row.error_sup_attacked),
+    "sup error, proved to be below": lambda row: _number(row.error_sup_certified),
+    "error, promised": lambda row: _number(row.error_promised),
+    "  for inputs": lambda row: row.promised_for or NOTHING,
+    "share above accuracy": lambda row: _number(row.exceedance),
+    "path norm": lambda row: _number(row.path_norm),
+    "  no network's is below": lambda row: _number(row.path_norm_floor),
+}
+_RARE = (
+    "  outside the bad set",
+    "  sampled outside the bad set",
+    "path norm",
+    "  no network's is below",
+)
+"""Lines that are left out where they say nothing of anybody."""
