@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from depthwright import constructions, results
 from depthwright.cli import guard
 from depthwright.comparison import CONSTRUCTED
+from depthwright.files import need_writable, write_json
 from depthwright.refusal import Refusal
 from depthwright.tracking import LoggerConfig, need_key
 from depthwright.training.matching import RULES
@@ -137,8 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
             "the dashboard needs wandb-workspaces; pip install -e '.[dashboard]'"
         ) from error
     if given.json:
-        results.need_writable(given.json.parent)
-        results.write_json(given.json, specification(workspace))
+        need_writable(given.json.parent)
+        write_json(given.json, specification(workspace))
         print(f"specification  {given.json.absolute()}")
         return
     need_key("or write the specification to a file with --json FILE")

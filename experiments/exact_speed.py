@@ -27,8 +27,8 @@ from depthwright.distributions import UniformCube
 from depthwright.experiment import Experiment, Run, fastest, largest, least
 from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks import ExactNetwork
-from depthwright.networks.exact import integers as evaluation
-from depthwright.networks.exact.limbs import engine as limb_engine, kernel as limb_kernel
+from depthwright.networks.exact import integers
+from depthwright.networks.exact.limbs import engine, kernel
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ GPU_INTEGER_LANES = 64
 """32-bit integer additions a cycle and multiprocessor, on compute capabilities 7.0 to 9.0."""
 
 
-def integers(way: str) -> Any:
+def integer_type(way: str) -> Any:
     """The integer type of a way."""
     if way == "gmpy2":
         from gmpy2 import mpz
@@ -63,14 +63,14 @@ def integers(way: str) -> Any:
 
 def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
     """Values, and points per second, of the integer evaluator with one way's integers."""
-    kind, usual = integers(way), evaluation._big
-    evaluation._big = lambda: kind  # type: ignore[assignment]
+    kind, usual = integer_type(way), integers._integer
+    integers._integer = lambda: kind  # type: ignore[assignment]
     try:
         start = time.perf_counter()
-        values = evaluation.to_float64(evaluation.exact_values(network, x))
+        values = integers.to_float64(integers.exact_values(network.layers, x))
         return values, len(x) / (time.perf_counter() - start)
     finally:
-        evaluation._big = usual
+        integers._integer = usual
 
 
 def timed(
@@ -92,11 +92,11 @@ def timed(
 def chosen_from(network: ExactNetwork) -> int:
     """The smallest number of points for which the engine compiles."""
     low, high = 0, 1
-    while not limb_engine.worth_compiling(network, high, known=False):
+    while not network.programs.worth_compiling(high, known=False):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if limb_engine.worth_compiling(network, middle, known=False):
+        if network.programs.worth_compiling(middle, known=False):
             high = middle
         else:
             low = middle
@@ -106,20 +106,20 @@ def chosen_from(network: ExactNetwork) -> int:
 def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any]:
     """Values, points per second, compile seconds and limb operations a point."""
     start = time.perf_counter()
-    program = limb_engine.program_for(network, -64, limb_engine.reach(network, x))
+    program = network.programs.program(-64, network.programs.reach(x))
     compiling = time.perf_counter() - start
     threads = numba.get_num_threads()
-    part = x[: threads * limb_engine.tile_size(program, len(x))]
+    part = x[: threads * engine.tile_size(program, len(x))]
     for _ in range(4):  # the first run loads the machine code
-        took = fastest(REPEATS, lambda part=part: limb_engine.run(program, part))  # type: ignore[misc]
+        took = fastest(REPEATS, lambda part=part: engine.run(program, part))  # type: ignore[misc]
         if len(part) == len(x) or took > seconds:
             break
         part = x[: min(len(x), int(len(part) * max(2.0, 2 * seconds / took)))]
-    speed, values = len(part) / took, limb_engine.run(program, part)
-    tile = limb_engine.tile_size(program, len(x))
+    speed, values = len(part) / took, engine.run(program, part)
+    tile = engine.tile_size(program, len(x))
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     out = np.empty((tile, len(program.outputs)))
-    done = limb_kernel.run(
+    done = kernel.run(
         x[:tile], tables, program.input_grid, program.places, program.arena, tile, out, 1
     )
     return {

@@ -71,8 +71,8 @@ def case(construction: str, count: int) -> Case:
     import torch
 
     from depthwright.distributions import UniformCube, UniformRadius
-    from depthwright.networks.exact.network import ExactNetwork
     from depthwright.networks.exact.mantissa import exact_rationals
+    from depthwright.networks.exact.network import ExactNetwork
     from depthwright.networks.ridge import RidgeNetwork
 
     generator = torch.Generator().manual_seed(0)

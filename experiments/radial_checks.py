@@ -93,7 +93,7 @@ def attacked(network: Network, target: Radial, generator: torch.Generator, most:
     worst = x[gap.topk(min(starts // 2, count)).indices]
     sphere = torch.randn(starts // 4, d, generator=generator, dtype=torch.float64)
     sphere /= sphere.norm(dim=1, keepdim=True)
-    own = [network.landmarks(starts // 4, generator)]
+    own = [network.kink_points(starts // 4, generator)]
     if isinstance(network, RidgeNetwork):
         for group in network.groups:
             pick = torch.randint(len(group.weights), (max(1, starts // 16),), generator=generator)

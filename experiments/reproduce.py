@@ -33,9 +33,9 @@ from depthwright.experiment import LOGGERS, SCALES, described, holds_experiment
 from depthwright.figures import report
 from depthwright.figures.record import RECORD, Record, read
 from depthwright.figures.report import Entry
+from depthwright.files import need_writable
 from depthwright.machine.provenance import cores
 from depthwright.refusal import Refusal
-from depthwright.files import need_writable
 
 FOLDER = Path(__file__).parent
 LIMITS = {"smoke": 1200.0, "cpu": 7200.0, "gpu": 7200.0}

@@ -131,7 +131,7 @@ def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> t
         [
             x[gap.topk(min(quarter, len(x))).indices],
             torch.from_numpy(starts),
-            network.landmarks(quarter, generator).double(),
+            network.kink_points(quarter, generator).double(),
         ]
     )
     return max(float(gap.max()), attack(network, target, points, STEPS)), len(points)

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from depthwright import results
-from depthwright.runs.aggregate import aggregate
 from depthwright.cli import guard
 from depthwright.figures.publish import publish
 from depthwright.figures.record import RECORD
 from depthwright.refusal import Refusal
+from depthwright.runs.aggregate import aggregate
 from depthwright.tracking import KEPT, LoggerConfig, Renewal, is_offline, need_key
 
 BATCH = 100

@@ -62,7 +62,7 @@ def recursion(recipe, row):
 
 def disagreements(network, recipe, x):
     """At how many points the network is not exactly what the recursion says."""
-    slots = exact_values(network, x)
+    slots = exact_values(network.layers, x)
     got = [[int(v) * Fraction(2) ** power for v in values] for values, power in slots]
     wanted = [recursion(recipe, row) for row in x.tolist()]
     return sum(list(a) != b for a, b in zip(zip(*got, strict=True), wanted, strict=True))

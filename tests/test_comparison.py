@@ -10,10 +10,10 @@ import pytest
 from omegaconf import DictConfig
 
 from depthwright import comparison, results
-from depthwright.runs import config as configs
 from depthwright.distributions import UniformBox
 from depthwright.refusal import Refusal
 from depthwright.results import Row
+from depthwright.runs import config as configs
 from depthwright.tracking import Tracker
 
 Composed = Callable[..., DictConfig]

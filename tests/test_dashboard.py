@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from test_aggregate import cell
 
 from command_line import python
-from depthwright.runs import config as configs
 from depthwright import results
-from depthwright.runs.aggregate import series
 from depthwright.refusal import Refusal
+from depthwright.runs import config as configs
+from depthwright.runs.aggregate import series
 from depthwright.tracking import KEPT
 from experiment_files import FOLDER, load
-from test_aggregate import cell
 
 
 def panels(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,67 +14,141 @@ import depthwright
 
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("refusal", "whole_file", "provenance", "environment", "process_wide", "progress"),
-    ("networks",),
-    ("distributions",),
-    ("targets",),
-    ("approximation",),
-    ("constructions", "bounds"),
-    ("errors",),
-    ("training",),
-    ("results",),
-    ("tracking",),
-    ("comparison",),
-    ("figures",),
-    ("config", "cell"),
-    ("aggregate",),
-    ("task", "cluster"),
-    ("sweep",),
-    ("watch",),
-    ("cli",),
-    ("experiment",),
-    ("experiments",),
-)
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "depthwright": (
+        ("refusal", "files", "progress", "machine"),
+        ("networks",),
+        ("distributions",),
+        ("targets",),
+        ("approximation",),
+        ("constructions", "bounds"),
+        ("errors",),
+        ("training",),
+        ("results",),
+        ("tracking",),
+        ("comparison",),
+        ("figures",),
+        ("runs",),
+        ("cli",),
+        ("experiment",),
+    ),
+    "depthwright.networks": (
+        ("architecture", "arithmetic", "inputs", "points", "styles", "upper", "precision"),
+        ("onnx_writer",),
+        ("network",),
+        ("exact",),
+        ("reading",),
+        ("ridge", "ridge_group", "ridge_kernel", "torch_network", "styled_network"),
+        ("files",),
+    ),
+    "depthwright.constructions": (
+        ("construction",),
+        ("bits",),
+        ("hypotheses", "packed"),
+        ("narrow_bits", "narrow_packed", "narrow_exact"),
+        ("narrow_minimal", "narrow_exact_slim"),
+        ("weight_bounds",),
+        ("narrow_bounded",),
+    ),
+}
+"""Which room may import which: those above it in the list, inside a package as well."""
+LOOSE_LIMIT = 10
+LINES_LIMIT = 400
 
 
-def _room(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if parts[0] == "depthwright" and len(parts) > 1 else None
+def _module(path: Path) -> str:
+    name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+MODULES = {_module(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def _imports(path: Path) -> set[str]:
-    rooms: set[str | None] = set()
+    """The modules of the package that a file imports anywhere: in functions and for types too."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "depthwright":
-                rooms |= {alias.name for alias in node.names} & RANK.keys()
-            else:
-                rooms.add(_room(node.module))
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in MODULES else node.module for name in names}
         elif isinstance(node, ast.Import):
-            rooms |= {_room(alias.name) for alias in node.names}
-    return {room for room in rooms if room}
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name in MODULES}
 
 
-FILES = sorted(SOURCE.rglob("*.py")) + sorted((ROOT / "experiments").glob("*.py"))
+GRAPH = {name: _imports(path) - {name} for name, path in MODULES.items()}
+PACKAGES = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_rooms_import_downwards_only(path: Path) -> None:
-    inside = SOURCE in path.parents
-    room = path.relative_to(SOURCE).parts[0].removesuffix(".py") if inside else "experiments"
-    if room in ("__init__", "__main__"):
-        return
-    assert room in RANK, f"{room} has no place in the layers"
-    above = {other for other in _imports(path) if RANK[other] > RANK[room]}
-    beside = {o for o in _imports(path) if RANK[o] == RANK[room] and o != room}
-    assert not above | beside, f"{room} imports {above | beside}"
+def _between(package: str, graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Which child of a package imports which other one, whatever lies inside them."""
+    depth = package.count(".") + 2
+    edges: dict[str, set[str]] = {}
+    for name, imported in graph.items():
+        if not name.startswith(package + "."):
+            continue
+        child = ".".join(name.split(".")[:depth])
+        edges.setdefault(child, set()).update(
+            ".".join(other.split(".")[:depth])
+            for other in imported
+            if other.startswith(package + ".")
+        )
+    return {child: others - {child} for child, others in edges.items()}
 
 
-def test_every_room_is_in_the_layers() -> None:
-    rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")}
-    assert rooms - {"__init__", "__main__"} == RANK.keys() - {"experiments"}
+def _circle(edges: dict[str, set[str]]) -> str | None:
+    """One circle, as text, if there is one."""
+    try:
+        tuple(graphlib.TopologicalSorter(edges).static_order())
+    except graphlib.CycleError as error:
+        return " → ".join(error.args[1])
+    return None
+
+
+def test_no_circle_of_modules() -> None:
+    assert _circle(GRAPH) is None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_of_rooms(package: str) -> None:
+    assert _circle(_between(package, GRAPH)) is None
+
+
+def test_circles_are_seen() -> None:
+    ridge = "depthwright.networks.ridge_group"
+    graph = GRAPH | {ridge: GRAPH[ridge] | {"depthwright.networks.ridge"}}
+    assert "ridge_group" in (_circle(graph) or "")
+    assert "ridge_group" in (_circle(_between("depthwright.networks", graph)) or "")
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_upwards_in_the_list_only(package: str) -> None:
+    rank = {f"{package}.{room}": k for k, rooms in enumerate(ROOMS[package]) for room in rooms}
+    wrong = [
+        f"{room} imports {other}"
+        for room, others in _between(package, GRAPH).items()
+        for other in others & rank.keys()
+        if room in rank and rank[other] > rank[room]
+    ]
+    assert not wrong
+
+
+def test_every_room_is_in_the_list() -> None:
+    listed = {room for rooms in ROOMS["depthwright"] for room in rooms}
+    rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in MODULES.values()}
+    assert rooms - {"__init__", "__main__"} == listed
+
+
+def test_a_newcomer_finds_the_way() -> None:
+    loose = [path.name for path in SOURCE.glob("*.py") if path.stem not in ("__init__", "__main__")]
+    assert len(loose) <= LOOSE_LIMIT, loose
+    lengths = {str(path.relative_to(ROOT)): _lines(path) for path in MODULES.values()}
+    lengths |= {path.name: _lines(path) for path in (ROOT / "experiments").glob("*.py")}
+    assert not {name: lines for name, lines in lengths.items() if lines > LINES_LIMIT}
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ import polars
 import pytest
 
 from depthwright import results
+from depthwright.files import whole_file
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
-from depthwright.files import whole_file
 
 ROW = Row(
     **dict.fromkeys(COLUMNS, 1)  # type: ignore[arg-type]

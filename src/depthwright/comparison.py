@@ -21,9 +21,10 @@ from depthwright.distributions.domain import Ball, Box
 from depthwright.errors.certified import certified_sup
 from depthwright.errors.measure import EvaluationConfig, Measurement, measure
 from depthwright.errors.sup import moved
+from depthwright.files import write_json
+from depthwright.machine.provenance import code
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
-from depthwright.machine.provenance import code
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.targets.radial import Radial
@@ -242,7 +243,7 @@ def compute(
         )
         contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
     curves = _curves(comparison, contenders, measurements, trained)
-    results.write_json(folder / CURVES, curves)
+    write_json(folder / CURVES, curves)
     rows = [_row(comparison, c, measurements[c.name], device) for c in contenders]
     _summarise(tracker, contenders, rows)
     return rows

@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright.machine import environment
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
+from depthwright.files import need_writable, write_json, write_text
+from depthwright.machine import environment
 from depthwright.machine.provenance import MADE, Made
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, table
-from depthwright.files import need_writable, write_json, write_text
 from depthwright.runs.task import need_surroundings
 from depthwright.tracking import LoggerConfig
 

@@ -8,14 +8,13 @@ one that has not is not.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwright.files import write_json
 from depthwright.refusal import Refusal
-from depthwright.files import whole_file
 
 if TYPE_CHECKING:
     import polars
@@ -122,30 +121,6 @@ UNITS: dict[str, str] = {
     if name in SECONDS or (name.startswith("error_") and name != "error_l2_relative")
 }
 """What a column counts in; the other columns are names and seeds."""
-
-
-def need_writable(folder: Path) -> None:
-    """Make the folder; raises Refusal where nothing can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Refusal(
-            f"{folder} cannot be written to ({error.strerror}); choose another output"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece: it is there whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one piece."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=True) + "\n")
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:

@@ -20,10 +20,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwright.files import write_text
 from depthwright.machine.provenance import checkout, code, versions
 from depthwright.refusal import Refusal
 from depthwright.results import UNITS
-from depthwright.files import write_text
 
 if TYPE_CHECKING:
     from wandb import Run

@@ -1,4 +1,4 @@
-"""Hydra finds sweepers only in this namespace; all there is to this one is in depthwright.runs.sweep."""
+"""Hydra finds sweepers only in this namespace; this one is depthwright.runs.sweep."""
 
 from __future__ import annotations
 

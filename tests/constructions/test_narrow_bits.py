@@ -14,8 +14,8 @@ from depthwright.constructions.construction import Claim
 from depthwright.constructions.narrow_bits import bits_architecture
 from depthwright.errors import exceedance
 from depthwright.networks.exact.floats import PrecisionLoss
-from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.exact.layer import Patterns
+from depthwright.networks.exact.network import ExactNetwork
 from depthwright.refusal import Refusal
 from depthwright.targets import Cone, Network, RandomNetwork
 

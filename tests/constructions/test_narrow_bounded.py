@@ -36,7 +36,7 @@ def uniform(target, count):
 
 
 def fractions(network, x):
-    slots = exact_values(network, x.numpy())
+    slots = exact_values(network.layers, x.numpy())
     return [[int(v) * Fraction(2) ** power for v in values] for values, power in slots]
 
 

@@ -34,7 +34,7 @@ def differs(network, target, x):
     """At how many points the values differ at all, before any rounding."""
     columns = [
         [int(v) * Fraction(2) ** power for v in values]
-        for values, power in exact_values(network, x)
+        for values, power in exact_values(network.layers, x)
     ]
     wanted = [independent.network_value(target.weights, target.biases, row) for row in x]
     return sum(list(a) != b for a, b in zip(zip(*columns, strict=True), wanted, strict=True))

@@ -258,7 +258,7 @@ def test_the_network_is_the_integer_recursion(case, fields):
     recipe = recipe_of(*case, **fields)
     found = recipe.build().network
     x = packed_cases.inputs(np.random.default_rng(1), recipe, 25)
-    slots = exact_values(found, x)
+    slots = exact_values(found.layers, x)
     values = [[int(v) * Fraction(2) ** power for v in slot] for slot, power in slots]
     for row, value in zip(x.tolist(), zip(*values, strict=True), strict=True):
         wanted, noise = packed_cases.recursion(recipe, row)

@@ -24,7 +24,7 @@ from depthwright.targets.radial import PiecewiseLinear
 def attacked(network: Network, target: Radial, starts: int = 64, steps: int = 60) -> float:
     generator = torch.Generator().manual_seed(3)
     inside = UniformRadius(target.input_dim).sample(starts, generator)
-    own = network.landmarks(starts, generator)
+    own = network.kink_points(starts, generator)
     points = torch.cat([inside, inside / inside.norm(dim=1, keepdim=True), own])
     if isinstance(network, RidgeNetwork):
         rows = [g.dense(target.input_dim)[: starts // 2] for g in network.groups]

@@ -68,7 +68,7 @@ def test_attack_stays_in_the_domain() -> None:
 
 
 def test_a_spike_that_samples_miss_is_found_from_the_networks_own_kinks() -> None:
-    """A narrow bump at the sphere along one direction in R^30: only landmarks lead there."""
+    """A narrow bump at the sphere along one direction in R^30: only kink_points lead there."""
     d, width = 30, 1e-3
     module = nn.Sequential(nn.Linear(d, 1), nn.ReLU(), nn.Linear(1, 1)).double()
     with torch.no_grad():

@@ -7,8 +7,9 @@ import sys
 import numba
 import pytest
 
-from depthwright.networks.exact.limbs import kernel as limb_kernel, words as limb_words
 from depthwright.machine.numba_cache import digest
+from depthwright.networks.exact.limbs import kernel as limb_kernel
+from depthwright.networks.exact.limbs import words as limb_words
 from depthwright.training.step import loop
 
 INNER = """

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from depthwright.networks.torch_network import full_precision
 from depthwright.machine.process_wide import process_wide
+from depthwright.networks.torch_network import full_precision
 from depthwright.training import rivals
 
 

@@ -13,8 +13,8 @@ import torch
 from depthwright.approximation.directions import frames
 from depthwright.distributions import UniformBall
 from depthwright.networks import load
-from depthwright.networks.ridge_kernel import LARGEST_TABLE, table
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
+from depthwright.networks.ridge_kernel import LARGEST_TABLE, table
 from depthwright.refusal import Refusal
 
 ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -117,7 +117,7 @@ def test_gradient_is_that_of_the_plain_module(generator: torch.Generator) -> Non
 @pytest.mark.parametrize("count", [1, 2, 50, 51])
 def test_landmarks_lie_on_kinks_and_on_the_sphere(count: int) -> None:
     network = CASES[0]
-    points = network.landmarks(count, torch.Generator().manual_seed(0))
+    points = network.kink_points(count, torch.Generator().manual_seed(0))
     assert points.shape == (count, 6)
     kinks, sums = points[: -(-count // 2)], points[-(-count // 2) :]
     first = network.to_torch()[0]
@@ -133,7 +133,7 @@ def test_landmarks_see_all_of_a_frame() -> None:
     group = RidgeGroup(
         np.broadcast_to(np.arange(d), w.shape), w, np.ones(n), np.zeros(1), np.ones(1)
     )
-    sums = RidgeNetwork(d, [group], 0.0).landmarks(80, torch.Generator().manual_seed(0))[40:]
+    sums = RidgeNetwork(d, [group], 0.0).kink_points(80, torch.Generator().manual_seed(0))[40:]
     seen = np.add.reduceat(np.abs(sums.numpy() @ w.T), np.arange(0, n, d), axis=1)
     # Uniform points see √(2/π) ≈ 0.8 of what these see; the cut frame has 20 directions.
     share = seen / np.sqrt([d, d, n % d])
@@ -149,7 +149,7 @@ def test_two_directions_that_cancel_leave_the_origin() -> None:
         np.array([0.5]),
         np.ones(1),
     )
-    points = RidgeNetwork(2, [pair], 0.0).landmarks(40, torch.Generator().manual_seed(0))
+    points = RidgeNetwork(2, [pair], 0.0).kink_points(40, torch.Generator().manual_seed(0))
     assert set(points[20:].norm(dim=1).round(decimals=12).tolist()) == {0.0, 1.0}
 
 

@@ -209,7 +209,7 @@ def test_damaged_files_are_refused(tmp_path, change, words):
 def test_landmarks_lie_on_kinks_of_the_first_layer(style):
     maps = layers(widths=(3, 6, 6, 1))
     network = StyledNetwork(maps, style)
-    found = network.landmarks(100, torch.Generator().manual_seed(0))
+    found = network.kink_points(100, torch.Generator().manual_seed(0))
     assert found.shape == (6, 3)
     (weight, bias), _, _ = maps
     for point in found:

@@ -153,7 +153,7 @@ def test_landmarks_lie_on_first_layer_hyperplanes_nearest_the_origin():
     with torch.no_grad():
         module[0].weight[2] = 0
     network = ModuleNetwork(module)
-    found = network.landmarks(100, torch.Generator().manual_seed(0))
+    found = network.kink_points(100, torch.Generator().manual_seed(0))
     assert found.shape == (6, 3)
     weight, bias = module[0].weight.detach(), module[0].bias.detach()
     for point in found:
@@ -165,8 +165,8 @@ def test_landmarks_lie_on_first_layer_hyperplanes_nearest_the_origin():
         cross = torch.linalg.cross(weight[neuron], point)
         size = float(weight[neuron].norm() * point.norm())
         assert float(cross.abs().max()) <= 8 * torch.finfo(torch.float64).eps * size
-    assert len(network.landmarks(2, torch.Generator().manual_seed(0))) <= 2
-    assert len(ModuleNetwork(nn.Sequential(nn.Linear(3, 1))).landmarks(5, torch.Generator())) == 0
+    assert len(network.kink_points(2, torch.Generator().manual_seed(0))) <= 2
+    assert len(ModuleNetwork(nn.Sequential(nn.Linear(3, 1))).kink_points(5, torch.Generator())) == 0
 
 
 def test_products_keep_full_precision_whatever_the_user_has_set():

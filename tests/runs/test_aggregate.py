@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from depthwright import results
+from depthwright.results import COLUMNS, Row
 from depthwright.runs.aggregate import FOLDER, aggregate, alike, finished_cells, series
 from depthwright.runs.config import CONFIG
-from depthwright.results import COLUMNS, Row
 from depthwright.tracking import LoggerConfig, Renewal
 from wandb_files import read_back
 

@@ -12,10 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright.runs import config as configs
-from depthwright.machine import provenance
 from depthwright.distributions import Box
+from depthwright.machine import provenance
 from depthwright.refusal import Refusal
+from depthwright.runs import config as configs
 
 CONF = Path(configs.conf_folder())
 GROUPS = {p.name: sorted(f.stem for f in p.glob("*.yaml")) for p in CONF.iterdir() if p.is_dir()}

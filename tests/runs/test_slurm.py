@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from command_line import HANGS, multirun, rows, until
-from depthwright.runs import folder as cell
 from depthwright.comparison import CHECKPOINT
+from depthwright.runs import cell
 
 LONG = (30_000, 30_001)
 """Steps of the two cells that are caught while training."""

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from command_line import HANGS, multirun, rows, until
-from depthwright.runs import folder as cell, sweep, watch
-from depthwright.runs.folder import State
 from depthwright.refusal import Refusal
+from depthwright.runs import cell
+from depthwright.runs import sweep, watch
+from depthwright.runs.cell import State
 
 NOTHING = (
     "matching=[]",

@@ -293,8 +293,8 @@ def test_a_killed_run_started_again_writes_the_same_rows(tmp_path, capfd):
     from rich.console import Console
 
     from depthwright import cli
-    from depthwright.runs import config
     from depthwright.results import SECONDS, read
+    from depthwright.runs import config
 
     def run(name):
         config.register_schemas()

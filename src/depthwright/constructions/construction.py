@@ -12,8 +12,8 @@ import numpy as np
 
 from depthwright.distributions.domain import Domain
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.inputs import Inputs
 from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target

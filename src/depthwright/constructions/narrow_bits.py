@@ -50,6 +50,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from depthwright.constructions.bits.budget import Budget, Intervals, check_fields, integers, printed
+from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.bits.extraction import (
     encode_together,
     layer,
@@ -61,7 +62,6 @@ from depthwright.constructions.bits.extraction import (
     truncate_blocks,
 )
 from depthwright.constructions.bits.inputs import BitInputs, Digits, dyadic, lowest
-from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
     check_accuracy,

@@ -59,8 +59,7 @@ from depthwright.approximation.product_rule import ProductRule
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.arithmetic import Arithmetic
-from depthwright.networks.arithmetic import UNIT_ROUNDOFF
+from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial

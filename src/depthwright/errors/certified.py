@@ -8,8 +8,8 @@ comes what rounding may do, (n + d + 8)·u·S with the sizes S of branch_and_bou
 from __future__ import annotations
 
 from depthwright.approximation.branch_and_bound import Search, sup_error
-from depthwright.networks.network import Network
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF
+from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target

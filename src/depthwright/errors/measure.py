@@ -96,7 +96,7 @@ def measure(
     if network.differentiable:
         worst = x[gap.topk(min(config.attack_starts // 2, len(x))).indices]
         chooser = torch.Generator().manual_seed(config.seed + 1)
-        own = network.landmarks(config.attack_starts - len(worst), chooser).to(x)
+        own = network.kink_points(config.attack_starts - len(worst), chooser).to(x)
         attacked = max(
             sampled,
             attack(network, target, torch.cat([worst, own]), config.attack_steps, inputs=inputs),

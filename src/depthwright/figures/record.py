@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from depthwright.figures.chart import Chart
 from depthwright.figures.paper import paper
+from depthwright.files import whole_file, write_json
 from depthwright.machine.provenance import Made
 from depthwright.refusal import Refusal
-from depthwright.files import write_json
-from depthwright.files import whole_file
 
 if TYPE_CHECKING:
     import polars

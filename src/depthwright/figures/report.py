@@ -17,8 +17,8 @@ from typing import Any
 
 from depthwright.figures.interactive import interactive, legend
 from depthwright.figures.record import DATA, PICTURES, Record
-from depthwright.refusal import Refusal
 from depthwright.files import write_text
+from depthwright.refusal import Refusal
 
 PAGE = "report.html"
 

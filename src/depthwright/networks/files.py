@@ -16,9 +16,10 @@ def load(path: str | Path) -> Network:
     if not path.is_file():
         raise Refusal(f"{path} is not there")
     if path.name.endswith(".jsonl.gz"):
-        from depthwright.networks.exact.file import load_exact
+        from depthwright.networks.exact import file as exact_file
+        from depthwright.networks.exact.network import ExactNetwork
 
-        return load_exact(path)
+        return ExactNetwork(*exact_file.load(path))
     if path.suffix == ".onnx":
         from depthwright.networks.reading import exact_network
 
@@ -29,12 +30,12 @@ def load(path: str | Path) -> Network:
             "in the open exact format as .jsonl.gz"
         )
     try:
-        with safe_open(path, framework="numpy") as file:
-            found = (file.metadata() or {}).get("format")
+        with safe_open(path, framework="numpy") as opened:
+            found = (opened.metadata() or {}).get("format")
     except (OSError, SafetensorError) as error:
         raise Refusal(f"{path} cannot be read as safetensors: {error}") from error
     if found == "depthwright-ridge":
-        from depthwright.networks.ridge_file import load_ridge
+        from depthwright.networks.ridge import load_ridge
 
         return load_ridge(path)
     if found == "depthwright-styled":

@@ -9,6 +9,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from depthwright.refusal import Refusal
+
 Numbers = Literal["real", "float64", "float32"]
 NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
 
@@ -93,3 +95,46 @@ def on_grid(x: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
     lost = (a - (difference - virtual)) - (b + virtual)
     whole = (difference == 0) | (np.abs(difference) == step)
     return whole & (lost == 0)
+
+
+def check_inputs(x: np.ndarray, input_dim: int, inputs: Inputs | None) -> None:
+    """Kind, shape, finiteness, that float64 holds them, and that they are among `inputs`."""
+    if x.dtype.kind not in "fiub":
+        raise Refusal(f"inputs of dtype {x.dtype} are not real numbers; give float64")
+    if x.ndim != 2 or x.shape[1] != input_dim:
+        raise Refusal(
+            f"inputs of shape {x.shape} do not fit; this network reads (batch, {input_dim})"
+        )
+    bad = ~np.isfinite(x).all(axis=1)
+    if bad.any():
+        raise Refusal(f"row {int(bad.argmax())} of the inputs is not finite")
+    bad = _rounded_by_float64(x).any(axis=1)
+    if bad.any():
+        raise Refusal(
+            f"row {int(bad.argmax())} of the inputs, dtype {x.dtype}, holds a number that float64 "
+            "does not; round it first"
+        )
+    if inputs is None:
+        return
+    exact = x.astype(np.float64)
+    for bad in (inputs.outside(exact), inputs.others(exact)):
+        if bad.any():
+            row = int(bad.argmax())
+            raise Refusal(
+                f"{int(bad.sum())} of {len(x)} inputs are not among {inputs}, of which alone "
+                f"something is claimed; the first is row {row} of the inputs, "
+                f"{np.array2string(x[row], threshold=6)}; pass anywhere=True to evaluate them "
+                "all the same"
+            )
+
+
+def _rounded_by_float64(x: np.ndarray) -> np.ndarray:
+    """Where float64 is another number (same shape)."""
+    changed = np.zeros(x.shape, dtype=bool)
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        with np.errstate(over="ignore", under="ignore"):
+            changed = x.astype(np.float64) != x
+    elif x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+        large = (x > 1 << 53) | (x < -(1 << 53) if x.dtype.kind == "i" else False)
+        changed[large] = [int(float(v)) != v for v in x[large].tolist()]
+    return changed

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
+from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
-
-    from depthwright.networks.exact.network import ExactNetwork
 
 Arithmetic = Literal["float32", "float64", "exact"]
 
@@ -64,11 +63,9 @@ class Network(ABC):
         Refused by trained networks that are none (layer norms).
         """
 
-    def to_exact(self) -> ExactNetwork:
+    @abstractmethod
+    def to_exact(self) -> Network:
         """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""
-        from depthwright.networks.reading import exact_network
-
-        return exact_network(self.to_torch())
 
     def unfit(self, dtype: torch.dtype) -> str | None:
         """Why floats of this dtype do not hold the network, if they do not."""
@@ -80,17 +77,30 @@ class Network(ABC):
         The suffix is the network's own, or .onnx where floats hold its values.
         """
         if Path(path).suffix == ".onnx":
-            from depthwright.networks.onnx_writer import save_onnx
-
-            save_onnx(self, path)
+            self._save_onnx(Path(path))
         else:
             self._save(path)
+
+    def _save_onnx(self, path: Path) -> None:
+        """In the floats of the network's own arithmetic, whose rounding the claim counts."""
+        import torch
+
+        from depthwright.networks import onnx_writer
+
+        dtype = torch.float32 if self.arithmetic == "float32" else torch.float64
+        onnx_writer.check(path, self.architecture.parameters * dtype.itemsize)
+        if complaint := self.unfit(dtype):
+            raise Refusal(
+                f"{path.name} holds floats, in which this network cannot be trusted: {complaint}; "
+                "save it in the open exact format, .jsonl.gz"
+            )
+        onnx_writer.save(self.to_torch(dtype), path)
 
     @abstractmethod
     def _save(self, path: str | Path) -> None:
         """Write the network's own format."""
 
-    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def kink_points(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Up to `count` inputs (·, input_dim) at which this network has kinks.
 
         The attack on the sup error starts there as well as from random points. None by default.

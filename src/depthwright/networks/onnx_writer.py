@@ -1,8 +1,4 @@
-"""ONNX files of networks: Gemm and Relu nodes on (batch, input_dim) → (batch, output_dim).
-
-The floats are those of the network's own arithmetic, float32 or float64, whose rounding the claim
-counts. A network that needs more bits than float64 holds is refused with their number.
-"""
+"""ONNX files of networks: Gemm and Relu nodes on (batch, input_dim) → (batch, output_dim)."""
 
 from __future__ import annotations
 
@@ -11,9 +7,8 @@ from typing import Any
 
 import torch
 
-from depthwright.networks.network import Network
-from depthwright.refusal import Refusal
 from depthwright.files import whole_file
+from depthwright.refusal import Refusal
 
 BYTES_LIMIT = 2**31 - 2**20
 """What one protobuf message holds, less room for the nodes."""
@@ -21,26 +16,24 @@ OPSET = 13
 """Of 2020; Gemm and Relu have not changed since."""
 
 
-def save_onnx(network: Network, path: str | Path) -> None:
-    """Write `network`, whole or not at all."""
-    path = Path(path)
+def check(path: Path, size: int) -> None:
+    """Refuse what cannot be written: without the package, or too many bytes of floats."""
     try:
-        import onnx
+        import onnx  # noqa: F401
     except ImportError as error:
         raise Refusal(
             f"{path.name} needs the onnx package; pip install 'depthwright[onnx]'"
         ) from error
-    dtype = torch.float32 if network.arithmetic == "float32" else torch.float64
-    if complaint := network.unfit(dtype):
-        raise Refusal(
-            f"{path.name} holds floats, in which this network cannot be trusted: {complaint}; "
-            "save it in the open exact format, .jsonl.gz"
-        )
-    size = network.architecture.parameters * dtype.itemsize
     if size > BYTES_LIMIT:
         raise Refusal(f"{path.name} would hold {size:,} bytes; ONNX files end at {BYTES_LIMIT:,}")
+
+
+def save(module: torch.nn.Sequential, path: Path) -> None:
+    """Write Linear and ReLU in turn, whole or not at all."""
+    import onnx
+
     with whole_file(path) as partial:
-        onnx.save(_model(network.to_torch(dtype)), partial)
+        onnx.save(_model(module), partial)
 
 
 def _model(module: torch.nn.Sequential) -> Any:

@@ -13,104 +13,33 @@ plain evaluation in floating point lie from the real-number value of the stored 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthwright.files import whole_file
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.network import Network
+from depthwright.networks.ridge_group import Bundle, RidgeGroup, rounding_bound
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
 
+    from depthwright.networks.exact.network import ExactNetwork
+
 CHUNK_ELEMENTS = 1 << 22
 """Largest points × directions array of the torch form."""
-UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+FORMAT = "depthwright-ridge"
+"""Written into every such file."""
+FIELDS = tuple(field.name for field in fields(RidgeGroup))
 UNIT_TOLERANCE = 1e-9
 """By which a direction's norm may differ from 1."""
-
-
-@dataclass(frozen=True)
-class RidgeGroup:
-    """Directions that share one ridge function ĝ."""
-
-    indices: np.ndarray
-    """(n, k) coordinates at which each direction is not zero."""
-    values: np.ndarray
-    """(n, k) its entries there; directions have norm 1 (k = input_dim for dense ones)."""
-    weights: np.ndarray
-    """(n,) the A_i."""
-    kinks: np.ndarray
-    """(m,) increasing, in [0, 1)."""
-    turns: np.ndarray
-    """(m,) changes of slope."""
-
-    @property
-    def neurons_per_direction(self) -> int:
-        """Two a kink, one for a kink at 0 (its linear part is carried once for all)."""
-        return 2 * len(self.kinks) - int(self.turns_at_zero)
-
-    @property
-    def turns_at_zero(self) -> bool:
-        """Whether ĝ has a kink at 0."""
-        return bool(len(self.kinks) and self.kinks[0] == 0)
-
-    @cached_property
-    def linear_part(self) -> list[tuple[int, float]]:
-        """Nonzero entries of Σ_i A_i·turns[0]·w_i, what σ alone leaves of the kinks at 0."""
-        if not self.turns_at_zero:
-            return []
-        total = np.zeros(int(self.indices.max()) + 1)
-        np.add.at(total, self.indices, self.values * self.weights[:, None] * self.turns[0])
-        return [(int(j), float(total[j])) for j in np.flatnonzero(total)]
-
-    def dense(self, input_dim: int) -> np.ndarray:
-        """(n, input_dim) the directions written out."""
-        matrix = np.zeros((len(self.weights), input_dim))
-        np.put_along_axis(matrix, self.indices, self.values, axis=1)
-        return matrix
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """What rounding needs to know of a group: its directions are counted, not listed."""
-
-    count: int
-    """Directions."""
-    nonzeros: int
-    """Entries of each."""
-    weight_sum: float
-    """Σ abs(A_i)."""
-    kinks: np.ndarray
-    turns: np.ndarray
-
-
-def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithmetic) -> float:
-    """How far float evaluation lies from c + Σ_i A_i ĝ(abs(w_i·x)) on ‖x‖ ≤ 1, at the x given.
-
-    With u the unit roundoff: a projection on k nonzeros is off by (k + 9)u, inputs rounded to the
-    arithmetic and directions and weights rounded from exact ones with 4 units in the last place
-    included; a ridge value by that times Σ abs(turns), by the sums that a look-up table of m kinks
-    holds (3m·u) and by the few operations of a look-up; a sum over n directions by (n + 8)u of
-    what it adds up, in any order, and by one u more for every group whose sum it is added to. The
-    offset comes last. Groups that share a ridge may be told as one bundle: the bound only grows.
-    """
-    bundles = list(bundles)
-    total = abs(offset) * 4
-    for bundle in bundles:
-        # sup over [0, 1] of abs(ĝ) is attained at a kink or at 1.
-        rises = np.cumsum(bundle.turns) * np.diff(bundle.kinks, append=1.0)
-        height = float(np.abs(np.cumsum(rises)).max(initial=0.0))
-        turning = float(np.abs(bundle.turns).sum())
-        ridge = turning * (bundle.nonzeros + 3 * len(bundle.kinks) + 17)
-        total += bundle.weight_sum * (ridge + height * (bundle.count + len(bundles) + 8))
-    return 1.01 * UNIT_ROUNDOFF[arithmetic] * total
 
 
 class RidgeNetwork(Network):
@@ -191,8 +120,8 @@ class RidgeNetwork(Network):
 
     def _compiled(self, x: np.ndarray) -> np.ndarray | None:
         """Values by the compiled loop; None where a table would be too large."""
-        from depthwright.networks.ridge_kernel import accumulate, table
         from depthwright.machine.numba_cache import need_compiler
+        from depthwright.networks.ridge_kernel import accumulate, table
 
         need_compiler()
         tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
@@ -262,6 +191,12 @@ class RidgeNetwork(Network):
 
     # ── other forms ───────────────────────────────────────────────────────────────────────────
 
+    def to_exact(self) -> ExactNetwork:
+        """The plain form, its floats as dyadic numbers."""
+        from depthwright.networks.reading import exact_network
+
+        return exact_network(self.to_torch())
+
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
         """`Linear(input_dim, width) → ReLU → Linear(width, 1)`, the same function."""
         import torch
@@ -297,12 +232,25 @@ class RidgeNetwork(Network):
         return module
 
     def _save(self, path: str | Path) -> None:
-        """Write a safetensors file."""
-        from depthwright.networks.ridge_file import save_ridge
+        """Write the arrays `0.indices`, `0.values`, … of each group, whole or not at all."""
+        from safetensors.numpy import save_file
 
-        save_ridge(self, path)
+        arrays = {
+            f"{number}.{field}": np.ascontiguousarray(getattr(group, field))
+            for number, group in enumerate(self.groups)
+            for field in FIELDS
+        }
+        metadata = {
+            "format": FORMAT,
+            "input_dim": str(self.input_dim),
+            "groups": str(len(self.groups)),
+            "offset": float(self.offset).hex(),
+            "arithmetic": self.arithmetic,
+        }
+        with whole_file(path) as partial:
+            save_file(arrays, partial, metadata=metadata)
 
-    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def kink_points(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
 
         Sums are ±w_i ± … of neighbours in a group's list, of norm 1. Where directions come as
@@ -339,3 +287,47 @@ class RidgeNetwork(Network):
         norm = float(np.linalg.norm(total))
         # Directions that are no frame may cancel; the origin is as good a start as any then.
         return total / norm if norm > 0 else total
+
+
+def load_ridge(path: str | Path) -> RidgeNetwork:
+    """Read what `RidgeNetwork.save` wrote; a damaged file is refused with what is wrong with it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise Refusal(f"{path} is not marked {FORMAT}; save it with Network.save")
+            groups = [
+                RidgeGroup(*(file.get_tensor(f"{number}.{field}") for field in FIELDS))
+                for number in range(int(metadata["groups"]))
+            ]
+            arithmetic = metadata.get("arithmetic", "float64")
+            if arithmetic not in UNIT_ROUNDOFF:
+                raise Refusal(f"{path} names the arithmetic {arithmetic!r}, which is unknown")
+            network = RidgeNetwork(
+                int(metadata["input_dim"]),
+                groups,
+                float.fromhex(metadata["offset"]),
+                arithmetic,
+            )
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Refusal(f"{path} cannot be read as a ridge network: {error}") from error
+    for group in groups:
+        _check(group, network.input_dim, path)
+    return network
+
+
+def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:
+    """Shapes that fit together, coordinates that exist, numbers that are numbers."""
+    shapes = [getattr(group, field).shape for field in FIELDS]
+    n, m = len(group.weights), len(group.kinks)
+    k = group.indices.shape[-1]
+    if shapes != [(n, k), (n, k), (n,), (m,), (m,)]:
+        raise Refusal(f"{path} holds arrays of shapes {shapes}, which do not fit together")
+    if n and not (group.indices.min() >= 0 and group.indices.max() < input_dim):
+        raise Refusal(f"{path} names coordinates outside 0…{input_dim - 1}")
+    if not all(np.isfinite(getattr(group, field)).all() for field in FIELDS):
+        raise Refusal(f"{path} holds a weight that is not finite")

@@ -10,11 +10,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from depthwright.files import whole_file
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.network import Network
@@ -22,7 +23,9 @@ from depthwright.networks.points import as_points
 from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
 from depthwright.refusal import Refusal
-from depthwright.files import whole_file
+
+if TYPE_CHECKING:
+    from depthwright.networks.exact.network import ExactNetwork
 
 SUFFIX = ".safetensors"
 """Files of module networks end so."""
@@ -115,13 +118,19 @@ class LayerNetwork(Network):
             x = x + new if skips(link) else new
         return x
 
-    def landmarks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def to_exact(self) -> ExactNetwork:
+        """The plain form, its floats as dyadic numbers."""
+        from depthwright.networks.reading import exact_network
+
+        return exact_network(self.to_torch())
+
+    def kink_points(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """First-layer kinks, hyperplanes drawn at random: the point of each nearest the origin.
 
         For w·x + b = 0 that is −b·w/‖w‖²; neurons with w = 0 have none.
         """
         if len(self._layers) == 1:
-            return super().landmarks(count, generator)
+            return super().kink_points(count, generator)
         weight, bias = self._first_kinks(*self._in(torch.float64, generator.device)[0])
         chosen = torch.randperm(len(bias), generator=generator, device=generator.device)[:count]
         w, b = weight[chosen], bias[chosen, None]

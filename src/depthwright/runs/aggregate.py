@@ -32,9 +32,9 @@ from omegaconf import OmegaConf
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED
-from depthwright.runs.config import CONFIG, unwatched
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
+from depthwright.runs.config import CONFIG, unwatched
 from depthwright.tracking import LoggerConfig, Point, Renewal, Tracker, renew
 
 FOLDER = ".aggregate"

@@ -22,14 +22,16 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from depthwright.runs import folder as cell, task
-from depthwright.machine import environment
 from depthwright import results
-from depthwright.runs import config as configs
-from depthwright.runs.aggregate import aggregate
-from depthwright.runs.folder import State
+from depthwright.files import need_writable, write_json
+from depthwright.machine import environment
 from depthwright.machine.provenance import code, code_on_disk
 from depthwright.refusal import Refusal
+from depthwright.runs import config as configs
+from depthwright.runs import cell
+from depthwright.runs import task
+from depthwright.runs.aggregate import aggregate
+from depthwright.runs.cell import State
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -107,7 +109,7 @@ def run(
             f"a sweep has one results folder and this one {len(outputs)}; give one output"
         )
     (output,) = outputs
-    results.need_writable(output)
+    need_writable(output)
     if not all(each.state == State.FINISHED for each in cells):
         task.need_surroundings(configs.logger(composed[0]))
         environment.give_cache(output)
@@ -183,7 +185,7 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> float:
     folders = sorted(str(each.folder.relative_to(output)) for each in cells)
     name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
     path = output / SWEEPS / f"{name}.json"
-    results.write_json(
+    write_json(
         path,
         {
             "command": shlex.join([_program(), *sys.argv[1:]]),

@@ -20,12 +20,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from depthwright.runs import folder as cell
-from depthwright.machine import environment
 from depthwright import results
-from depthwright.runs import config as configs
+from depthwright.files import need_writable, write_json, write_text
+from depthwright.machine import environment
 from depthwright.machine.provenance import MADE, Made
 from depthwright.refusal import Refusal
+from depthwright.runs import config as configs
+from depthwright.runs import cell
 from depthwright.tracking import KEPT, need_sound
 from depthwright.training.result import TrainingDiverged
 
@@ -85,7 +86,7 @@ def _compute(config: DictConfig, console: Console) -> bool:
     folder = configs.run_folder(config)
     if not results.finished(folder):
         need_surroundings(watching)
-        results.need_writable(folder)
+        need_writable(folder)
         environment.give_cache(configs.output(config))
         with cell.hold(folder):
             if not results.finished(folder):  # by someone who was quicker
@@ -125,7 +126,7 @@ def _run(
 
     shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
     (folder / KEPT).unlink(missing_ok=True)
-    results.write_text(folder / configs.CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    write_text(folder / configs.CONFIG, OmegaConf.to_yaml(config, resolve=True))
     with (
         track(
             watching,
@@ -153,9 +154,9 @@ def _run(
             tracker.image("comparison", draw(folder, rows))
         except Exception as error:  # the rows are worth more than their picture
             warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
-        results.write_json(folder / MADE, asdict(Made.here()))
+        write_json(folder / MADE, asdict(Made.here()))
         if tracker.folder:
-            results.write_text(folder / KEPT, f"{tracker.folder}\n")
+            write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
 
 

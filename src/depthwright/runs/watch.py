@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.runs import folder as cell
 from depthwright import results
-from depthwright.runs.folder import State
 from depthwright.refusal import Refusal
+from depthwright.runs import cell
+from depthwright.runs.cell import State
 from depthwright.runs.sweep import SWEEPS
 
 if TYPE_CHECKING:

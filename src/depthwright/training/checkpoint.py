@@ -22,9 +22,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from depthwright.files import whole_file
 from depthwright.refusal import Refusal
 from depthwright.training.lightning_module import RivalTraining
-from depthwright.files import whole_file
 
 GENERATOR = "generator"
 """The tensor that is no part of the module."""

@@ -17,8 +17,8 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from depthwright.distributions.distribution import Distribution
-from depthwright.networks.torch_network import Layers
 from depthwright.machine.process_wide import process_wide
+from depthwright.networks.torch_network import Layers
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target

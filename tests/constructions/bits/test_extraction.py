@@ -181,8 +181,8 @@ def test_half_the_slope_of_one_bit_is_caught():
 
 
 def _with(network, at, rows):
-    from depthwright.networks.exact.network import ExactNetwork
     from depthwright.networks.exact.layer import Patterns
+    from depthwright.networks.exact.network import ExactNetwork
 
     layers = list(network.layers)
     layers[at] = Patterns().layer(layers[at].fan_in, rows)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from depthwright.constructions import NarrowPacked
-from depthwright.constructions.packed import choice as narrow_packed_choice
 from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_packed import layouts
+from depthwright.constructions.packed import choice as narrow_packed_choice
 from depthwright.constructions.packed.bounds import Bounds, Layout
 from depthwright.constructions.packed.choice import Moves, Search, choose, entries, search
 from depthwright.constructions.packed.widths import architecture

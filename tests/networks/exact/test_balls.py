@@ -15,19 +15,17 @@ def twin():
 
 
 @pytest.mark.parametrize("bits", [64, 700, 2000, None])
-def test_rounded_values_are_those_of_the_integers(twin, bits, monkeypatch):
+def test_rounded_values_are_those_of_the_integers(twin, bits):
     x = np.random.default_rng(0).uniform(-1, 1, (12, 3))
     wanted = twin.evaluate(torch.from_numpy(x), engine="integers").numpy()
-    if bits is not None:
-        monkeypatch.setattr(balls, "first_bits", lambda network: bits)
-    assert (balls.rounded(twin, x) == wanted).all()
+    assert (balls.rounded(twin.layers, x, bits, twin.value_bits) == wanted).all()
 
 
 def test_too_few_bits_leave_points_undone_and_enough_do_not(twin):
     x = np.random.default_rng(1).uniform(-1, 1, (6, 3))
-    assert not balls._attempt(twin, x, 200)[1].any()
-    assert balls._attempt(twin, x, balls.first_bits(twin))[1].all()
-    assert balls.first_bits(twin) < twin.value_bits / 2
+    assert not balls._attempt(twin.layers, x, 200)[1].any()
+    assert balls._attempt(twin.layers, x, balls.first_bits(twin.weight_bits))[1].all()
+    assert balls.first_bits(twin.weight_bits) < twin.value_bits / 2
 
 
 def test_every_ball_holds_the_exact_value(twin):
@@ -36,7 +34,7 @@ def test_every_ball_holds_the_exact_value(twin):
     from depthwright.networks.exact.integers import affine, exact_values, input_slots
 
     x = np.random.default_rng(2).uniform(-1, 1, (5, 3))
-    ((exact, power),) = exact_values(twin, x)
+    ((exact, power),) = exact_values(twin.layers, x)
     slots, radii = input_slots(x), [balls.NOTHING] * 3
     for i, layer in enumerate(twin.layers):
         radii = balls._carried(layer, radii)

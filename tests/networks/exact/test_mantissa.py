@@ -11,13 +11,13 @@ import torch
 from depthwright.constructions import NarrowBits, NarrowExact, NarrowMinimal, NarrowPacked
 from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.layer import BIAS, Patterns
-from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.networks.exact.mantissa import (
     distance,
     evaluate_rounded,
     exact_rationals,
     operation_bits,
 )
+from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthwright.networks import Builder, Dyadic, ExactNetwork, Linear
-from depthwright.networks.exact.calculus import apply, compose, keep, side_by_side, together
+from depthwright.networks.exact.calculus import apply, compose, keep, together
 from depthwright.networks.exact.dyadic import round_to_float
 from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.reading import exact_network
@@ -144,17 +144,14 @@ def random_network(widths, seed):
     return from_arrays(weights, [rng.standard_normal(n) for n in widths[1:]])
 
 
-def test_compose_and_side_by_side():
+def test_networks_compose():
     inner, outer = random_network([3, 5, 2], 0), random_network([2, 4, 4, 3], 1)
     both = compose(outer, inner)
     assert both.architecture.depth == 4  # the two maps in the middle become one
-    pair = side_by_side(inner, random_network([3, 6, 1], 2))
-    assert pair.architecture.width == 11
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     builder = Builder(3)
     y = builder.run(apply(inner, builder.values))
     assert torch.equal(builder.output(y).evaluate(x, "exact"), inner.evaluate(x, "exact"))
-    assert torch.equal(pair.evaluate(x, "exact")[:, :2], inner.evaluate(x, "exact"))
     rounded = outer.evaluate(inner.evaluate(x, "exact"), "exact")
     assert (both.evaluate(x, "exact") - rounded).abs().max() <= 1e-13 * rounded.abs().max()
 

@@ -24,8 +24,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from depthwright.constructions.bits.inputs import BitInputs, lowest, outwards, rounded_up
 from depthwright.constructions.bits.cells import power
+from depthwright.constructions.bits.inputs import BitInputs, lowest, outwards, rounded_up
 from depthwright.networks.upper import Upper, product
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork, affine_range

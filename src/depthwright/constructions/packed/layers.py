@@ -16,8 +16,8 @@ from fractions import Fraction
 import numpy as np
 
 from depthwright.constructions.bits.cells import Cells, Reading
-from depthwright.constructions.packed.measured_builder import MeasuredBuilder, top_of
 from depthwright.constructions.packed.bounds import Sizing
+from depthwright.constructions.packed.measured_builder import MeasuredBuilder, top_of
 from depthwright.constructions.packed.numbers import Fields, Numbers, first_rows
 from depthwright.constructions.packed.scales import Scaled
 from depthwright.constructions.packed.widths import groups

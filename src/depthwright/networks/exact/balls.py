@@ -11,13 +11,13 @@ exact evaluation, rounded once.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from depthwright.networks.exact.dyadic import round_to_float
 from depthwright.networks.exact.integers import Slot, affine, input_slots
 from depthwright.networks.exact.layer import BIAS, Layer
-from depthwright.networks.exact.network import ExactNetwork
 from depthwright.progress import Bar
 
 NOTHING = -math.inf
@@ -28,45 +28,43 @@ MANY = 1 << 14
 """Values of fewer bits than this are computed exactly."""
 
 
-def worthwhile(network: ExactNetwork) -> bool:
-    """Whether values are much longer than weights."""
-    longest = network.value_bits or 0
-    return longest > MANY and longest > 2 * first_bits(network)
-
-
-def first_bits(network: ExactNetwork) -> int:
+def first_bits(weight_bits: int) -> int:
     """Kept at first: error bounds of a triangle grow by 6 where its values grow by 2."""
-    return 3 * network.weight_bits + SPARE
+    return 3 * weight_bits + SPARE
 
 
-def rounded(network: ExactNetwork, x: np.ndarray) -> np.ndarray:
-    """Exact values at `x` (batch, input_dim), rounded once: (batch, output_dim)."""
-    out = np.full((len(x), network.layers[-1].fan_out), np.nan)
-    bits: int | None = first_bits(network)
+def rounded(
+    layers: Sequence[Layer], x: np.ndarray, bits: int | None, value_bits: int | None
+) -> np.ndarray:
+    """Exact values at `x` (batch, input_dim), rounded once: (batch, output_dim).
+
+    `bits` are kept at first; none are dropped once `value_bits`, or all, would be kept.
+    """
+    out = np.full((len(x), layers[-1].fan_out), np.nan)
     left = np.arange(len(x))
     while len(left):
-        if bits is not None and bits >= (network.value_bits or 0):
+        if bits is not None and bits >= (value_bits or 0):
             bits = None
-        found, done = _attempt(network, x[left], bits)
+        found, done = _attempt(layers, x[left], bits)
         out[left[done]] = found[done]
         left, bits = left[~done], None if bits is None else 2 * bits
     return out
 
 
 def _attempt(
-    network: ExactNetwork, x: np.ndarray, bits: int | None
+    layers: Sequence[Layer], x: np.ndarray, bits: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values, and which points are done."""
     slots = input_slots(x)
     radii = [NOTHING] * len(slots)
-    last = len(network.layers) - 1
+    last = len(layers) - 1
     with Bar("exact values, in balls") as bar:
-        for i, layer in enumerate(network.layers):
+        for i, layer in enumerate(layers):
             radii = _carried(layer, radii)
             slots = affine(layer, slots, len(x), relu=i < last)
             if bits is not None:
                 slots, radii = _cut(slots, radii, bits)
-            bar((i + 1) / len(network.layers))
+            bar((i + 1) / len(layers))
     ends = [_ends(*slot, radius) for slot, radius in zip(slots, radii, strict=True)]
     low, high = (np.array(side, float).T for side in zip(*ends, strict=True))
     return low, (low == high).all(axis=1)

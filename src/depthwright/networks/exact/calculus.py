@@ -31,11 +31,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.exact.dyadic import Dyadic, Number
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
-from depthwright.networks.arithmetic import Arithmetic
 from depthwright.refusal import Refusal
 
 CONSTANT = -1
@@ -228,11 +228,3 @@ def compose(outer: ExactNetwork, inner: ExactNetwork) -> ExactNetwork:
     return builder.output(
         builder.run(apply(outer, middle)), outer.arithmetic, inner.inputs, outer.value_bits
     )
-
-
-def side_by_side(*networks: ExactNetwork) -> ExactNetwork:
-    """x ↦ (N_1(x), N_2(x), …) for networks of equal depth on the same inputs."""
-    builder = Builder(networks[0].architecture.input_dim)
-    programs = (apply(network, builder.values) for network in networks)
-    outputs = builder.run(together(*programs))
-    return builder.output([e for block in outputs for e in block], networks[0].arithmetic)

@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from depthwright.files import whole_file
+from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
-from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import NUMBERS, Inputs
 from depthwright.refusal import Refusal
-from depthwright.files import whole_file
 
 SUFFIX = ".jsonl.gz"
 FORMAT, VERSION = "depthwright-exact", 2
@@ -45,20 +45,29 @@ SIZE_LIMIT = 10**8
 """Networks of more slots than this, inputs included, are refused before any work."""
 
 
-def save_exact(network: ExactNetwork, path: str | Path) -> None:
-    """Write `network`, whole or not at all."""
+class Contents(NamedTuple):
+    """What a file holds: the fields of an ExactNetwork."""
+
+    layers: tuple[Layer, ...]
+    arithmetic: Arithmetic
+    inputs: Inputs | None
+    value_bits: int | None
+
+
+def save(contents: Contents, path: str | Path) -> None:
+    """Write them, whole or not at all."""
     path = Path(path)
     _check_suffix(path)
     with (
         whole_file(path) as partial,
         gzip.open(partial, "wt", encoding="ascii", compresslevel=4) as file,
     ):
-        for line in lines(network):
+        for line in lines(contents):
             file.write(line + "\n")
 
 
-def load_exact(path: str | Path) -> ExactNetwork:
-    """Read a network back; a damaged file is refused with what is wrong with it."""
+def load(path: str | Path) -> Contents:
+    """Read them back; a damaged file is refused with what is wrong with it."""
     path = Path(path)
     _check_suffix(path)
     if not path.is_file():
@@ -75,7 +84,7 @@ def _check_suffix(path: Path) -> None:
         raise Refusal(f"{path.name} does not end in {SUFFIX}, the suffix of the exact format")
 
 
-def lines(network: ExactNetwork) -> Iterator[str]:
+def lines(network: Contents) -> Iterator[str]:
     """The file's lines, before compression."""
     header = {
         "format": FORMAT,
@@ -97,8 +106,8 @@ def lines(network: ExactNetwork) -> Iterator[str]:
         yield f'{{"weights":[{",".join(weights)}],"biases":[{",".join(biases)}]}}'
 
 
-def parse(file: Any, name: str) -> ExactNetwork:
-    """A network from the lines of a file."""
+def parse(file: Any, name: str) -> Contents:
+    """From the lines of a file."""
     header = _json(file.readline(), f"{name}, line 1")
     sizes = _check_header(header, name)
     patterns, layers = Patterns(), []
@@ -114,7 +123,7 @@ def parse(file: Any, name: str) -> ExactNetwork:
         fan_in = fan_out
     if file.readline():
         raise Refusal(f"{name} goes on after its {len(sizes)} layers")
-    return ExactNetwork(tuple(layers), header["arithmetic"], _inputs(header), header["value_bits"])
+    return Contents(tuple(layers), header["arithmetic"], _inputs(header), header["value_bits"])
 
 
 def _json(text: str, place: str) -> Any:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from depthwright.networks.exact.dyadic import Dyadic
-from depthwright.networks.exact.inputs import check_inputs
 from depthwright.networks.exact.integers import exact_layers, exact_values, input_slots
 from depthwright.networks.exact.layer import BIAS
 from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.inputs import check_inputs
 from depthwright.refusal import Refusal
 
 BITS_LIMIT = 1 << 20
@@ -43,7 +43,7 @@ def evaluate_rounded(
     if not 2 <= precision <= BITS_LIMIT:
         raise Refusal(f"bits={bits} is no number of mantissa bits from 2 to {BITS_LIMIT}")
     x = np.asarray(x)
-    check_inputs(network, x, anywhere=anywhere)
+    check_inputs(x, network.layers[0].fan_in, None if anywhere else network.inputs)
     with gmpy2.context(precision=precision):
         values = [_column(column) for column in x.astype(np.float64).T]
         zero, last = gmpy2.mpfr(0), len(network.layers) - 1
@@ -90,7 +90,7 @@ def exact_rationals(network: ExactNetwork, x: np.ndarray) -> np.ndarray:
     from gmpy2 import mpq
 
     out = np.empty((len(x), network.layers[-1].fan_out), dtype=object)
-    for k, (integers, power) in enumerate(exact_values(network, x)):
+    for k, (integers, power) in enumerate(exact_values(network.layers, x)):
         up, down = (1 << power, 1) if power >= 0 else (1, 1 << -power)
         out[:, k] = [mpq(int(v) * up, down) for v in integers]
     return out
@@ -121,7 +121,7 @@ def operation_bits(network: ExactNetwork, x: np.ndarray) -> int:
     longest = network.weight_bits
     slots = input_slots(np.asarray(x))
     longest = max(longest, *(_longest(values) for values, _ in slots))
-    for layer, after in zip(network.layers, exact_layers(network, x), strict=True):
+    for layer, after in zip(network.layers, exact_layers(network.layers, x), strict=True):
         for row in layer.expressions():
             terms = [(c, v) for c, v in row.items() if c != BIAS]
             powers = [slots[c][1] + v.terms[0][1] for c, v in terms]

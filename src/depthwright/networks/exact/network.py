@@ -6,109 +6,33 @@ module is one rendering of them, refused where the dtype cannot hold what they n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import numpy as np
 
 from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.arithmetic import SIGNIFICANT_BITS, Arithmetic
+from depthwright.networks.exact import balls, file, floats
 from depthwright.networks.exact.dyadic import Dyadic
-from depthwright.networks.inputs import Inputs
-from depthwright.networks.arithmetic import Arithmetic
+from depthwright.networks.exact.integers import exact_values, refuse_overflow, to_float64
+from depthwright.networks.exact.layer import BIAS, Layer, Patterns
+from depthwright.networks.exact.limbs.engine import Programs
+from depthwright.networks.inputs import Inputs, check_inputs
 from depthwright.networks.network import Network
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
 
-    from depthwright.networks.exact.network import Engine
-
-BIAS = -1
-"""The column of the constant 1."""
-
-TORCH_DEPTH_LIMIT = 100_000
-"""More torch modules than this are not made."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """An affine map R^fan_in → R^fan_out as a list of terms, four numbers each.
-
-    Term t adds integers[t] × 2^powers[t] to the entry (rows[t], columns[t]), column BIAS being
-    the bias. Rows stand in order; terms of one entry stand side by side and do not cancel, so
-    an entry with a term is not zero. The tuples `rows` and `columns` are shared between layers
-    of one pattern, and equal integers are shared objects: a layer costs a few hundred bytes.
-    """
-
-    fan_in: int
-    fan_out: int
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    integers: tuple[int, ...]
-    powers: tuple[int, ...]
-
-    @property
-    def terms(self) -> Iterator[tuple[int, int, int, int]]:
-        """(row, column, integer, power), one after the other."""
-        return zip(self.rows, self.columns, self.integers, self.powers, strict=True)
-
-    @property
-    def nonzeros(self) -> int:
-        """Entries of the matrix and of the bias that are not zero."""
-        return len(set(zip(self.rows, self.columns, strict=True)))
-
-    def entries(self) -> Iterator[tuple[int, int, Dyadic]]:
-        """(row, column, value) of every entry that is not zero."""
-        for (row, column), group in groupby(self.terms, key=lambda term: term[:2]):
-            value = Dyadic()
-            for _, _, integer, power in group:
-                value = value + Dyadic(integer, power)
-            yield row, column, value
-
-    def expressions(self) -> list[dict[int, Dyadic]]:
-        """Per row, column → value."""
-        out: list[dict[int, Dyadic]] = [{} for _ in range(self.fan_out)]
-        for row, column, value in self.entries():
-            out[row][column] = value
-        return out
-
-
-class Patterns:
-    """Makes layers out of expressions, sharing what they have in common."""
-
-    def __init__(self) -> None:
-        self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}
-
-    def share(self, values: list[int]) -> tuple[int, ...]:
-        """One object for equal tuples."""
-        key = tuple(values)
-        return self._shared.setdefault(key, key)
-
-    def layer(self, fan_in: int, expressions: Iterable[dict[int, Dyadic]]) -> Layer:
-        """Row i of the layer is Σ expressions[i][column] × column."""
-        rows: list[int] = []
-        columns: list[int] = []
-        integers: list[int] = []
-        powers: list[int] = []
-        fan_out = 0
-        for row, expression in enumerate(expressions):
-            fan_out += 1
-            for column, value in expression.items():
-                for integer, power in value.terms:
-                    rows.append(row)
-                    columns.append(column)
-                    integers.append(integer)
-                    powers.append(power)
-        return Layer(
-            fan_in,
-            fan_out,
-            self.share(rows),
-            self.share(columns),
-            tuple(integers),
-            tuple(powers),
-        )
+Engine = Literal["auto", "integers", "limbs"]
+"""How exact values are computed; the numbers are the same."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +77,7 @@ class ExactNetwork(Network):
     @cached_property
     def weight_bits(self) -> int:
         """Significant bits of the longest weight."""
-        return max((v.bits for layer in self.layers for _, _, v in layer.entries()), default=0)
+        return floats.longest_weight(self.layers)
 
     def evaluate(
         self,
@@ -175,28 +99,51 @@ class ExactNetwork(Network):
         """
         import torch
 
-        from depthwright.networks.exact import integers as evaluation
-        from depthwright.networks.points import as_points
-
         x = as_points(x)
         if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
             x = x.double()
-        values = evaluation.evaluate(
-            self,
-            x.detach().cpu().numpy(),
-            arithmetic or self.arithmetic,
-            rounding=rounding,
-            anywhere=anywhere,
-            engine=engine,
-            device=x.device,
-        )
+        points, arithmetic = x.detach().cpu().numpy(), arithmetic or self.arithmetic
+        check_inputs(points, self.layers[0].fan_in, None if anywhere else self.inputs)
+        if arithmetic == "exact":
+            values = self._exact(points, engine, x.device)
+        elif arithmetic in SIGNIFICANT_BITS:
+            values = floats.evaluate(
+                self.layers, self.value_bits, points, arithmetic, rounding=rounding
+            )
+        else:
+            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
         return torch.from_numpy(values).to(x.device)
+
+    def _exact(self, x: np.ndarray, engine: Engine, device: torch.device) -> np.ndarray:
+        """By limbs where that is faster, or asked for; by integers elsewhere."""
+        if engine not in ENGINES:
+            raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
+        if engine == "integers":
+            return to_float64(exact_values(self.layers, x))
+        if engine == "auto" and self._much_longer_than_weights:
+            out = balls.rounded(self.layers, x, balls.first_bits(self.weight_bits), self.value_bits)
+            refuse_overflow(out)
+            return out
+        out, left = self.programs.evaluate(x, forced=engine == "limbs", device=device)
+        refuse_overflow(out[~left], np.flatnonzero(~left))
+        if left.any():
+            out[left] = to_float64(exact_values(self.layers, x[left]), np.flatnonzero(left))
+        return out
+
+    @cached_property
+    def _much_longer_than_weights(self) -> bool:
+        """Whether values are, so that most of their bits are noise."""
+        longest = self.value_bits or 0
+        return longest > balls.MANY and longest > 2 * balls.first_bits(self.weight_bits)
+
+    @cached_property
+    def programs(self) -> Programs:
+        """Compiled for the inputs seen so far."""
+        return Programs(self.layers, self.inputs, self.value_bits)
 
     def forward(self, x: torch.Tensor, *, rounding: bool = False) -> torch.Tensor:
         """The float rendering by torch operations in the dtype of `x`, if it can hold it."""
-        from depthwright.networks.exact import floats as rendering
-
-        return rendering.forward(self, x, rounding=rounding)
+        return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:
         """Itself."""
@@ -206,21 +153,17 @@ class ExactNetwork(Network):
         self, dtype: torch.dtype | None = None, *, rounding: bool = False
     ) -> torch.nn.Sequential:
         """A plain `torch.nn.Sequential`, if the dtype can hold it or `rounding=True`."""
-        from depthwright.networks.exact import floats as rendering
-
-        return rendering.to_torch(self, dtype, rounding=rounding)
+        return floats.to_torch(self.layers, self.value_bits, dtype, rounding=rounding)
 
     def unfit(self, dtype: torch.dtype) -> str | None:
         """Bits or range that weights and values need beyond the dtype."""
-        from depthwright.networks.exact.floats import check_dtype
-
-        return check_dtype(self, str(dtype).removeprefix("torch."), rounding=True)
+        name = str(dtype).removeprefix("torch.")
+        return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
 
     def _save(self, path: str | Path) -> None:
         """Write the open format (gzipped JSON lines, suffix .jsonl.gz)."""
-        from depthwright.networks.exact.file import save_exact
-
-        save_exact(self, path)
+        contents = file.Contents(self.layers, self.arithmetic, self.inputs, self.value_bits)
+        file.save(contents, path)
 
 
 def from_arrays(

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from depthwright.networks import styles as _styles
 from depthwright.machine.numba_cache import digest, stored
+from depthwright.networks import styles as _styles
 from depthwright.training import losses as _losses
 from depthwright.training.losses import L2, L8, LOSSES, SHARPNESS
 from depthwright.training.step import kernel as _kernel

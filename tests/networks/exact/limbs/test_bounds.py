@@ -1,28 +1,24 @@
 """The intervals that size the limbs: sound, attained, and missed when they are one bit short."""
 
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from dyadic_networks import random_network
-
 from depthwright.constructions import NarrowBits, NarrowPacked
-from depthwright.networks.exact import integers as evaluation
-from depthwright.networks.exact.limbs import (
-    bounds as limb_bounds,
-    compiler as limb_compiler,
-    engine as limb_engine,
-)
+from depthwright.networks.exact import integers
 from depthwright.networks.exact.layer import BIAS, Layer
+from depthwright.networks.exact.limbs import (
+    bounds,
+    compiler,
+    engine,
+)
+from depthwright.networks.exact.limbs.bounds import Interval
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
-from depthwright.networks.exact.limbs.bounds import Interval
 from depthwright.targets import RandomNetwork
+from dyadic_networks import random_network
 
 
 def fraction(number):
@@ -32,21 +28,21 @@ def fraction(number):
 def traced(network, monkeypatch, radius=1):
     """Per layer the rows and the slots of the program for the box [−radius, radius]^d."""
     trace = []
-    append = limb_compiler.Compiler.append
+    append = compiler.Compiler.append
 
     def recorded(self, rows):
         append(self, rows)
         trace.append((list(rows), list(self.slots)))
 
     with monkeypatch.context() as patch:
-        patch.setattr(limb_compiler.Compiler, "append", recorded)
-        limb_compiler.compiled(network, -64, (radius, 0))
+        patch.setattr(compiler.Compiler, "append", recorded)
+        compiler.compiled(network.layers, -64, (radius, 0))
     return trace
 
 
 def values(network, x):
     """Per layer the exact values (points) of every slot."""
-    for layer in evaluation.exact_layers(network, x):
+    for layer in integers.exact_layers(network.layers, x):
         yield [[int(v) * Fraction(2) ** power for v in column] for column, power in layer]
 
 
@@ -136,8 +132,8 @@ def test_a_sum_attains_its_interval_and_fits(bits, monkeypatch):
 
 
 def test_intervals_one_bit_short_give_wrong_values(monkeypatch):
-    true = limb_bounds.bits
-    monkeypatch.setattr(limb_bounds, "bits", lambda interval: true(interval) - 1)
+    true = bounds.bits
+    monkeypatch.setattr(bounds, "bits", lambda interval: true(interval) - 1)
     wrong = [
         bits
         for bits in TOPS
@@ -155,7 +151,7 @@ def test_the_sum_of_functions_of_one_number_is_bounded_exactly():
     for slope in (2, 3, 1000003, (1 << 200) + 1):
         test = ((-1, 0), (slope, 0), (2 - slope, -1), (1, 0))
         parts = [((2, 0), (1, 0), (0, 0), None), test]
-        low, high = limb_bounds.joint(parts, Interval((0, 0), (1, 0)))
+        low, high = bounds.joint(parts, Interval((0, 0), (1, 0)))
         assert (fraction(low), fraction(high)) == (0, 1)
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -184,7 +180,7 @@ def test_the_sum_of_functions_of_one_number_is_bounded_exactly():
             for h in (Fraction(0), fraction(ceiling or (0, 0)))
         ]
         at = [f(y) for y in [*map(Fraction, ends), *bends] if ends[0] <= y <= ends[1]]
-        low, high = (fraction(bound) for bound in limb_bounds.joint(parts, interval))
+        low, high = (fraction(bound) for bound in bounds.joint(parts, interval))
         assert low <= min(at)
         assert max(at) <= high
         assert high - low <= (max(at) - min(at)) + Fraction(1, 2**20)
@@ -192,16 +188,16 @@ def test_the_sum_of_functions_of_one_number_is_bounded_exactly():
 
 def test_rounded_bounds_lie_outside():
     for m in ((1 << 200) + 1, -(1 << 200) - 1, 12345, -(1 << 64) + 1, 1 << 300):
-        low, high = limb_bounds.below(m, -7), limb_bounds.above(m, -7)
+        low, high = bounds.below(m, -7), bounds.above(m, -7)
         exact = Fraction(m) / 128
         assert fraction(low) <= exact <= fraction(high)
         assert fraction(high) - fraction(low) <= abs(exact) / 2**62
-        assert max(low[0].bit_length(), high[0].bit_length()) <= limb_bounds.KEPT + 1
+        assert max(low[0].bit_length(), high[0].bit_length()) <= bounds.KEPT + 1
 
 
 def test_programs_are_compiled_once(monkeypatch):
     network = tower(40)
     x = torch.rand(5, 2, generator=torch.Generator().manual_seed(0))
     wanted = network.evaluate(x, "exact", engine="limbs")
-    monkeypatch.setattr(limb_engine.limb_compiler, "compiled", None)
+    monkeypatch.setattr(engine, "compiled", None)
     assert torch.equal(network.evaluate(x, "exact", engine="limbs"), wanted)

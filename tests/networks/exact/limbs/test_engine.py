@@ -3,14 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from dyadic_networks import awkward_points, random_network
 
 from depthwright import progress
 from depthwright.constructions import (
@@ -22,16 +18,17 @@ from depthwright.constructions import (
     NarrowPacked,
 )
 from depthwright.networks import Builder, Dyadic
-from depthwright.networks.exact import integers as evaluation
-from depthwright.networks.exact.limbs import engine as limb_engine
+from depthwright.networks.exact import integers
 from depthwright.networks.exact.layer import BIAS, Layer
-from depthwright.networks.exact.network import ExactNetwork, from_arrays
-from depthwright.networks.inputs import Inputs
+from depthwright.networks.exact.limbs import engine
 from depthwright.networks.exact.limbs.bounds import Interval
 from depthwright.networks.exact.limbs.program import Slot
 from depthwright.networks.exact.limbs.rows import Row, written_over
+from depthwright.networks.exact.network import ExactNetwork, from_arrays
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets import Network, RandomNetwork
+from dyadic_networks import awkward_points, random_network
 
 
 def same(network, x):
@@ -83,7 +80,7 @@ def test_networks_from_no_construction(seed):
     x = awkward_points(rng, 40, 3)
     top = max(
         int(v).bit_length() + power
-        for values, power in evaluation.exact_values(network, x)
+        for values, power in integers.exact_values(network.layers, x)
         for v in values
     )
     *hidden, last = network.layers
@@ -174,7 +171,7 @@ def test_wide_layers_whose_rows_wait_for_each_other():
     weights = numbered(40)
     rng = np.random.default_rng(0)
     network = from_arrays(weights, [rng.uniform(0, 1, len(m)) for m in weights])
-    program = limb_engine.program_for(network, -64, (1, 0))
+    program = network.programs.program(-64, (1, 0))
     assert program.rows[:, 7].sum() >= 40  # most are written in place
     same(network, uniform(50, 40))
 
@@ -212,18 +209,18 @@ def test_boxes_that_are_a_point_or_everything(radius):
 
 def test_a_network_keeps_the_programs_used_last():
     network = from_arrays([[[3.0]]], [[1.0]])
-    first = limb_engine.program_for(network, -64, (1, 0))
-    for power in range(1, limb_engine.PROGRAMS + 5):
-        limb_engine.program_for(network, -64, (1, power))
-        assert limb_engine.program_for(network, -64, (1, 0)) is first
-    kept = limb_engine._programs[network]
-    assert len(kept) == limb_engine.PROGRAMS
+    first = network.programs.program(-64, (1, 0))
+    for power in range(1, engine.PROGRAMS + 5):
+        network.programs.program(-64, (1, power))
+        assert network.programs.program(-64, (1, 0)) is first
+    kept = network.programs.kept
+    assert len(kept) == engine.PROGRAMS
     assert (-64, (1, 1)) not in kept
 
 
 FORKED = """
 import os, torch
-from depthwright.networks.exact import from_arrays
+from depthwright.networks.exact.network import from_arrays
 network = from_arrays([[[3.0]]], [[1.0]])
 x = torch.tensor([[0.5], [0.25]], dtype=torch.float64)
 wanted = network.evaluate(x, "exact", engine="limbs")
@@ -244,9 +241,9 @@ def test_a_forked_process_gives_the_same_values():
 def test_overflow_names_the_row():
     network = from_arrays([np.array([[2.0**1000]])], [np.zeros(1)])
     x = torch.tensor([[1.0], [1e-300], [2.0**24]], dtype=torch.float64)
-    for engine in ("limbs", "integers"):
+    for chosen in ("limbs", "integers"):
         with pytest.raises(Refusal, match="row 2 exceeds"):
-            network.evaluate(x, "exact", engine=engine)
+            network.evaluate(x, "exact", engine=chosen)
 
 
 def test_rows_of_zeros_and_one_huge_weight_among_small_ones():
@@ -264,24 +261,24 @@ def test_rows_of_zeros_and_one_huge_weight_among_small_ones():
 def test_no_points_and_one_point():
     network = NarrowPacked(RandomNetwork(2, 3, 2, seed=0), 1e-1, 1e-1).build().network
     assert same(network, np.zeros((0, 2))).shape == (0, 1)
-    for engine in ("auto", "limbs"):
+    for chosen in ("auto", "limbs"):
         x = uniform(1, 2)
-        assert torch.equal(network.evaluate(x, engine=engine), same(network, x))
+        assert torch.equal(network.evaluate(x, engine=chosen), same(network, x))
 
 
 def test_points_are_grouped_by_their_lowest_bit():
     x = np.array([[0.0, 0.5], [2.0**-64, 1e30], [2.0**-65, 1.0], [5e-324, 0.0], [1 / 3, 0.0]])
-    found = {grid: rows.tolist() for grid, rows in limb_engine.groups(x)}
+    found = {grid: rows.tolist() for grid, rows in engine.groups(x)}
     assert found == {-64: [0, 1, 4], -128: [2], -1088: [3]}
 
 
 def test_few_points_are_left_to_the_integers_and_many_are_not():
     network = NarrowPacked(RandomNetwork(2, 4, 2, seed=0), 1e-1, 1e-1).build().network
-    assert not limb_engine.worth_compiling(network, 5, known=False)
-    assert limb_engine.worth_compiling(network, 100_000, known=False)
+    assert not network.programs.worth_compiling(5, known=False)
+    assert network.programs.worth_compiling(100_000, known=False)
     x = uniform(4, 2)
-    _, left = limb_engine.evaluate(network, x.numpy())
-    assert left.all() != limb_engine.worth_compiling(network, 4, known=False)
+    _, left = network.programs.evaluate(x.numpy())
+    assert left.all() != network.programs.worth_compiling(4, known=False)
 
 
 def test_engines_are_named():

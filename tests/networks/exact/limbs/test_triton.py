@@ -18,15 +18,16 @@ import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
 from dyadic_networks import awkward_points, random_network
 from depthwright.constructions import NarrowPacked
-from depthwright.networks import limb_compiler, limb_engine, limb_triton
-from depthwright.networks.exact import ExactNetwork, Layer
+from depthwright.networks.exact.layer import Layer
+from depthwright.networks.exact.limbs import compiler, engine, triton
+from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets import RandomNetwork
 
 def same(network, x):
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="limbs", anywhere=True).numpy()
-    for grid, rows in limb_engine.groups(x):
-        program = limb_engine.program_for(network, grid, limb_engine.reach(network, x[rows]))
-        got = limb_triton.run(program, x[rows], torch.device("cpu"))
+    for grid, rows in engine.groups(x):
+        program = network.programs.program(grid, network.programs.reach(x[rows]))
+        got = triton.run(program, x[rows], torch.device("cpu"))
         assert got.tobytes() == wanted[rows].tobytes(), (grid, got, wanted[rows])
         yield program
 
@@ -52,12 +53,12 @@ limbs = network.evaluate(torch.from_numpy(x[:, None]), "exact", engine="limbs").
 assert limbs.tobytes() == integers.tobytes()
 # one limb less in every slot must show
 network = random_network(np.random.default_rng(1), 2, 3, 1, powers=30)
-program = limb_compiler.compiled(network, -64, (1, 0))
+program = compiler.compiled(network.layers, -64, (1, 0))
 x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="integers").numpy()
-    differ = limb_triton.run(program, x, torch.device("cpu")) != wanted
+    differ = triton.run(program, x, torch.device("cpu")) != wanted
     assert differ.any() == shorter
 print("the same bits")
 """
@@ -65,7 +66,7 @@ print("the same bits")
 COMPILED = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from depthwright.networks import limb_program, limb_triton
+from depthwright.networks.exact.limbs import program as limb_program, triton as limb_triton
 fields = {"lanes": 32, "row_fields": limb_program.ROW_FIELDS,
           "term_fields": limb_program.TERM_FIELDS, "output_count": 1}
 signature = {
@@ -82,7 +83,7 @@ print("compiled")
 
 def python(code, **environment):
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        [sys.executable, "-c", code, str(Path(__file__).parents[3])],
         capture_output=True,
         text=True,
         env=os.environ | environment,

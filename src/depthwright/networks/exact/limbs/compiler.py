@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from depthwright.networks.exact.limbs import bounds as limb_bounds
-from depthwright.networks.exact.layer import BIAS
-from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.exact.layer import BIAS, Layer
+from depthwright.networks.exact.limbs import bounds
 from depthwright.networks.exact.limbs.bounds import ZERO, Bound, Form, Interval, Part
 from depthwright.networks.exact.limbs.program import (
     CLAMP,
@@ -52,7 +51,6 @@ class Compiler:
     rows: list[list[int]] = field(default_factory=list)
     terms: list[list[int]] = field(default_factory=list)
     constants: list[int] = field(default_factory=list)
-    work: float = 0.0
     _known: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     _joint: dict[tuple[tuple[Part, ...], Interval], Interval] = field(default_factory=dict)
 
@@ -65,12 +63,12 @@ class Compiler:
         for term in terms:
             form = self.slots[term[0]].form
             if form is None:
-                parts.append(limb_bounds.scaled(term[1:], self.slots[term[0]].interval))
+                parts.append(bounds.scaled(term[1:], self.slots[term[0]].interval))
             else:
                 groups.setdefault(id(form), []).append(term)
         for group in groups.values():
             if len(group) == 1:
-                parts.append(limb_bounds.scaled(group[0][1:], self.slots[group[0][0]].interval))
+                parts.append(bounds.scaled(group[0][1:], self.slots[group[0][0]].interval))
                 continue
             slots = [self.slots[column] for column, _, _ in group]
             form = slots[0].form
@@ -81,18 +79,18 @@ class Compiler:
             )
             key = (wanted, form.interval)
             if key not in self._joint:
-                self._joint[key] = limb_bounds.joint(wanted, form.interval)
+                self._joint[key] = bounds.joint(wanted, form.interval)
             parts.append(self._joint[key])
-        return limb_bounds.added(parts)
+        return bounds.added(parts)
 
     def bounded(self, terms: list[Term], forms: dict[tuple[object, ...], Form], relu: bool) -> Row:
         """A row with its form and interval; terms of slots that are 0 are dropped."""
         constant = [term[1:] for term in terms if term[0] == BIAS]
-        bias = limb_bounds.total(constant)
+        bias = bounds.total(constant)
         kind = RELU if relu else SUM
         kept = [term for term in terms if term[0] != BIAS and self.slots[term[0]].place >= 0]
         if not kept:
-            exact = Interval(limb_bounds.below(*bias), limb_bounds.above(*bias))
+            exact = Interval(bounds.below(*bias), bounds.above(*bias))
             return Row(kept, constant, None, ZERO, bias, exact, kind=kind)
         first, power = kept[0][1:]
         if len(kept) == 1:  # most rows only carry a value: nothing to share, nothing to add
@@ -101,9 +99,9 @@ class Compiler:
             if form is None:
                 form = forms[(column,)] = Form(self.slots[column].interval)
             scale = (first, power)
-            interval = limb_bounds.scaled(scale, form.interval)
+            interval = bounds.scaled(scale, form.interval)
             if constant or abs(first) != 1:
-                interval = limb_bounds.added([interval], bias)
+                interval = bounds.added([interval], bias)
             return Row(kept, constant, form, scale, bias, interval, kind=kind)
         unit = 0
         for _, integer, _ in kept:
@@ -118,7 +116,7 @@ class Compiler:
         if form is None:
             form = forms[key] = Form(self.bound(normal))
         scale = (unit, power)
-        interval = limb_bounds.added([limb_bounds.scaled(scale, form.interval)], bias)
+        interval = bounds.added([bounds.scaled(scale, form.interval)], bias)
         return Row(kept, constant, form, scale, bias, interval, kind=kind)
 
     # --- code
@@ -153,7 +151,7 @@ class Compiler:
             column, _, power = row.terms[main]
             grid = self.slots[column].grid + power
             grid += LIMB * ((floor - grid) // LIMB)
-        size = limb_bounds.bits(row.sum)
+        size = bounds.bits(row.sum)
         limbs = max(1, -(-(size - grid + 1) // LIMB))
         ceiling = (0, 0, 0)
         if row.ceiling is not None:
@@ -186,10 +184,9 @@ class Compiler:
                 *(begin, len(self.terms), *ceiling),
             ]
         )
-        self.work += limbs * (1 + len(self.terms) - begin)
         value = row.sum
         if row.kind != SUM:
-            value = limb_bounds.rectified(row.sum, row.ceiling)
+            value = bounds.rectified(row.sum, row.ceiling)
         return Slot(
             place, start, limbs, grid, lowest, value, row.form, row.scale, row.bias, row.ceiling
         )
@@ -226,7 +223,7 @@ class Compiler:
         return (
             integer > 0
             and integer & (integer - 1) == 0
-            and not limb_bounds.is_negative(slot.interval.low)
+            and not bounds.is_negative(slot.interval.low)
         )
 
     def alias(self, row: Row) -> Slot:
@@ -234,7 +231,7 @@ class Compiler:
         column, integer, power = row.terms[0]
         power += integer.bit_length() - 1
         old = self.slots[column]
-        value = limb_bounds.scaled((1, power), old.interval)
+        value = bounds.scaled((1, power), old.interval)
         return Slot(
             old.place, old.start, old.limbs, old.grid + power, old.lowest + power, value,
             row.form, row.scale, row.bias,
@@ -280,7 +277,10 @@ class Compiler:
 
 
 def compiled(
-    network: ExactNetwork, grid: int, reach: Bound, step: Callable[[float], None] = lambda _: None
+    layers: Sequence[Layer],
+    grid: int,
+    reach: Bound,
+    step: Callable[[float], None] = lambda _: None,
 ) -> LimbProgram:
     """For inputs that are multiples of 2^grid and at most `reach` in size; `step` is told the part
     that is done.
@@ -290,14 +290,13 @@ def compiled(
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))
     slots, inputs = [], []
     box = Interval(ZERO, reach)
-    dimension = network.layers[0].fan_in
+    dimension = layers[0].fan_in
     for _ in range(2 * dimension):
         place = arena.take(limbs)
         slots.append(Slot(place, arena.starts[place], limbs, grid, grid, box))
         inputs.append([place, arena.starts[place], limbs])
     compiler = Compiler(slots, arena)
     patterns: dict[tuple[int, int, int], list[list[int]]] = {}
-    layers = network.layers
     terms = split(rows_of(layers[0], patterns), dimension)
     for number in range(len(layers)):
         last = number == len(layers) - 1
@@ -309,7 +308,7 @@ def compiled(
         if not last:
             terms = rows_of(layers[number + 1], patterns)
             for i, j in pairs(rows, terms):
-                rows[i].ceiling = limb_bounds.total([rows[i].bias, negated(rows[j].bias)])
+                rows[i].ceiling = bounds.total([rows[i].bias, negated(rows[j].bias)])
                 rows[i].kind = CLAMP
                 dropped.add(j)
             if dropped:
@@ -325,5 +324,4 @@ def compiled(
         np.array(outputs, dtype=np.int64),
         len(arena.starts),
         arena.size,
-        compiler.work,
     )

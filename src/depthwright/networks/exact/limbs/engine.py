@@ -2,24 +2,26 @@
 
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
 not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
-network's box (or a power of two above the inputs), and kept for the next batch. A group too
-small to repay compiling goes to the integers of evaluation.py; `worth_compiling` holds the
-estimate, whose constants are rounded in favour of the integers.
+network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
+repay compiling are left to the integers; but they are counted, so that small batches that keep
+coming are compiled for once that pays.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from depthwright.networks.exact.limbs import compiler as limb_compiler
 from depthwright.networks.exact.dyadic import Dyadic
-from depthwright.networks.exact.network import ExactNetwork
+from depthwright.networks.exact.layer import Layer
 from depthwright.networks.exact.limbs.bounds import Bound
+from depthwright.networks.exact.limbs.compiler import compiled
 from depthwright.networks.exact.limbs.program import LimbProgram
+from depthwright.networks.inputs import Inputs
 from depthwright.progress import Bar
 
 GRIDS = (-64, -128, -256, -512, -1088)
@@ -31,8 +33,6 @@ PROGRAMS = 8
 CACHED = 1 << 20
 """Bytes of a tile's live slots that should stay in a core's second cache."""
 
-_programs: WeakKeyDictionary[ExactNetwork, dict[tuple[int, Bound], LimbProgram]]
-_programs = WeakKeyDictionary()
 _loaded: set[str] = set()
 _in_child = False
 """Whether this process was forked. Its parent may have started numba's threads, which are not here:
@@ -63,43 +63,82 @@ def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return found
 
 
-def reach(network: ExactNetwork, x: np.ndarray) -> Bound:
-    """A bound of the inputs that does not change from batch to batch more than it must.
+class Programs:
+    """The compiled programs of one network, the last ones used, and what they save."""
 
-    The network's box, where it has one that is neither a point nor all of R^d.
-    """
-    largest, inputs = float(np.abs(x).max(initial=0.0)), network.inputs
-    if inputs is not None and largest <= inputs.largest and 0 < inputs.largest < np.inf:
-        return Dyadic.of(inputs.largest).terms[0]
-    return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
+    def __init__(
+        self, layers: Sequence[Layer], inputs: Inputs | None, value_bits: int | None
+    ) -> None:
+        self.layers, self.inputs = layers, inputs
+        self.kept: dict[tuple[int, Bound], LimbProgram] = {}
+        self._terms = sum(len(layer.rows) for layer in layers)
+        self._seconds = 0.12e-6 + 3e-11 * (value_bits or 0)  # a term and point, in integers
+        self._left: Counter[tuple[int, Bound]] = Counter()
 
+    def reach(self, x: np.ndarray) -> Bound:
+        """A bound of the inputs that does not change from batch to batch more than it must.
 
-def worth_compiling(network: ExactNetwork, points: int, known: bool) -> bool:
-    """Whether compiling and running is faster than integers, for so many points.
+        The network's box, where it has one that is neither a point nor all of R^d.
+        """
+        largest, inputs = float(np.abs(x).max(initial=0.0)), self.inputs
+        if inputs is not None and largest <= inputs.largest and 0 < inputs.largest < np.inf:
+            return Dyadic.of(inputs.largest).terms[0]
+        return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
 
-    Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
-    values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
-    running is more than 50 times faster than integers, but by tiles of at least 16 points.
-    """
-    terms = sum(len(layer.rows) for layer in network.layers)
-    each = 0.12e-6 + 3e-11 * (network.value_bits or 0)
-    integers = terms * (2e-6 + points * each)
-    program = 0.0 if known else terms * 20e-6
-    machine_code = 0.0 if "numba" in _loaded else 1.0
-    return program + machine_code + terms * max(points, 16) * each / 50 < integers
+    def worth_compiling(self, points: int, known: bool) -> bool:
+        """Whether compiling and running is faster than integers, for so many points.
 
+        Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
+        values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
+        running is more than 50 times faster than integers, but by tiles of at least 16 points. The
+        constants are rounded in favour of the integers.
+        """
+        integers = self._terms * (2e-6 + points * self._seconds)
+        program = 0.0 if known else self._terms * 20e-6
+        machine_code = 0.0 if "numba" in _loaded else 1.0
+        running = self._terms * max(points, 16) * self._seconds / 50
+        return program + machine_code + running < integers
 
-def program_for(network: ExactNetwork, grid: int, box: Bound) -> LimbProgram:
-    """Compiled once per network, grid and box, and kept while among the last ones used."""
-    kept = _programs.setdefault(network, {})
-    program = kept.pop((grid, box), None)
-    if program is None:
-        with Bar("compiling the network") as bar:
-            program = limb_compiler.compiled(network, grid, box, bar)
-    kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
-    while len(kept) > PROGRAMS:
-        del kept[next(iter(kept))]
-    return program
+    def program(self, grid: int, box: Bound) -> LimbProgram:
+        """Compiled once per grid and box, and kept while among the last ones used."""
+        program = self.kept.pop((grid, box), None)
+        if program is None:
+            with Bar("compiling the network") as bar:
+                program = compiled(self.layers, grid, box, bar)
+        self.kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
+        while len(self.kept) > PROGRAMS:
+            del self.kept[next(iter(self.kept))]
+        return program
+
+    def evaluate(
+        self, x: np.ndarray, *, forced: bool = False, device: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values (batch, output_dim), rounded once, and which rows are left to the integers.
+
+        `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
+        """
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        out = np.empty((len(x), self.layers[-1].fan_out))
+        left = np.zeros(len(x), dtype=bool)
+        for grid, rows in groups(x):
+            part = x[rows]
+            place = grid, self.reach(part)
+            points = len(rows) + self._left[place]
+            if not (forced or self.worth_compiling(points, place in self.kept)):
+                self._left[place] = points
+                left[rows] = True
+                continue
+            program = self.program(*place)
+            if 8 * 16 * program.arena > ARENA_LIMIT and not forced:
+                left[rows] = True
+                continue
+            if device is not None and device.type == "cuda":
+                from depthwright.networks.exact.limbs import triton
+
+                out[rows] = triton.run(program, part, device)
+            else:
+                out[rows] = run(program, part)
+        return out, left
 
 
 def tile_size(program: LimbProgram, points: int) -> int:
@@ -109,44 +148,14 @@ def tile_size(program: LimbProgram, points: int) -> int:
     return int(np.clip(min(fitting, points) // 16 * 16, 16, 128))
 
 
-def evaluate(
-    network: ExactNetwork, x: np.ndarray, *, forced: bool = False, device: Any = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values (batch, output_dim), rounded once, and which rows are left to the integers.
-
-    `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
-    """
-    x = np.ascontiguousarray(x, dtype=np.float64)
-    out = np.empty((len(x), network.layers[-1].fan_out))
-    left = np.zeros(len(x), dtype=bool)
-    for grid, rows in groups(x):
-        part = x[rows]
-        box = reach(network, part)
-        known = (grid, box) in _programs.get(network, {})
-        if not (forced or worth_compiling(network, len(rows), known)):
-            left[rows] = True
-            continue
-        program = program_for(network, grid, box)
-        if 8 * 16 * program.arena > ARENA_LIMIT and not forced:
-            left[rows] = True
-            continue
-        if device is not None and device.type == "cuda":
-            from depthwright.networks.exact.limbs import triton as limb_triton
-
-            out[rows] = limb_triton.run(program, part, device)
-        else:
-            out[rows] = run(program, part)
-    return out, left
-
-
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
     """On the CPU, all threads that numba may use; in a forked process only the calling one."""
     import numba
 
-    from depthwright.networks.exact.limbs import kernel as limb_kernel
-    from depthwright.machine import numba_cache as stored_code
+    from depthwright.machine import numba_cache
+    from depthwright.networks.exact.limbs import kernel
 
-    stored_code.need_compiler()
+    numba_cache.need_compiler()
     out = np.empty((len(x), len(program.outputs)))
     tile = tile_size(program, len(x))
     threads = 1 if _in_child else numba.get_num_threads()
@@ -158,9 +167,9 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
             part = slice(done, done + chunk)
             sizes = (program.input_grid, program.places, program.arena, tile)
             if _in_child:
-                limb_kernel.run_alone(x[part], tables, *sizes, out[part])
+                kernel.run_alone(x[part], tables, *sizes, out[part])
             else:
-                limb_kernel.run(x[part], tables, *sizes, out[part], threads)
+                kernel.run(x[part], tables, *sizes, out[part], threads)
             _loaded.add("numba")
             done += chunk
             bar(min(done / len(x), 1.0))

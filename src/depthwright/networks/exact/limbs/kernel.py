@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from depthwright.machine.numba_cache import digest, stored
 from depthwright.networks.exact.limbs import words as _words
 from depthwright.networks.exact.limbs.words import (
     ONE,
@@ -29,7 +30,6 @@ from depthwright.networks.exact.limbs.words import (
     subtract_shifted,
     subtract_word,
 )
-from depthwright.machine.numba_cache import digest, stored
 
 
 @numba.njit

@@ -92,8 +92,6 @@ class LimbProgram:
     places: int
     arena: int
     """Limbs that a tile of points needs."""
-    work: float
-    """Limbs that the rows move in a tile where every slot is full: an upper end of the cost."""
 
 
 class Arena:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from depthwright.networks.exact.limbs import bounds as limb_bounds
 from depthwright.networks.exact.layer import BIAS, Layer
+from depthwright.networks.exact.limbs import bounds
 from depthwright.networks.exact.limbs.bounds import Bound, Form, Interval
 from depthwright.networks.exact.limbs.program import CLAMP, RELU, Slot
 
@@ -68,7 +68,7 @@ def pairs(rows: Sequence[Row], readers: Sequence[Sequence[Term]]) -> Iterator[tu
                 minus = [(number, -integer, power) for number, integer, power in uses.get(j, [])]
                 if uses.get(i, []) != minus:
                     continue
-                if limb_bounds.total([rows[i].bias, negated(rows[j].bias)])[0] > 0:
+                if bounds.total([rows[i].bias, negated(rows[j].bias)])[0] > 0:
                     free -= {i, j}
                     yield i, j
 

@@ -48,7 +48,7 @@ def instruction(  # type: ignore[no-untyped-def]
     lanes: tl.constexpr,
     term_fields: tl.constexpr,
 ):
-    """One row of the program on one tile; see limb_kernel.run_rows."""
+    """One row of the program on one tile; see kernel.run_rows."""
     kind, place, start, limbs = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
     main, source, move = tl.load(row + 4), tl.load(row + 5), tl.load(row + 6)
     in_place = tl.load(row + 7)

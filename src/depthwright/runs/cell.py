@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from depthwright import results
+from depthwright.files import write_json
 
 RUNNING = "running.json"
 ERROR = "error.json"
@@ -82,7 +83,7 @@ def write_error(folder: Path, failure: Exception | str) -> None:
             "type": type(failure).__name__,
             "traceback": "".join(traceback.format_exception(failure)),
         }
-    results.write_json(folder / ERROR, record)
+    write_json(folder / ERROR, record)
 
 
 def sentence(failure: BaseException) -> str:
@@ -136,7 +137,7 @@ def _marked(path: Path) -> Iterator[None]:
         "job": _slurm_job(),
         "started": time.time(),
     }
-    results.write_json(path, mark)
+    write_json(path, mark)
     over = threading.Event()
 
     def beat() -> None:

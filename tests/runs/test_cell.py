@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from command_line import until
-from depthwright.runs import folder as cell
-from depthwright.runs.folder import State
+from depthwright.runs import cell
+from depthwright.runs.cell import State
 
 HOLD = """
 import sys, time

@@ -1,0 +1,14 @@
+"""In which arithmetic numbers are held, and how much each of them rounds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Arithmetic = Literal["float32", "float64", "exact"]
+
+SIGNIFICANT_BITS = {"float32": 24, "float64": 53}
+"""Of a normal number's significand."""
+UNIT_ROUNDOFF = {name: 2.0**-bits for name, bits in SIGNIFICANT_BITS.items()}
+"""Largest relative error of one rounding, no underflow."""
+EXPONENTS = {"float32": (-149, 128), "float64": (-1074, 1024)}
+"""Every finite value is a multiple of two to the first, and below two to the second in size."""
