@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from dataclasses import replace
+import threading
+import time
 from pathlib import Path
 
 import polars
@@ -17,12 +19,18 @@ import pytest
 from depthwright.experiment import Run, described, holds_experiment, largest, least
 from depthwright.machine.provenance import Made
 from depthwright.refusal import Refusal
+from depthwright.runs import cell
+from depthwright.runs.cell import State
+from depthwright.runs.store import Incomplete
+from depthwright.runs.watch import look
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 
 
-def test_cells_are_computed_once_and_again_when_the_source_changes(tmp_path: Path) -> None:
+def test_cells_are_computed_once_and_again_when_the_source_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
 
     def measure(n: int) -> list[dict[str, object]]:
@@ -36,38 +44,40 @@ def test_cells_are_computed_once_and_again_when_the_source_changes(tmp_path: Pat
     assert calls == [2, 3, 4]
     Run("x", "smoke", tmp_path, "another source").cells([{"n": 2}], measure)
     assert calls == [2, 3, 4, 2]
-    elsewhere = Run("x", "smoke", tmp_path, "one source", here=Made("another processor"))
-    elsewhere.cells([{"n": 2}], measure)
+    monkeypatch.setattr(cell, "code", lambda: "other code")
+    run.cells([{"n": 2}], measure)
     assert calls == [2, 3, 4, 2, 2]
-    here = Made.here()
-    for made, computed in ((replace(here, commit="a"), 5), (replace(here, code="other"), 6)):
-        Run("x", "smoke", tmp_path, "one source", here=made).cells([{"n": 2}], measure)
-        assert len(calls) == computed, "again after a change of the code, not after a commit"
 
 
-def test_rows_say_with_what_they_were_computed_and_damaged_ones_are_computed_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_say_with_what_they_were_computed(tmp_path: Path) -> None:
     def run() -> Run:
-        found = Run("x", "smoke", tmp_path, here=Made("a key"))
+        found = Run("x", "smoke", tmp_path)
         found.cells([{"n": 2}], lambda n: {"value": n})
         return found
 
     (first,) = run().parts
     assert first == Made.here()
-    (path,) = tmp_path.glob("x/cells/*.json")
-    kept = json.loads(path.read_text())
-    path.write_text(json.dumps(kept | {"made": {"device": "long ago", "versions": {"a": "1"}}}))
+    (path,) = tmp_path.glob("x/cells/*/made.json")
+    path.write_text(json.dumps({"device": "long ago", "versions": {"a": "1"}}))
     (read,) = run().parts
     assert read == Made("long ago", {"a": "1"})
     together = Made.together([read, Made("today", {"a": "1", "b": "2"}), read])
     assert together == Made("long ago / today", {"a": "1", "b": "2"})
-    path.write_text('{"rows": [')
-    assert run().parts == [first]
-    assert f"{path} is damaged" in capsys.readouterr().err
 
 
-def test_a_failing_cell_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ['{"rows": [', "{}", "[1]", ""])
+def test_damaged_rows_are_told(tmp_path: Path, content: str) -> None:
+    run = Run("x", "smoke", tmp_path)
+    run.cells([{"n": 2}], lambda n: {"value": n})
+    (path,) = tmp_path.glob("x/cells/*/results.json")
+    path.write_text(content)
+    with pytest.raises(Refusal, match=r"not a results table.*delete the folder to run it again"):
+        run.cells([{"n": 2}], lambda n: {"value": n})
+
+
+def test_a_failing_cell_is_told_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     harm = [True]
 
     def measure(n: int) -> dict[str, float]:
@@ -77,13 +87,63 @@ def test_a_failing_cell_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
 
     run = Run("x", "smoke", tmp_path)
     cells = [{"n": 0}, {"n": 1}]
-    with pytest.raises(SystemExit, match="1 of 2 cells failed\nn=0: nothing"):
+    with pytest.raises(Incomplete):
         run.cells(cells, measure)
-    (error,) = tmp_path.glob("x/cells/*.error.txt")
-    assert "ZeroDivisionError" in error.read_text()
+    told = capsys.readouterr().err
+    assert "1 of 2 cells finished\n  n=0: nothing\n1 failed" in told
+    (error,) = tmp_path.glob("x/cells/*/error.json")
+    assert "ZeroDivisionError" in json.loads(error.read_text())["traceback"]
+    view = look(tmp_path)
+    assert sorted(view.points.values()) == ["n=0", "n=1"]
+    assert (view.counts[State.FINISHED], view.counts[State.FAILED]) == (1, 1)
     harm[0] = False
     assert run.cells(cells, measure)["value"].to_list() == [0.5, 1.5]
     assert not error.exists()
+
+
+def test_a_cell_that_another_process_is_at_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    run = Run("x", "smoke", tmp_path)
+    run.cells([{"n": 1}], lambda n: {"value": 1})
+    (rows,) = tmp_path.glob("x/cells/*/results.json")
+    kept = rows.read_text()
+    rows.unlink()
+    mark = rows.with_name("running.json")
+    mark.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": 0}))
+    taken = threading.Event()
+
+    def other() -> None:
+        with FileLock(rows.with_name(".lock")):
+            taken.set()
+            time.sleep(1.0)
+            rows.write_text(kept.replace("1", "7"))
+            mark.unlink()
+
+    threading.Thread(target=other).start()
+    taken.wait()
+    assert run.cells([{"n": 1}], lambda n: {"value": 2})["value"].to_list() == [7]
+    assert "another process is at it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_cells_run_beside_each_other_with_a_launcher(tmp_path: Path) -> None:
+    def measure(n: int) -> dict[str, int]:
+        import os
+
+        if n == 3:
+            raise ValueError("three")
+        return {"process": os.getpid()}
+
+    launcher = ("launcher=joblib", "hydra.launcher.n_jobs=2")
+    run = Run("x", "smoke", tmp_path, overrides=launcher)
+    assert os.getpid() not in run.cells([{"n": k} for k in range(3)], measure)["process"].to_list()
+    with pytest.raises(Incomplete):
+        run.cells([{"n": k} for k in range(4)], measure)
+    (error,) = tmp_path.glob("x/cells/*/error.json")
+    assert json.loads(error.read_text())["error"] == "three"
 
 
 def test_an_override_that_nothing_takes_is_refused(tmp_path: Path) -> None:
@@ -176,7 +236,7 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     assert "division by zero" in page
     assert "this is not to be run" not in page
     assert "python experiments/good.py --scale smoke" in page
-    assert "1/3 n=1" in (tmp_path / "outputs/wrong/smoke/log.txt").read_text()
+    assert "1/3 n=1\n" in (tmp_path / "outputs/wrong/smoke/log.txt").read_text()
     record = json.loads((tmp_path / "outputs/good/smoke/record.json").read_text())
     assert record["made"]["versions"]["polars"] == polars.__version__
     assert polars.read_csv(tmp_path / "outputs/report-smoke/good.csv")["square"].to_list() == [

@@ -23,7 +23,7 @@ from depthwright import __version__
 from depthwright.machine import environment
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
-from depthwright.runs.sweep import Incomplete
+from depthwright.runs.store import Incomplete
 from depthwright.runs.task import TOLD, compare, show, task
 
 __all__ = ["compare", "guard", "hydra_keywords", "main", "show"]

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
 import json
 import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +31,18 @@ import numpy as np
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
-from depthwright.files import need_writable, write_json, write_text
+from depthwright.files import need_writable, write_json
 from depthwright.machine import environment
-from depthwright.machine.provenance import MADE, Made
+from depthwright.machine.provenance import Made
 from depthwright.refusal import Refusal
-from depthwright.results import COLUMNS, table
+from depthwright.results import COLUMNS, RESULTS, read_rows, table
 from depthwright.runs.task import need_surroundings
 from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
     import polars
+
+    from depthwright.runs.store import Cell
 
 SCALES = ("smoke", "cpu", "gpu")
 """Seconds on a laptop; minutes on one; as large as one large GPU does in its share of an hour."""
@@ -63,11 +64,9 @@ class Run:
     source: str = ""
     """Of the experiment's file: a cell computed by another version of it is computed again."""
     overrides: tuple[str, ...] = ()
-    """KEY=VALUE, for those that sweep comparisons."""
+    """KEY=VALUE, for those that sweep comparisons; those of a launcher go to every experiment."""
     logger: str = "none"
     """What watches those comparisons: a name of conf/logger."""
-    here: Made = field(default_factory=Made.here)
-    """A cell computed with other code, other versions or on another processor is computed again."""
     parts: list[Made] = field(default_factory=list)
     """With what the rows were computed, as they come together."""
 
@@ -91,9 +90,7 @@ class Run:
         cells = sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
         tables = []
         for cell in cells:
-            made = cell.folder / MADE
-            if made.exists():
-                self.parts.append(Made(**json.loads(made.read_text(encoding="utf-8"))))
+            self.parts.append(Made.read(cell.folder))
             place = {
                 key.rpartition(".")[2]: polars.lit(value)
                 for key, values in grid.items()
@@ -109,67 +106,57 @@ class Run:
     ) -> polars.DataFrame:
         """`measure(**cell)` for every cell, a row or a list of rows; each row begins with its cell.
 
-        A cell is kept in a file of its own, so that running again computes what is missing. One
-        that fails leaves its traceback there; the others go on, and SystemExit(1) names it.
+        Cells are kept, so that running again computes what is missing. One that fails leaves its
+        traceback in its folder and the others go on; Incomplete is raised at the end. The override
+        `launcher=joblib` (or slurm) runs them beside each other.
         """
         import polars
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-        if self.overrides:
-            raise Refusal(f"{self.name} sweeps no comparisons, so {self.overrides[0]} sets nothing")
-        wanted = list(cells)
-        failed: list[str] = []
+        from depthwright.runs.store import complete, one_by_one
+        from depthwright.runs.sweep import launcher
+
+        for override in self.overrides:
+            if not override.startswith(("launcher=", "hydra.launcher.")):
+                raise Refusal(f"{self.name} sweeps no comparisons, so {override} sets nothing")
+        wanted = [self._cell(cell) for cell in cells]
+        points = {each.folder: point for each, point in wanted}
+        found = [each for each, _ in wanted]
+        compute = partial(_compute, measure, points)
+        launch = launcher(self.overrides, compute) if self.overrides else one_by_one(compute)
+        complete(self.output, found, launch)
         rows: list[dict[str, Any]] = []
-        columns = (
-            SpinnerColumn(),
-            "{task.completed}/{task.total} cells",
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.description}"),
-        )
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("", total=len(wanted))
-            for number, cell in enumerate(wanted, 1):
-                told = " ".join(f"{key}={value}" for key, value in cell.items())
-                progress.update(task, description=told)
-                if not console.is_terminal:
-                    print(f"{number}/{len(wanted)} {told}", file=sys.stderr, flush=True)
-                try:
-                    rows += self._cell(cell, measure)
-                except Exception as error:
-                    failed.append(f"{told}: {error}")
-                progress.advance(task)
-        if failed:
-            raise SystemExit("\n".join([f"{len(failed)} of {len(wanted)} cells failed", *failed]))
+        for each, point in wanted:
+            self.parts.append(Made.read(each.folder))
+            rows += [{**_shown(point), **row} for row in read_rows(each.folder)]
         return polars.DataFrame(rows, infer_schema_length=None)
 
-    def _cell(self, cell: Mapping[str, Any], measure: Callable[..., Any]) -> list[dict[str, Any]]:
-        key = [dict(cell), self.source, self.here.decisive]
-        what = json.dumps(key, sort_keys=True)
-        path = self.output / self.name / "cells" / hashlib.sha256(what.encode()).hexdigest()[:16]
-        done = path.with_suffix(".json")
-        try:
-            kept = json.loads(done.read_text(encoding="utf-8"))
-            self.parts.append(Made(**kept["made"]))
-            return list(kept["rows"])
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError) as damage:
-            print(f"{done} is damaged ({damage!r}) and computed again", file=sys.stderr)
-        try:
-            found = measure(**cell)
-        except Exception:
-            write_text(path.with_suffix(".error.txt"), traceback.format_exc())
-            raise
-        part = found if isinstance(found, list) else [found]
-        shown = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in cell.items()}
-        rows = [{**shown, **row} for row in part]
-        made = Made.here()
-        write_json(done, {"made": asdict(made), "rows": rows})
-        self.parts.append(made)
-        path.with_suffix(".error.txt").unlink(missing_ok=True)
-        return rows
+    def _cell(self, point: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
+        """Its folder is named by its settings, this experiment's source and the package's."""
+        from depthwright.runs.cell import identity
+        from depthwright.runs.store import Cell
+
+        name = identity({"cell": dict(point), "experiment": self.source})
+        overrides = tuple(f"{key}={value}" for key, value in point.items())
+        return Cell(overrides, self.output / self.name / "cells" / name), dict(point)
+
+
+def _compute(
+    measure: Callable[..., Any], points: Mapping[Path, Mapping[str, Any]], cell: Cell
+) -> None:
+    """One cell's rows into its folder."""
+    from depthwright.runs import store
+
+    def compute() -> None:
+        found = measure(**points[cell.folder])
+        store.write_made(cell.folder)
+        write_json(cell.folder / RESULTS, found if isinstance(found, list) else [found])
+
+    store.attempt(" ".join(cell.overrides), cell.folder, lambda: store.once(cell.folder, compute))
+
+
+def _shown(point: Mapping[str, Any]) -> dict[str, Any]:
+    """As columns: what is no number and no word is written out."""
+    return {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in point.items()}
 
 
 def fastest(times: int, run: Callable[[], object]) -> float:
@@ -230,7 +217,7 @@ class Experiment:
         environment.give_cache(run.output)
         start = time.perf_counter()
         rows = stored(run) if options.redraw else self.rows(run)
-        seconds, made = time.perf_counter() - start, Made.together(run.parts or [run.here])
+        seconds, made = time.perf_counter() - start, Made.together(run.parts or [Made.here()])
         if options.redraw:
             before = read(run.folder)
             seconds, made = before.seconds, before.made

@@ -138,15 +138,29 @@ def read(folder: Path) -> list[Row]:
 
     Columns that a later version added are ignored, those that an earlier one lacked are None.
     """
-    path = folder / RESULTS
+    stored = read_rows(folder)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         return [Row(**{name: row[name] for name in _held(row)}) for row in stored]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise Refusal(
-            f"{path} is not a results table of this version ({error!r}); "
-            "delete the folder to run it again"
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows as they are stored, a comparison's or a figure's."""
+    try:
+        stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(folder, error) from error
+    if not (isinstance(stored, list) and all(isinstance(row, dict) for row in stored)):
+        raise _damaged(folder, "it holds no rows")
+    return stored
+
+
+def _damaged(folder: Path, error: object) -> Refusal:
+    return Refusal(
+        f"{folder / RESULTS} is not a results table of this version ({error!r}); "
+        "delete the folder to run it again"
+    )
 
 
 def _held(row: dict[str, Any]) -> list[str]:

@@ -231,7 +231,8 @@ THREADS = """
 import json, sys, threading
 from pathlib import Path
 from hydra import compose, initialize_config_dir
-from depthwright import comparison, config as configs
+from depthwright import comparison
+    from depthwright.runs import config as configs
 from depthwright.tracking import Tracker
 
 configs.register_schemas()

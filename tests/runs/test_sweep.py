@@ -16,8 +16,7 @@ import pytest
 
 from command_line import HANGS, multirun, rows, until
 from depthwright.refusal import Refusal
-from depthwright.runs import cell
-from depthwright.runs import sweep, watch
+from depthwright.runs import cell, sweep, watch
 from depthwright.runs.cell import State
 
 NOTHING = (

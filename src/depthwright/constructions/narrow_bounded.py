@@ -16,8 +16,8 @@ formula's bound of the outputs' exponents (`gain_exponent`); for Theorem 2 s is 
 Claim. The inner construction's: the values are equal.
 
 Shapes and arithmetic. The inner network's; exact. A slot's common power of two, as small as
-C^{−D}, is an exponent beside its integers (evaluation.py), so a network of 10^5 layers costs what
-its layers cost. The doubling layers are one shared object.
+C^{−D}, is an exponent beside its integers (exact/integers.py), so a network of 10^5 layers costs
+what its layers cost. The doubling layers are one shared object.
 
 Not in the paper. (1) C is a power of two, so all weights stay dyadic and no factor below 2 is
 left over. (2) It divides by the largest entry; half of it is enough for a bound of 2. (3)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 MADE = "made.json"
 """In a run's folder: its provenance."""
 NAMED = (
@@ -42,10 +42,11 @@ class Made:
         """What this process computes with."""
         return cls(device(), versions(), code(), *checkout())
 
-    @property
-    def decisive(self) -> dict[str, Any]:
-        """What numbers depend on; the commit changes without them, with a README for example."""
-        return {k: v for k, v in asdict(self).items() if k not in ("commit", "clean")}
+    @classmethod
+    def read(cls, folder: Path) -> Made:
+        """Of a finished cell; empty where nothing is known."""
+        path = folder / MADE
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
 
     @classmethod
     def together(cls, parts: Iterable[Made]) -> Made:
@@ -91,7 +92,7 @@ def checkout() -> tuple[str | None, bool | None]:
 
     Both None where git does not know the package: it is installed, or git is missing.
     """
-    if not shutil.which("git") or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if not shutil.which("git") or _git("ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None  # also where only an environment that holds it lies in a checkout
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return commit, None if changes is None else not changes

@@ -1,22 +1,23 @@
 """A cell: the folder of one run, whose files say how far it is and who works on it.
 
     results.json   finished, written last
-    running.json   somebody works on it; touched every few seconds while he lives
+    running.json   a process works on it; touched every few seconds while that process lives
     error.json     the last attempt failed; the next one removes it
-    .lock          held by whoever works on it, freed by the kernel when he dies, however he dies
+    .lock          held by the computing process; the operating system frees it on any exit
 
 So any number of sweeps may share a folder, and a killed one leaves nothing to clean up.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 from depthwright import results
 from depthwright.files import write_json
+from depthwright.machine.provenance import code
 
 RUNNING = "running.json"
 ERROR = "error.json"
@@ -32,6 +34,12 @@ BEAT = 5.0
 """Seconds between two signs of life."""
 SILENCE = 12 * BEAT
 """Seconds after which whoever works on another machine is taken for dead."""
+
+
+def identity(plain: Mapping[str, Any]) -> str:
+    """Ten hex digits of what determines a cell's numbers: settings and this package's source."""
+    text = json.dumps({**plain, "code": code()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 class State(StrEnum):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import json
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -25,8 +23,8 @@ from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
 from depthwright.constructions import Construction
 from depthwright.errors.measure import EvaluationConfig
-from depthwright.machine.provenance import code
 from depthwright.refusal import Refusal
+from depthwright.runs.cell import identity
 from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
 from depthwright.training.config import TrainerConfig, TrainingConfig
@@ -89,7 +87,7 @@ def hydra_keywords() -> dict[str, Any]:
 
 def conf_folder() -> str:
     """The config tree: beside the package once installed, at the top of a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "conf"
     return str(installed if installed.is_dir() else package.parents[1] / "conf")
 
@@ -224,9 +222,7 @@ def output(config: DictConfig) -> Path:
 
 def run_hash(config: DictConfig) -> str:
     """Ten hex digits of what determines the numbers, this package's own source included."""
-    plain = unwatched(resolved(config)) | {"code": code()}
-    text = json.dumps(plain, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return identity(unwatched(resolved(config)))
 
 
 def unwatched(plain: dict[str, Any]) -> dict[str, Any]:

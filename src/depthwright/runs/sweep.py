@@ -1,69 +1,39 @@
-"""A grid of cells: what is finished is skipped, what fails stops nothing, the end says the rest.
+"""Cells by Hydra: a grid of comparisons, and any Hydra launcher for cells of either kind.
 
 `depthwright --multirun KEY=A,B …` and `sweep()` are one and the same: Hydra's grid, any Hydra
-launcher, the same folders. A sweep writes down its cells, so that `depthwright watch` can show how
-far they are; everything else is read from the cells' own folders (see `cell.py`), so sweeps may
-be killed, repeated and run beside each other.
+launcher, the same folders.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shlex
-import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from depthwright import results
-from depthwright.files import need_writable, write_json
+from depthwright.files import need_writable
 from depthwright.machine import environment
-from depthwright.machine.provenance import code, code_on_disk
 from depthwright.refusal import Refusal
 from depthwright.runs import config as configs
-from depthwright.runs import cell
 from depthwright.runs import task
 from depthwright.runs.aggregate import aggregate
 from depthwright.runs.cell import State
+from depthwright.runs.store import Cell, Launch, complete
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
-
-SWEEPS = ".sweeps"
-"""Beside the experiments: one file per sweep, with its cells."""
-LOSSES = 2
-"""So often may a cell come to nothing, without an error of its own, before it counts as failed."""
-LOST = f"lost {LOSSES} times with its process; is there memory enough?"
-CHANGED = "the package's code was changed while the sweep ran; run the same command again"
 
 Overrides = list[str]
 
 _ONE = threading.Lock()
 """Hydra has one state a process: of two threads that sweep, one waits for the other."""
-
-
-class Incomplete(Exception):
-    """The sweep is over, some cells have no rows, and that has been said."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the grid."""
-
-    overrides: tuple[str, ...]
-    folder: Path
-
-    @property
-    def state(self) -> State:
-        """How far it is."""
-        return cell.state(self.folder)
 
 
 def sweep(
@@ -101,8 +71,6 @@ def run(
         Cell(tuple(overrides), configs.run_folder(config))
         for overrides, config in zip(grid, composed, strict=True)
     ]
-    # A value that is given twice is one cell: two workers would want its folder at once.
-    cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
     outputs = {configs.output(config) for config in composed}
     if len(outputs) != 1:
         raise Refusal(
@@ -110,113 +78,16 @@ def run(
         )
     (output,) = outputs
     need_writable(output)
-    if not all(each.state == State.FINISHED for each in cells):
+    if not all(each.state == State.FINISHED for each in found):
         task.need_surroundings(configs.logger(composed[0]))
         environment.give_cache(output)
-    before = sum(each.state == State.FINISHED for each in cells)
-    twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
-    _say(
-        f"{len(cells)} cells{twice}, {before} finished before; to watch: depthwright watch {output}"
-    )
-    begun = _write_down(output, cells)
-    try:
-        _finish(cells, launch, begun)
-    except KeyboardInterrupt:
-        done = sum(each.state == State.FINISHED for each in cells)
-        _say(f"stopped with {done} of {len(cells)} cells finished")
-        raise
-    for experiment in {each.folder.parent for each in cells}:
-        aggregate(experiment, configs.logger(composed[0]))
-    _conclude(cells)
-    return cells
 
+    def aggregate_all() -> None:
+        for experiment in {each.folder.parent for each in found}:
+            aggregate(experiment, configs.logger(composed[0]))
 
-def _finish(
-    cells: Sequence[Cell],
-    launch: Callable[[Sequence[Overrides]], Sequence[str | None]],
-    begun: float,
-) -> None:
-    """Launch what is missing until every cell has rows or an error from this sweep.
-
-    Cells that were lost with their process are tried again each by itself: one of them may be what
-    kills it, and would take the others with it.
-    """
-    losses: Counter[Cell] = Counter()
-    missing = [each for each in cells if each.state != State.FINISHED]
-    while missing:
-        batch = [each for each in missing if losses[each]][:1] or missing
-        try:
-            fates = launch([list(each.overrides) for each in batch])
-        except Exception as failure:  # a worker was killed, and the launcher with it
-            lost = [each for each in batch if each.state == State.STOPPED]
-            if not lost:
-                raise
-            _say(f"a worker died ({cell.sentence(failure)}); going on")
-        else:
-            for each, fate in zip(batch, fates, strict=True):
-                if fate and not results.finished(each.folder):
-                    cell.write_error(each.folder, fate)
-            lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
-        losses.update(lost)
-        changed = bool(lost) and code_on_disk() != code()  # a worker's cells are others by now
-        for each in lost:
-            if changed or losses[each] >= LOSSES:
-                cell.write_error(each.folder, CHANGED if changed else LOST)
-        elsewhere = [each for each in missing if each.state == State.RUNNING]
-        if elsewhere:
-            _say(f"waiting for {len(elsewhere)} cells that another sweep is at")
-            for each in elsewhere:
-                cell.wait(each.folder)
-        missing = [e for e in missing if not (results.finished(e.folder) or _failed(e, begun))]
-
-
-def _failed(each: Cell, since: float) -> bool:
-    try:
-        return (each.folder / cell.ERROR).stat().st_mtime >= since
-    except FileNotFoundError:
-        return False
-
-
-def _write_down(output: Path, cells: Sequence[Cell]) -> float:
-    """The list of cells, for those who watch; the same sweep overwrites its own.
-
-    Returns when, by the clock of the files: those of errors are compared with it.
-    """
-    folders = sorted(str(each.folder.relative_to(output)) for each in cells)
-    name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
-    path = output / SWEEPS / f"{name}.json"
-    write_json(
-        path,
-        {
-            "command": shlex.join([_program(), *sys.argv[1:]]),
-            "cells": [
-                asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
-            ],
-        },
-    )
-    return path.stat().st_mtime
-
-
-def _program() -> str:
-    name = Path(sys.argv[0]).name
-    return "depthwright" if name == "__main__.py" else name
-
-
-def _conclude(cells: Sequence[Cell]) -> None:
-    lacking = [each for each in cells if not results.finished(each.folder)]
-    _say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
-    shared = set.intersection(*(set(each.overrides) for each in cells))
-    for each in lacking:
-        point = " ".join(o for o in each.overrides if o not in shared)
-        told = cell.error(each.folder) or "stopped before it was done"
-        _say(f"  {point or each.folder.name}: {told}")
-    if lacking:
-        _say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
-        raise Incomplete
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    complete(output, found, lambda cells: launch([list(c.overrides) for c in cells]), aggregate_all)
+    return list({each.folder: each for each in found}.values())
 
 
 def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | None]:
@@ -227,3 +98,40 @@ def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | No
         return submit(launcher, cells)
     launcher.launch(cells, initial_job_idx=0)
     return [None] * len(cells)
+
+
+def launcher(overrides: Sequence[str], compute: Callable[[Cell], None]) -> Launch:
+    """A Hydra launcher for cells that are computed by a function: `overrides` choose and set it.
+
+    The function is pickled by value where the launcher starts processes.
+    """
+
+    def launch(cells: Sequence[Cell]) -> Sequence[str | None]:
+        configs.register_schemas()
+        with _ONE, initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            config = hydra.compose_config(
+                "config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False
+            )
+            context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+            chosen = Plugins.instance().instantiate_launcher(
+                hydra_context=context,
+                task_function=_Numbered(tuple(cells), compute),
+                config=config,
+            )
+            own = [word for word in overrides if not word.startswith("hydra.")]
+            return launch_with(chosen, [[*own, f"+cell={k}"] for k in range(len(cells))])
+
+    return launch
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """What a launcher calls: the cell of a number."""
+
+    cells: tuple[Cell, ...]
+    compute: Callable[[Cell], None]
+
+    def __call__(self, config: DictConfig) -> None:
+        self.compute(self.cells[config.cell])

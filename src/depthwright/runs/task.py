@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from depthwright import results
-from depthwright.files import need_writable, write_json, write_text
+from depthwright.files import need_writable, write_text
 from depthwright.machine import environment
-from depthwright.machine.provenance import MADE, Made
 from depthwright.refusal import Refusal
+from depthwright.runs import cell, store
 from depthwright.runs import config as configs
-from depthwright.runs import cell
 from depthwright.tracking import KEPT, need_sound
 from depthwright.training.result import TrainingDiverged
 
@@ -52,17 +48,8 @@ def task(config: DictConfig) -> None:
     if HydraConfig.get().mode == RunMode.RUN:
         show(compare(config, console), Console())
         return
-    folder, start = configs.run_folder(config), time.perf_counter()
-    try:
-        computed = _compute(config, console)
-    except cell.Busy:
-        told = "another process is at it"
-    except Exception as failure:
-        cell.write_error(folder, failure)  # also where it was refused before it was begun
-        told = f"failed: {cell.sentence(failure)}"
-    else:
-        told = f"{time.perf_counter() - start:.1f} s" if computed else "finished by another process"
-    print(f"{folder.name}: {told}", file=sys.stderr, flush=True)
+    folder = configs.run_folder(config)
+    store.attempt(folder.name, folder, lambda: _compute(config, console))
 
 
 def compare(config: DictConfig, console: Console) -> Path:
@@ -88,10 +75,8 @@ def _compute(config: DictConfig, console: Console) -> bool:
         need_surroundings(watching)
         need_writable(folder)
         environment.give_cache(configs.output(config))
-        with cell.hold(folder):
-            if not results.finished(folder):  # by someone who was quicker
-                _run(config, ready, watching, folder, console)
-                return True
+        if store.once(folder, lambda: _run(config, ready, watching, folder, console)):
+            return True
     if not (folder / PICTURE).exists():
         draw(folder)
     return False
@@ -154,7 +139,7 @@ def _run(
             tracker.image("comparison", draw(folder, rows))
         except Exception as error:  # the rows are worth more than their picture
             warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
-        write_json(folder / MADE, asdict(Made.here()))
+        store.write_made(folder)
         if tracker.folder:
             write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost

@@ -19,7 +19,7 @@ from depthwright import results
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
 from depthwright.runs.cell import State
-from depthwright.runs.sweep import SWEEPS
+from depthwright.runs.store import SWEEPS
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -152,7 +152,7 @@ def _error(values, truth, i):  # type: ignore[no-untyped-def]
 
 
 def _entries(made_of: str) -> tuple[Any, Any]:
-    """`train` and `values`; of `made_of`, see networks/stored_code.py."""
+    """`train` and `values`; of `made_of`, see machine/numba_cache.py."""
 
     @stored("the training step", nogil=True, error_model="numpy")
     def train(shape, batches, state, room, adam, loss):  # type: ignore[no-untyped-def]

@@ -1,0 +1,219 @@
+"""The store of cells: what is finished is skipped, what fails stops nothing, the end says the rest.
+
+A cell is a folder, the settings that tell it from its neighbours, and a function that leaves rows
+in the folder. `complete` brings cells to their rows with any launcher; a comparison's cell comes
+from a point of Hydra's grid (`sweep.py`), a figure's cell from a function (`experiment.py`). What
+is being done is written down, so that `depthwright watch` can show how far it is; all the rest is
+read from the cells' own folders (`cell.py`), so any of this may be killed, repeated and run beside
+others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from depthwright import results
+from depthwright.files import write_json
+from depthwright.machine.provenance import MADE, Made, code, code_on_disk
+from depthwright.runs import cell
+from depthwright.runs.cell import State
+
+SWEEPS = ".sweeps"
+"""Beside the experiments: one file per list of cells that were to be brought to their rows."""
+LOSSES = 2
+"""So often may a cell come to nothing, without an error of its own, before it counts as failed."""
+LOST = f"lost {LOSSES} times with its process; is there memory enough?"
+CHANGED = "the package's code was changed while the sweep ran; run the same command again"
+
+
+class Incomplete(Exception):
+    """All cells have come to an end, some have no rows, and that has been said."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One of many."""
+
+    overrides: tuple[str, ...]
+    """KEY=VALUE."""
+    folder: Path
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return cell.state(self.folder)
+
+
+Launch = Callable[[Sequence[Cell]], Sequence[str | None]]
+"""Runs cells to their end, wherever, and returns for each what became of the process that ran it
+(None: it came to its end)."""
+
+
+def complete(
+    output: Path, found: Sequence[Cell], launch: Launch, after: Callable[[], None] = lambda: None
+) -> None:
+    """Run every cell that has no rows, and say at the end which have none still.
+
+    `output` is the results folder above all cells. `after` is called once all cells have come to
+    an end. Raises Incomplete when a cell has no rows.
+    """
+    # What is given twice is one cell: two workers would want its folder at once.
+    cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
+    before = sum(each.state == State.FINISHED for each in cells)
+    twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
+    say(
+        f"{len(cells)} cells{twice}, {before} finished before; to watch: depthwright watch {output}"
+    )
+    begun = _write_down(output, cells)
+    try:
+        _finish(cells, launch, begun)
+    except KeyboardInterrupt:
+        done = sum(each.state == State.FINISHED for each in cells)
+        say(f"stopped with {done} of {len(cells)} cells finished")
+        raise
+    after()
+    _conclude(cells)
+
+
+def _finish(cells: Sequence[Cell], launch: Launch, begun: float) -> None:
+    """Launch what is missing until every cell has rows or an error of after `begun`.
+
+    Cells that were lost with their process are tried again each by itself: one of them may be what
+    kills it, and would take the others with it.
+    """
+    losses: Counter[Cell] = Counter()
+    missing = [each for each in cells if each.state != State.FINISHED]
+    while missing:
+        batch = [each for each in missing if losses[each]][:1] or missing
+        try:
+            fates = launch(batch)
+        except Exception as failure:  # a worker was killed, and the launcher with it
+            lost = [each for each in batch if each.state == State.STOPPED]
+            if not lost:
+                raise
+            say(f"a worker died ({cell.sentence(failure)}); going on")
+        else:
+            for each, fate in zip(batch, fates, strict=True):
+                if fate and not results.finished(each.folder):
+                    cell.write_error(each.folder, fate)
+            lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
+        losses.update(lost)
+        changed = bool(lost) and code_on_disk() != code()  # a worker's cells are others by now
+        for each in lost:
+            if changed or losses[each] >= LOSSES:
+                cell.write_error(each.folder, CHANGED if changed else LOST)
+        elsewhere = [each for each in missing if each.state == State.RUNNING]
+        if elsewhere:
+            say(f"waiting for {len(elsewhere)} cells that another process is at")
+            for each in elsewhere:
+                cell.wait(each.folder)
+        missing = [e for e in missing if not (results.finished(e.folder) or _failed(e, begun))]
+
+
+def _failed(each: Cell, since: float) -> bool:
+    try:
+        return (each.folder / cell.ERROR).stat().st_mtime >= since
+    except FileNotFoundError:
+        return False
+
+
+def _write_down(output: Path, cells: Sequence[Cell]) -> float:
+    """The list of cells, for those who watch; the same list overwrites its own.
+
+    Returns when, by the clock of the files: those of errors are compared with it.
+    """
+    folders = sorted(str(each.folder.relative_to(output)) for each in cells)
+    name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
+    path = output / SWEEPS / f"{name}.json"
+    write_json(
+        path,
+        {
+            "command": shlex.join([_program(), *sys.argv[1:]]),
+            "cells": [
+                asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
+            ],
+        },
+    )
+    return path.stat().st_mtime
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return "depthwright" if name == "__main__.py" else name
+
+
+def _conclude(cells: Sequence[Cell]) -> None:
+    lacking = [each for each in cells if not results.finished(each.folder)]
+    say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
+    shared = set.intersection(*(set(each.overrides) for each in cells)) if lacking else set()
+    for each in lacking:
+        point = " ".join(o for o in each.overrides if o not in shared)
+        told = cell.error(each.folder) or "stopped before it was done"
+        say(f"  {point or each.folder.name}: {told}")
+    if lacking:
+        say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
+        raise Incomplete
+
+
+def say(message: str) -> None:
+    """To whoever started this."""
+    print(message, file=sys.stderr, flush=True)
+
+
+# --- one cell
+
+
+def attempt(name: str, folder: Path, compute: Callable[[], bool]) -> None:
+    """Compute a cell, and say in a line what became of it; a failure is left in its folder.
+
+    `compute` says whether there was anything to do.
+    """
+    start = time.perf_counter()
+    try:
+        computed = compute()
+    except cell.Busy:
+        told = "another process is at it"
+    except Exception as failure:
+        cell.write_error(folder, failure)  # also where it was refused before it was begun
+        told = f"failed: {cell.sentence(failure)}"
+    else:
+        told = f"{time.perf_counter() - start:.1f} s" if computed else "finished by another process"
+    say(f"{name}: {told}")
+
+
+def once(folder: Path, compute: Callable[[], None]) -> bool:
+    """Call `compute`, which leaves rows in the folder, unless they are there; True if called.
+
+    Raises Busy where another process is at it. A failure is written into the folder.
+    """
+    if results.finished(folder):
+        return False
+    with cell.hold(folder):
+        if results.finished(folder):  # by someone who was quicker
+            return False
+        compute()
+    return True
+
+
+def write_made(folder: Path) -> None:
+    """With what the cell's numbers are computed."""
+    write_json(folder / MADE, asdict(Made.here()))
+
+
+def one_by_one(compute: Callable[[Cell], None]) -> Launch:
+    """Launches cells in this process, one after the other, naming each before its work."""
+
+    def launch(cells: Sequence[Cell]) -> Sequence[str | None]:
+        for number, each in enumerate(cells, 1):
+            say(f"{number}/{len(cells)} {' '.join(each.overrides)}")
+            compute(each)
+        return [None] * len(cells)
+
+    return launch
