@@ -200,7 +200,7 @@ def between(part, before=4, after=4):
 
 
 def doubled(make):
-    """Made in float64, where the weight that torch makes from others is one of float64."""
+    """Provenance in float64, where the weight that torch makes from others is one of float64."""
 
     def made():
         torch.set_default_dtype(torch.float64)

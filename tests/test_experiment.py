@@ -17,7 +17,7 @@ import polars
 import pytest
 
 from depthwright.experiment import Run, described, holds_experiment, largest, least
-from depthwright.machine.provenance import Made
+from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
 from depthwright.runs.cell import State
@@ -56,13 +56,13 @@ def test_rows_say_with_what_they_were_computed(tmp_path: Path) -> None:
         return found
 
     (first,) = run().parts
-    assert first == Made.here()
+    assert first == Provenance.here()
     (path,) = tmp_path.glob("x/cells/*/made.json")
     path.write_text(json.dumps({"device": "long ago", "versions": {"a": "1"}}))
     (read,) = run().parts
-    assert read == Made("long ago", {"a": "1"})
-    together = Made.together([read, Made("today", {"a": "1", "b": "2"}), read])
-    assert together == Made("long ago / today", {"a": "1", "b": "2"})
+    assert read == Provenance("long ago", {"a": "1"})
+    together = Provenance.together([read, Provenance("today", {"a": "1", "b": "2"}), read])
+    assert together == Provenance("long ago / today", {"a": "1", "b": "2"})
 
 
 @pytest.mark.parametrize("content", ['{"rows": [', "{}", "[1]", ""])

@@ -33,7 +33,7 @@ from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
 from depthwright.files import need_writable, write_json
 from depthwright.machine import environment
-from depthwright.machine.provenance import Made
+from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, RESULTS, read_rows, table
 from depthwright.runs.task import need_surroundings
@@ -67,7 +67,7 @@ class Run:
     """KEY=VALUE, for those that sweep comparisons; those of a launcher go to every experiment."""
     logger: str = "none"
     """What watches those comparisons: a name of conf/logger."""
-    parts: list[Made] = field(default_factory=list)
+    parts: list[Provenance] = field(default_factory=list)
     """With what the rows were computed, as they come together."""
 
     @property
@@ -90,7 +90,7 @@ class Run:
         cells = sweep(self.name, grid, [*quick, *overrides, *own, *self.overrides])
         tables = []
         for cell in cells:
-            self.parts.append(Made.read(cell.folder))
+            self.parts.append(Provenance.read(cell.folder))
             place = {
                 key.rpartition(".")[2]: polars.lit(value)
                 for key, values in grid.items()
@@ -126,7 +126,7 @@ class Run:
         complete(self.output, found, launch)
         rows: list[dict[str, Any]] = []
         for each, point in wanted:
-            self.parts.append(Made.read(each.folder))
+            self.parts.append(Provenance.read(each.folder))
             rows += [{**_shown(point), **row} for row in read_rows(each.folder)]
         return polars.DataFrame(rows, infer_schema_length=None)
 
@@ -148,7 +148,7 @@ def _compute(
 
     def compute() -> None:
         found = measure(**points[cell.folder])
-        store.write_made(cell.folder)
+        store.write_provenance(cell.folder)
         write_json(cell.folder / RESULTS, found if isinstance(found, list) else [found])
 
     store.attempt(" ".join(cell.overrides), cell.folder, lambda: store.once(cell.folder, compute))
@@ -217,7 +217,10 @@ class Experiment:
         environment.give_cache(run.output)
         start = time.perf_counter()
         rows = stored(run) if options.redraw else self.rows(run)
-        seconds, made = time.perf_counter() - start, Made.together(run.parts or [Made.here()])
+        seconds, made = (
+            time.perf_counter() - start,
+            Provenance.together(run.parts or [Provenance.here()]),
+        )
         if options.redraw:
             before = read(run.folder)
             seconds, made = before.seconds, before.made

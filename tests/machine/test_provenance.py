@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from depthwright.machine import provenance
-from depthwright.machine.provenance import Made
+from depthwright.machine.provenance import Provenance
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 
@@ -57,14 +57,14 @@ def test_commit_and_state_of_the_tree(
 
 
 def test_of_several_places_all_that_differs_is_told() -> None:
-    one = Made("a", {"x": "1"}, "c0de", "c1", True)
-    assert Made.together([one, one]) == one
-    both = Made.together([one, Made("a", {"x": "2"}, "c0de", "c2", False)])
-    assert both == Made("a", {"x": "1 / 2"}, "c0de", "c1 / c2", False)
-    assert Made.together([one, Made("a", {"x": "1"}, "c0de")]).clean is None
+    one = Provenance("a", {"x": "1"}, "c0de", "c1", True)
+    assert Provenance.together([one, one]) == one
+    both = Provenance.together([one, Provenance("a", {"x": "2"}, "c0de", "c2", False)])
+    assert both == Provenance("a", {"x": "1 / 2"}, "c0de", "c1 / c2", False)
+    assert Provenance.together([one, Provenance("a", {"x": "1"}, "c0de")]).clean is None
 
 
 def test_what_numbers_depend_on_is_not_the_commit() -> None:
-    one = Made("a", {"x": "1"}, "c0de", "c1", True)
-    assert one.decisive == Made("a", {"x": "1"}, "c0de", "c2", False).decisive
-    assert one.decisive != Made("a", {"x": "1"}, "other", "c1", True).decisive
+    one = Provenance("a", {"x": "1"}, "c0de", "c1", True)
+    assert one.decisive == Provenance("a", {"x": "1"}, "c0de", "c2", False).decisive
+    assert one.decisive != Provenance("a", {"x": "1"}, "other", "c1", True).decisive

@@ -5,7 +5,7 @@
     panel_1, …           a chart per panel, one line per series
     summary              sentence, broken promises (their number), device
 
-Made from the files of the figure alone (record.py), so that it can be sent later, by
+Provenance from the files of the figure alone (record.py), so that it can be sent later, by
 `experiments/sync.py`. The run's id is fixed by the figure's name and scale, and it is written again
 only when the figure has changed (see `tracking.renew`).
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from depthwright.figures.chart import Chart
 from depthwright.figures.paper import paper
 from depthwright.files import whole_file, write_json
-from depthwright.machine.provenance import Made
+from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Record:
     """Of the rows, for the page's table; () shows all."""
     seconds: float = 0.0
     """Of this run; what was finished before was only read."""
-    made: Made = field(default_factory=Made)
+    made: Provenance = field(default_factory=Provenance)
     """With what the rows were computed, also those that were only read."""
 
 
@@ -72,7 +72,7 @@ def read(folder: Path) -> Record:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         stored["chart"] = Chart.from_json(stored["chart"]) if stored["chart"] else None
-        stored["made"] = Made(**stored["made"])
+        stored["made"] = Provenance(**stored["made"])
         return Record(**stored | {k: tuple(stored[k]) for k in ("broken", "columns")})
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise Refusal(

@@ -25,7 +25,7 @@ NAMED = (
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """Where numbers come from."""
 
     device: str = ""
@@ -38,18 +38,18 @@ class Made:
     """Whether that checkout had no change which is not in the commit."""
 
     @classmethod
-    def here(cls) -> Made:
+    def here(cls) -> Provenance:
         """What this process computes with."""
         return cls(device(), versions(), code(), *checkout())
 
     @classmethod
-    def read(cls, folder: Path) -> Made:
+    def read(cls, folder: Path) -> Provenance:
         """Of a finished cell; empty where nothing is known."""
         path = folder / MADE
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
 
     @classmethod
-    def together(cls, parts: Iterable[Made]) -> Made:
+    def together(cls, parts: Iterable[Provenance]) -> Provenance:
         """Of numbers that come from several places: all that differs, one beside the other."""
         found = list(parts)
         names = dict.fromkeys(name for one in found for name in one.versions)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from depthwright import results
 from depthwright.files import write_json
-from depthwright.machine.provenance import MADE, Made, code, code_on_disk
+from depthwright.machine.provenance import MADE, Provenance, code, code_on_disk
 from depthwright.runs import cell
 from depthwright.runs.cell import State
 
@@ -202,9 +202,9 @@ def once(folder: Path, compute: Callable[[], None]) -> bool:
     return True
 
 
-def write_made(folder: Path) -> None:
+def write_provenance(folder: Path) -> None:
     """With what the cell's numbers are computed."""
-    write_json(folder / MADE, asdict(Made.here()))
+    write_json(folder / MADE, asdict(Provenance.here()))
 
 
 def one_by_one(compute: Callable[[Cell], None]) -> Launch:

@@ -139,7 +139,7 @@ def _run(
             tracker.image("comparison", draw(folder, rows))
         except Exception as error:  # the rows are worth more than their picture
             warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
-        store.write_made(folder)
+        store.write_provenance(folder)
         if tracker.folder:
             write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost

@@ -1,0 +1,16 @@
+"""One target, one construction, its rivals: where theorems and training meet."""
+
+from depthwright.comparison.comparison import Comparison
+from depthwright.comparison.rows import CONSTRUCTED
+from depthwright.comparison.run import CHECKPOINT, CURVES, FEATURES, compute, finish, run
+
+__all__ = (
+    "CHECKPOINT",
+    "CONSTRUCTED",
+    "CURVES",
+    "FEATURES",
+    "Comparison",
+    "compute",
+    "finish",
+    "run",
+)

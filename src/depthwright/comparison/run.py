@@ -1,0 +1,196 @@
+"""One run: build, fit, train, measure → rows.
+
+target, distribution → construction.build() → network + claim → matching rules → rivals'
+shapes → training (all rivals at once) → the same evaluation points for everyone → rows
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthwright import results
+from depthwright.comparison.comparison import Comparison
+from depthwright.comparison.rows import CONSTRUCTED, Contender, curves_of, row_of, summarise
+from depthwright.errors.measure import measure
+from depthwright.files import write_json
+from depthwright.networks.network import Network
+from depthwright.refusal import Refusal
+from depthwright.results import Row
+from depthwright.tracking import Tracker
+from depthwright.training.features import fit as fit_features
+from depthwright.training.tuned import TUNED, start
+
+if TYPE_CHECKING:
+    from depthwright.networks.torch_network import Layers
+    from depthwright.training.result import TrainingResult
+
+CHECKPOINT = "training.ckpt"
+"""In a run's folder while it is not finished."""
+CURVES = "curves.json"
+FEATURES = "_features"
+"""Ends the names of contenders whose output layer alone is fitted."""
+
+
+def run(
+    comparison: Comparison,
+    folder: Path,
+    tracker: Tracker,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Row]:
+    """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
+    rows = compute(comparison, folder, tracker, say)
+    finish(folder, rows)
+    return rows
+
+
+def finish(folder: Path, rows: list[Row]) -> None:
+    """Write the rows, which end a run; where its training had come to is of no more use."""
+    results.write(folder, rows)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def compute(
+    comparison: Comparison,
+    folder: Path,
+    tracker: Tracker,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Row]:
+    """The rows, not yet written, so that nothing says "finished"; the other files are.
+
+    Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
+    rival survives. A matching rule without shapes is said and left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contenders = list(_construct(comparison, say))
+    contenders += _fitted(comparison, contenders[0].network, say)
+    trained = _train(comparison, contenders[0].network, tracker, say, folder / CHECKPOINT)
+    device = trained.device if trained else "cpu"
+    if trained:
+        contenders += [
+            Contender(
+                name,
+                comparison.names["construction"],
+                rival.network,
+                train_seconds=rival.train_seconds,
+                style=rival.member.style,
+            )
+            for name, rival in trained.rivals.items()
+        ]
+    measurements = {}
+    for contender in contenders:
+        say(f"measuring {contender.name}")
+        measurements[contender.name] = measure(
+            contender.network,
+            comparison.target,
+            comparison.distribution,
+            comparison.evaluation,
+            comparison.accuracy,
+            fails=contender.fails,
+            device=device,
+            inputs=comparison.inputs,
+        )
+        contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
+    curves = curves_of(comparison, contenders, measurements, trained)
+    write_json(folder / CURVES, curves)
+    rows = [row_of(comparison, c, measurements[c.name], device) for c in contenders]
+    summarise(tracker, contenders, rows)
+    return rows
+
+
+def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[Contender]:
+    first = comparison.names["construction"]
+    recipes = {CONSTRUCTED: (first, comparison.construction)} | {
+        f"{CONSTRUCTED}_{name}": (name, recipe) for name, recipe in comparison.beside.items()
+    }
+    for contender, (name, recipe) in recipes.items():
+        say(f"building {name}")
+        start = time.perf_counter()
+        # A copy holds nothing of the sizing, so the time is that of the whole construction (the
+        # cubature rules of a dimension are found once a process).
+        built = replace(recipe).build()
+        yield Contender(
+            contender,
+            name,
+            built.network,
+            built.claim,
+            built.fails,
+            time.perf_counter() - start,
+        )
+
+
+def _fitted(
+    comparison: Comparison, network: Network, say: Callable[[str], None]
+) -> Iterator[Contender]:
+    """Features beside the first construction; where they cannot be fitted it is said."""
+    for kind in comparison.features:
+        name = f"{kind}{FEATURES}"
+        say(f"fitting {name}")
+        try:
+            fitted = fit_features(
+                kind,
+                network,
+                comparison.target,
+                comparison.distribution,
+                comparison.training,
+                comparison.seed,
+            )
+        except Refusal as refusal:
+            say(f"no {name}: {refusal}")
+            continue
+        yield Contender(
+            name,
+            comparison.names["construction"],
+            fitted.network,
+            train_seconds=fitted.seconds,
+        )
+
+
+def _train(
+    comparison: Comparison,
+    constructed: Network,
+    tracker: Tracker,
+    say: Callable[[str], None],
+    checkpoint: Path,
+) -> TrainingResult | None:
+    """All rivals at once; None where no rule has a shape and nothing is trained on."""
+    matches = comparison.matches()
+    for name, found in matches.items():
+        if not found.shapes:
+            say(f"no {name}: {found.note}")
+    starts = _starts(comparison, constructed, say)
+    if not starts and not any(found.shapes for found in matches.values()):
+        return None
+    from depthwright.training import train_rivals
+
+    say("training")
+    return train_rivals(
+        {name: found.shapes for name, found in matches.items()},
+        comparison.target,
+        comparison.distribution,
+        comparison.training,
+        comparison.trainer,
+        seed=comparison.seed,
+        on_validation=lambda step, errors: tracker.log(
+            step, {f"{name}/validation_rmse": error for name, error in errors.items()}
+        ),
+        starts=starts,
+        checkpoint=checkpoint,
+        say=say,
+    )
+
+
+def _starts(
+    comparison: Comparison, constructed: Network, say: Callable[[str], None]
+) -> dict[str, Layers]:
+    """`tuned`, where it is asked for and the construction can be trained on."""
+    if not comparison.training.tuned_noises:
+        return {}
+    try:
+        return {TUNED: start(constructed)}
+    except Refusal as refusal:
+        say(f"no {TUNED}: {refusal}")
+        return {}
