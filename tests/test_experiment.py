@@ -273,10 +273,23 @@ def test_an_experiment_beyond_its_limit_is_stopped_with_what_it_started(tmp_path
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+PICTURE = re.compile(
+    r'\[<img src="experiments/gallery/(\w+)\.png" width="\d+" alt="\1">\]'
+    r"\(experiments/\1\.py\)<br>[^|<]{10,120}"
+)
+
+
 def test_the_gallery_shows_every_experiment() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| \[(\w+)\]\(experiments/gallery/\1\.png\) \| .{10,} \|$", readme, re.M)
+    gallery = readme.partition("\n## Gallery\n")[2].partition("\n## ")[0]
+    _, rule, *lines = [line for line in gallery.splitlines() if line.startswith("|")]
+    assert re.fullmatch(r"(\|-+){2,3}\|", rule)
+    cells = [cell for line in lines for cell in line.strip("| ").split(" | ")]
+    shown = [PICTURE.fullmatch(cell.strip()) for cell in cells]
+    assert all(shown), [cell for cell, found in zip(cells, shown, strict=True) if not found]
     known = {path.stem for path in EXPERIMENTS if holds_experiment(path.read_text())}
-    assert sorted(listed) == sorted(known)
+    assert sorted(found[1] for found in shown if found) == sorted(known)
+    assert readme.count("experiments/gallery/") == len(known) + 1
     drawn = {path.stem for path in (ROOT / "experiments/gallery").glob("*.png")}
     assert drawn == known | {"main_job"}
+    assert "](experiments/gallery/main_job.png)" in readme
