@@ -29,7 +29,7 @@ Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.0384
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -51,7 +51,7 @@ from depthwright.constructions.narrow_packed_bounds import Bounds, Facts, First,
 from depthwright.constructions.narrow_packed_choice import choose
 from depthwright.constructions.narrow_packed_layers import Packer
 from depthwright.constructions.narrow_packed_scales import Scaled, to_float
-from depthwright.constructions.narrow_packed_widths import architecture
+from depthwright.constructions.narrow_packed_widths import architecture, parameters
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.calculus import Builder, Linear
 from depthwright.networks.inputs import Inputs, Numbers
@@ -74,7 +74,8 @@ class NarrowPacked(Construction):
     density_bound: float | None = None
     """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     long_gaps: bool = False
-    """Zeros behind the fields that make every layer cost 6 parameters a bit; for the sizes."""
+    """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
+    where no packed number has more than LENGTH_LIMIT digits (narrow_packed_layers.py)."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def __post_init__(self) -> None:
@@ -86,11 +87,17 @@ class NarrowPacked(Construction):
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
+        return self._reader(cells)(bits)
+
+    def _reader(self, cells: bool) -> Callable[[int], Reading]:
+        """That function of the bits, which outlives this object and does not hold it."""
         lower, upper = self.target.lower.tolist(), self.target.upper.tolist()
         if not cells:
             assert self.grid is not None
-            return Reading.steps(lower, upper, self.grid)
-        return Reading.cells(lower, upper, bits, self.inputs, self._bad_share)
+            found = Reading.steps(lower, upper, self.grid)
+            return lambda _: found
+        floats, share = self.inputs, self._bad_share
+        return lambda bits: Reading.cells(lower, upper, bits, floats, share)
 
     @property
     def _bad_share(self) -> Fraction | None:
@@ -113,7 +120,7 @@ class NarrowPacked(Construction):
         return scaled
 
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
-        reading = lru_cache(maxsize=64)(lambda bits: self.reading(bits, cells))
+        reading = lru_cache(maxsize=64)(self._reader(cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
@@ -136,7 +143,7 @@ class NarrowPacked(Construction):
         return min(found, key=self._cost)
 
     def _cost(self, sizing: Sizing) -> int:
-        return architecture(self.scaled.widths, sizing).parameters
+        return parameters(self.scaled.widths, sizing)
 
     @property
     def _budget(self) -> float:
