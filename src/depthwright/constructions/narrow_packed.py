@@ -21,7 +21,8 @@ a float evaluation is refused.
 
 Not in the paper. All of it; the problem is VYS22's. Theorem 2 reads the packed layer once per
 output neuron, n² passes; here what is added up is packed as well, so one pass serves all neurons.
-By BHLM19 about n·L parameters are needed, so this is within logarithms of the end of the road.
+By BHLM19 targets of as many parameters, of long inputs, need about n·L of them; for inputs of any
+length n/√log n is proved (narrow_packed.md).
 
 Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
 """
@@ -68,7 +69,7 @@ class NarrowPacked(Construction):
     failure_probability: float = 0.0
     """0: the claim speaks of floats. Else of all real inputs but this share of the box."""
     grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates lower + h·k, k whole."""
+    """Step h: the claim then holds for every float64 x with coordinates lower + h·k, k whole."""
     inputs: Floats = "float64"
     """For which floats a claim of norm "floats" holds."""
     density_bound: float | None = None

@@ -1,4 +1,4 @@
-"""What NarrowPacked's numbers can be and how far off they are: the inequalities of section 5.
+"""What NarrowPacked's numbers can be and how far off they are: narrow_packed.md, section 6.
 
 `Facts` says what is known of one affine map: its matrix, or norms alone, so that sizes reach widths
 at which no matrix fits into memory. Every bound is the smaller of an interval bound and a Euclidean
