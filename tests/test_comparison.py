@@ -123,7 +123,7 @@ NARROW = (
 )
 POINTS = {
     "grid": (
-        ("construction.grid=0.25", "failure_probability=0.01"),
+        ("construction.grid=0.25",),
         "uniform_box, moved to the points −1 + 0.25·k of [−1, 1]^2",
         "the points −1 + 0.25·k of [−1, 1]^2",
     ),

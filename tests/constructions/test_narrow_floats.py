@@ -15,7 +15,7 @@ import torch
 
 import independent
 from bits_oracle import disagreements, errors, recursion, uniform
-from depthwright.constructions import NarrowBits, NarrowMinimal
+from depthwright.constructions import NarrowBits, NarrowBounded, NarrowMinimal, NarrowPacked
 from depthwright.constructions.bits.budget import Budget
 from depthwright.constructions.bits.inputs import dyadic
 from depthwright.distributions import UniformBox
@@ -186,3 +186,39 @@ def test_a_density_bound_sharpens_the_bit_tests(kind):
         kind(target, 0.1, 0.1, inputs="float32")
     with pytest.raises(Refusal, match="neither 'float64' nor 'float32'"):
         kind(target, 0.1, inputs="float16")
+
+
+NARROWED = pytest.mark.parametrize("kind", [NarrowBits, NarrowMinimal, NarrowPacked, NarrowBounded])
+
+
+@NARROWED
+def test_a_grid_leaves_no_failure_probability(kind):
+    target = RandomNetwork(2, 3, 2, seed=0)
+    with pytest.raises(Refusal, match=r"failure_probability=0\.1 would mean nothing; set it to 0"):
+        kind(target, 0.1, 0.1, grid=0.25)
+    assert kind(target, 0.1, grid=0.25)
+
+
+@NARROWED
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.1, 0.1 + 1e-12), (1e-60, 2e-60), (-3e-46, -1e-50), (1e39, 2e39), (-2e39, -1e39)],
+)
+def test_a_box_without_a_float32_has_no_claim_for_them(kind, low, high):
+    """Between two of them, below the least, beyond the largest."""
+    given = {"lower": [-1.0, low], "upper": [1.0, high]}
+    target = RandomNetwork(2, 3, 2, seed=0)
+    state = {f"{k}.weight": w for k, w in enumerate(map(torch.from_numpy, target.weights))}
+    with pytest.raises(Refusal, match=r"no float32 lies in .* of coordinate 1; give a wider box"):
+        kind(Network(state, **given), max(abs(high), 1.0), inputs="float32")
+
+
+@NARROWED
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.1, 0.100000002), (0.0, 1e-60), (-1e-60, 0.0), (3e38, 1e39), (-1e39, -3e38)]
+)
+def test_a_box_with_a_float32_has_one(kind, low, high):
+    """The one above 1/10, 0, and those next to the largest."""
+    state = {"0.weight": torch.ones(1, 1).double(), "1.weight": torch.ones(1, 1).double()}
+    target = Network(state, lower=[low], upper=[high])
+    assert kind(target, max(abs(high), abs(low), 1.0), inputs="float32").covered

@@ -6,9 +6,12 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from depthwright.constructions.bits.cells import SIGNIFICANT
 from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork
 
@@ -50,6 +53,11 @@ def check_inputs(
         raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
     if grid is not None and not (math.isfinite(grid) and grid > 0):
         raise Refusal(f"grid={grid} is not a positive step")
+    if grid is not None and delta:
+        raise Refusal(
+            f"grid={grid} asks for a claim at every point of the grid, so failure_probability="
+            f"{delta} would mean nothing; set it to 0, or leave grid out"
+        )
     if floats not in SIGNIFICANT:
         raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
     if floats != "float64" and (delta or grid is not None):
@@ -57,6 +65,8 @@ def check_inputs(
             f"inputs={floats} speaks of a claim for every such float, which failure_probability=0 "
             "without grid asks for"
         )
+    if floats == "float32":
+        check_floats(target.domain)
     if density_bound is not None:
         if not delta or grid is not None:
             raise Refusal(
@@ -64,6 +74,19 @@ def check_inputs(
                 "ask for failure_probability above 0, without grid"
             )
         density_share(density_bound, target.domain)
+
+
+def check_floats(box: Box) -> None:
+    """Refuse a box in which a claim for every float32 would speak of nothing."""
+    inputs, low = Inputs(box.lower, box.upper, "float32"), np.array([box.lower])
+    with np.errstate(over="ignore"):
+        found = inputs.nearest(low)[0].tolist()
+    for j, (x, lower, upper) in enumerate(zip(found, box.lower, box.upper, strict=True)):
+        if not lower <= x <= upper:
+            raise Refusal(
+                f"inputs=float32: no float32 lies in [{lower}, {upper}], the interval of "
+                f"coordinate {j}; give a wider box, or inputs=float64"
+            )
 
 
 def density_share(density_bound: float | None, box: Box) -> Fraction:

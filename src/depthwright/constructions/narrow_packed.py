@@ -21,7 +21,8 @@ a float evaluation is refused.
 
 Not in the paper. All of it; the problem is VYS22's. Theorem 2 reads the packed layer once per
 output neuron, n² passes; here what is added up is packed as well, so one pass serves all neurons.
-By BHLM19 about n·L parameters are needed, so this is within logarithms of the end of the road.
+By BHLM19 targets of as many parameters, of long inputs, need about n·L of them; for inputs of any
+length n/√log n is proved (narrow_packed.md).
 
 Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
 """
@@ -29,7 +30,7 @@ Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.0384
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -51,7 +52,7 @@ from depthwright.constructions.packed.bounds import Bounds, Facts, First, Layout
 from depthwright.constructions.packed.choice import choose
 from depthwright.constructions.packed.layers import Packer
 from depthwright.constructions.packed.scales import Scaled, to_float
-from depthwright.constructions.packed.widths import architecture
+from depthwright.constructions.packed.widths import architecture, parameters
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.exact.calculus import Builder, Linear
 from depthwright.networks.inputs import Inputs, Numbers
@@ -68,13 +69,14 @@ class NarrowPacked(Construction):
     failure_probability: float = 0.0
     """0: the claim speaks of floats. Else of all real inputs but this share of the box."""
     grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates lower + h·k, k whole."""
+    """Step h: the claim then holds for every float64 x with coordinates lower + h·k, k whole."""
     inputs: Floats = "float64"
     """For which floats a claim of norm "floats" holds."""
     density_bound: float | None = None
     """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     long_gaps: bool = False
-    """Zeros behind the fields that make every layer cost 6 parameters a bit; for the sizes."""
+    """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
+    where no packed number has more than LENGTH_LIMIT digits (narrow_packed_layers.py)."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def __post_init__(self) -> None:
@@ -86,11 +88,17 @@ class NarrowPacked(Construction):
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
+        return self._reader(cells)(bits)
+
+    def _reader(self, cells: bool) -> Callable[[int], Reading]:
+        """That function of the bits, which outlives this object and does not hold it."""
         lower, upper = self.target.lower.tolist(), self.target.upper.tolist()
         if not cells:
             assert self.grid is not None
-            return Reading.steps(lower, upper, self.grid)
-        return Reading.cells(lower, upper, bits, self.inputs, self._bad_share)
+            found = Reading.steps(lower, upper, self.grid)
+            return lambda _: found
+        floats, share = self.inputs, self._bad_share
+        return lambda bits: Reading.cells(lower, upper, bits, floats, share)
 
     @property
     def _bad_share(self) -> Fraction | None:
@@ -113,7 +121,7 @@ class NarrowPacked(Construction):
         return scaled
 
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
-        reading = lru_cache(maxsize=64)(lambda bits: self.reading(bits, cells))
+        reading = lru_cache(maxsize=64)(self._reader(cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
@@ -136,7 +144,7 @@ class NarrowPacked(Construction):
         return min(found, key=self._cost)
 
     def _cost(self, sizing: Sizing) -> int:
-        return architecture(self.scaled.widths, sizing).parameters
+        return parameters(self.scaled.widths, sizing)
 
     @property
     def _budget(self) -> float:
