@@ -13,7 +13,10 @@ from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
+from depthwright.targets.radial import Radial
+from depthwright.targets.single_ridge import SingleRidge
 
 DEPTH_LIMIT = 5_000_000
 """Layers; deeper networks are sized but not built."""
@@ -117,10 +120,41 @@ def check_target(target: Any) -> None:
     if not isinstance(target, ReLUNetwork):
         raise Refusal(
             f"a {type(target).__name__} is not a ReLU network; the narrow constructions imitate "
-            "targets.Network or targets.RandomNetwork"
+            f"targets.Network or targets.RandomNetwork; {_cure(target)}"
         )
     if len(target.widths) < 3:
         raise Refusal("the target has depth 1, so it is affine already; give it a hidden layer")
+
+
+def check_radial_target(target: Any, construction: str) -> None:
+    """What approximates radial functions needs one, and believes what it declares."""
+    if not isinstance(target, Radial):
+        raise Refusal(
+            f"{construction} approximates radial targets, and {type(target).__name__} is none; "
+            f"{_cure(target)}"
+        )
+    check_radial(target)
+
+
+def check_single_ridge_target(target: Any) -> None:
+    """The same for functions of one direction."""
+    if not isinstance(target, SingleRidge):
+        raise Refusal(
+            f"SingleRidge approximates functions of one direction, and {type(target).__name__} "
+            f"is none; {_cure(target)}"
+        )
+    check_single_ridge(target)
+
+
+def _cure(target: Any) -> str:
+    """What a target's own constructions are."""
+    if isinstance(target, Radial):
+        return "use Ridge, SparseRidge or RadialDepthThree for it"
+    if isinstance(target, SingleRidge):
+        return "use SingleRidge for it"
+    if isinstance(target, ReLUNetwork):
+        return "use one of the narrow constructions for it"
+    return "no construction takes it; give a radial function, one of one direction, or a network"
 
 
 def check_depth(architecture: Architecture) -> None:

@@ -58,12 +58,11 @@ from depthwright.approximation.polynomial import (
 from depthwright.approximation.product_rule import ProductRule
 from depthwright.approximation.ridge_function import ridge_function
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -132,12 +131,7 @@ class Ridge(Construction):
                 f"arithmetic={self.arithmetic!r} has no rounding to bound; "
                 "Ridge claims for float64 or float32"
             )
-        if not isinstance(self.target, Radial):
-            raise Refusal(
-                f"Ridge approximates radial targets, and {type(self.target).__name__} is none; "
-                "use one of the narrow constructions for it"
-            )
-        check_radial(self.target)
+        check_radial_target(self.target, type(self).__name__)
         if self.target.input_dim < 2:
             raise Refusal(
                 f"input_dim={self.target.input_dim} has no sphere of directions to average over; "

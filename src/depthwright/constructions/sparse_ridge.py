@@ -53,11 +53,10 @@ from depthwright.approximation.directions import even_circle, even_spiral, frame
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, mean_size, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -121,12 +120,7 @@ class SparseRidge(Construction):
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
-        if not isinstance(self.target, Radial):
-            raise Refusal(
-                f"SparseRidge approximates radial targets, and {type(self.target).__name__} is "
-                "none; use one of the narrow constructions for it"
-            )
-        check_radial(self.target)
+        check_radial_target(self.target, type(self).__name__)
         d = self.target.input_dim
         if d < 2:
             raise Refusal(
