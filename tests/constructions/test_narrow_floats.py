@@ -95,7 +95,7 @@ def test_no_float_next_to_a_border_is_misread(kind, floats, seed, tmp_path):
     network = unchecked(recipe)
     rows = near_borders(recipe, floats, rng, 8)
     assert misread(recipe, network, rows, tmp_path / "n.jsonl.gz") == []
-    assert not recipe.fails(np.array(rows)).any()
+    assert not recipe.in_bad_set(np.array(rows)).any()
     values = {tuple(recursion(recipe, row)) for row in rows}
     assert len(values) >= min(recipe.digits[0].top, 8), "the target tells the cells apart"
 
@@ -116,7 +116,7 @@ def test_the_claim_for_every_float_holds(kind, floats, tmp_path):
     built = recipe.build()
     assert built.network.architecture == recipe.architecture()
     assert (built.claim.norm, built.claim.failure_probability) == ("floats", 0.0)
-    assert built.fails is None
+    assert built.in_bad_set is None
     assert f"every {floats} of [−0.3, 1.1] × [2, 2.25]" == built.claim.domain
     rows = near_borders(recipe, floats, rng, 4)
     x = np.array(rows)
@@ -158,7 +158,7 @@ def test_the_theorem_on_a_box(kind):
     assert built.network.architecture == recipe.architecture()
     assert 0 < built.claim.failure_probability <= 0.05
     x = uniform(target, 60)
-    good = ~recipe.fails(x)
+    good = ~recipe.in_bad_set(x)
     assert (~good).mean() <= 5e-2 + 4 * math.sqrt(5e-2 * 0.95 / 60)
     assert errors(built.network, target, x[good]).max() <= built.claim.bound
     assert disagreements(built.network, recipe, x[good]) == 0
@@ -171,7 +171,7 @@ def test_a_density_bound_sharpens_the_bit_tests(kind):
     law = UniformBox(2, lower=[0.0, -1.0], upper=[2.0, 1.0])
     same, twice = (kind(target, 0.1, 0.1, density_bound=k * law.density_bound) for k in (1, 2))
     plain = kind(target, 0.1, 0.1)
-    assert same.failure == plain.failure
+    assert same.bad_set_probability == plain.bad_set_probability
     if kind is NarrowBits:
         assert twice.gap == plain.gap + 1
     else:

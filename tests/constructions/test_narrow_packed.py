@@ -55,7 +55,7 @@ def test_claims_hold(case, kind):
     real = np.float32 if kind == "float32" else np.float64
     x = packed_cases.inputs(np.random.default_rng(0), recipe, 40, real)
     assert len(x) > 20
-    assert not recipe.fails(x).any()
+    assert not recipe.in_bad_set(x).any()
     assert worst(built, recipe.target, x) <= Fraction(built.claim.bound)
 
 
@@ -129,7 +129,7 @@ def test_the_bad_set_is_as_small_as_asked():
             bad.append(middle)
         exact = exact_at(built.network, bad)
         truth = fraction_value(recipe.target, bad)
-        assert abs(exact - truth) > 1e-2  # no float64, so `fails` cannot be asked
+        assert abs(exact - truth) > 1e-2  # no float64, so `in_bad_set` cannot be asked
         free = [
             b - axis.tick
             for b, axis in zip(bad, recipe.reading(recipe.sizing.bits.c).axes, strict=True)

@@ -91,7 +91,7 @@ def compute(
             comparison.distribution,
             comparison.evaluation,
             comparison.accuracy,
-            fails=contender.fails,
+            in_bad_set=contender.in_bad_set,
             device=device,
             inputs=comparison.inputs,
         )
@@ -119,7 +119,7 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
             name,
             built.network,
             built.claim,
-            built.fails,
+            built.in_bad_set,
             time.perf_counter() - start,
         )
 

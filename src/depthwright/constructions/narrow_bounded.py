@@ -142,7 +142,7 @@ class NarrowBounded(Construction):
             network.inputs,
             network.value_bits,
         )
-        return Built(bounded, built.claim, built.fails, built.domain)
+        return Built(bounded, built.claim, built.in_bad_set, built.domain)
 
 
 # --- scaling
