@@ -18,6 +18,7 @@ from command_line import HANGS, multirun, rows, until
 from depthwright.refusal import Refusal
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
+from depthwright.runs.store import Incomplete
 
 NOTHING = (
     "matching=[]",
@@ -119,7 +120,6 @@ class Grid:
 
     def folder(self, *overrides: str) -> Path:
         from depthwright.runs.config import run_folder
-from depthwright.runs.store import Incomplete
 
         return run_folder(self.compose(overrides))
 
