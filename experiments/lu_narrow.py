@@ -151,7 +151,11 @@ def constructed(d: int, k: int, recipe: Construction, points: int) -> dict[str, 
     seconds = time.perf_counter() - start
     x = Grid(d).sample(points, torch.Generator().manual_seed(0))
     gaps = built.network.evaluate(x, "exact") - target(d, k).truth(x)
-    good = ~torch.from_numpy(built.fails(x.numpy())) if built.fails else torch.ones(points).bool()
+    good = (
+        ~torch.from_numpy(built.in_bad_set(x.numpy()))
+        if built.in_bad_set
+        else torch.ones(points).bool()
+    )
     return {
         **row(d, k, gaps[good], built.network.architecture),
         "promised": built.claim.bound,

@@ -70,7 +70,7 @@ def measure(
     x = UniformCube(d, target.radius).sample(points, torch.Generator().manual_seed(seed))
     truth = target.as_network().evaluate(x, "exact")
     errors = (built.network.evaluate(x, built.claim.arithmetic) - truth).abs().amax(dim=1).numpy()
-    inside = errors[~built.fails(x.numpy())] if built.fails else errors
+    inside = errors[~built.in_bad_set(x.numpy())] if built.in_bad_set else errors
     share = exceedance(errors, built.claim.bound)
     allowed = WIDTHS[construction](d, target_depth) if construction in WIDTHS else size.width
     return {

@@ -52,11 +52,11 @@ def measure(construction: str, exponent: int, points: int) -> dict[str, Any]:
         }
     else:
         built = MADE[construction](target, accuracy, FAILURE).build()
-        assert built.fails is not None
+        assert built.in_bad_set is not None
         size = built.network.architecture
         x = UniformCube(DIM).sample(points, torch.Generator().manual_seed(exponent))
         gaps = (built.network.evaluate(x) - target.truth(x)).abs()[:, 0].numpy()
-        bad = built.fails(x.numpy())
+        bad = built.in_bad_set(x.numpy())
         measured = {
             "error_good": float(gaps[~bad].max()),
             "error_promised": built.claim.bound,

@@ -88,7 +88,7 @@ def case(construction: str, count: int) -> Case:
     built = (make(wide) if construction in PLAIN else make(wide, ACCURACY, FAILURE)).build()
     assert isinstance(built.network, ExactNetwork)
     cube = UniformCube(3).sample(4 * count, generator).numpy()
-    good = (cube if built.fails is None else cube[~built.fails(cube)])[:count]
+    good = (cube if built.in_bad_set is None else cube[~built.in_bad_set(cube)])[:count]
     return Case(built, built.network, good, exact_rationals(wide.as_network(), good))
 
 

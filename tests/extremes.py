@@ -124,7 +124,7 @@ def check_narrow(recipe: Construction, rng: np.random.Generator) -> str:
     if deep and not isinstance(recipe, NarrowBits):
         return "too deep"
     if deep:
-        claim, bad = recipe.claim, None if grid else recipe.fails(x)
+        claim, bad = recipe.claim, None if grid else recipe.in_bad_set(x)
         x = x if bad is None else x[~bad]
         if claim.bound > recipe.accuracy:
             raise Refusal("by the claim")
@@ -133,7 +133,7 @@ def check_narrow(recipe: Construction, rng: np.random.Generator) -> str:
         built = recipe.build()
         claim = built.claim
         assert built.network.architecture == recipe.architecture(), "size"
-        x = x if built.fails is None else x[~built.fails(x)]
+        x = x if built.in_bad_set is None else x[~built.in_bad_set(x)]
         got = built.network.evaluate(torch.from_numpy(x), claim.arithmetic).tolist()
         values = [[Fraction(v) for v in row] for row in got]
     for row, value in zip(x, values, strict=True):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from depthwright import comparison, results
 from depthwright.distributions import UniformBox
+from depthwright.progress import Listener
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.runs import config as configs
@@ -85,6 +86,14 @@ def test_targets_that_are_not_radial_have_no_floor(composed: Composed, tmp_path:
     assert {row.path_norm for row in found.values()} == {None}
 
 
+class Kept(Listener):
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def news(self, message: str) -> None:
+        self.said.append(message)
+
+
 def test_features_are_contenders_or_it_is_said_why_not(composed: Composed, tmp_path: Path) -> None:
     overrides = ("target.input_dim=3", "matching=[]", "features=[random,constructed]")
     found = run(composed, tmp_path / "one", *overrides)
@@ -106,7 +115,7 @@ def test_features_are_contenders_or_it_is_said_why_not(composed: Composed, tmp_p
             "features=[constructed]",
         )
     )
-    rows = comparison.run(ready, tmp_path / "two", Tracker(), said.append)
+    rows = comparison.run(ready, tmp_path / "two", Tracker(), Kept(said))
     assert [row.contender for row in rows] == ["constructed"]
     assert any(line.startswith("no constructed_features") for line in said)
 
@@ -123,7 +132,7 @@ NARROW = (
 )
 POINTS = {
     "grid": (
-        ("construction.grid=0.25", "failure_probability=0.01"),
+        ("construction.grid=0.25",),
         "uniform_box, moved to the points −1 + 0.25·k of [−1, 1]^2",
         "the points −1 + 0.25·k of [−1, 1]^2",
     ),

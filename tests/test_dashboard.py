@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
-from test_aggregate import cell
 
 from command_line import python
 from depthwright import results
@@ -18,6 +17,7 @@ from depthwright.runs import config as configs
 from depthwright.runs.aggregate import series
 from depthwright.tracking import KEPT
 from experiment_files import FOLDER, load
+from rows_by_hand import cell
 
 
 def panels(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:

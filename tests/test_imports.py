@@ -45,6 +45,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("construction",),
         ("bits",),
         ("hypotheses", "packed"),
+        ("narrow",),
         ("narrow_bits", "narrow_packed", "narrow_exact"),
         ("narrow_minimal", "narrow_exact_slim"),
         ("weight_bounds",),

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import __version__
 from depthwright.machine import environment
+from depthwright.refusal import Refusal
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
 from depthwright.runs.store import Incomplete
@@ -148,9 +149,13 @@ def main() -> None:
 
         guard(lambda: watch(given[1:]), cure="")
     else:
-        sys.argv[1:] = arranged(given)
-        configs.register_schemas()
-        guard(_hydra)
+        guard(lambda: _start(given))
+
+
+def _start(arguments: Sequence[str]) -> None:
+    sys.argv[1:] = arranged(arguments)
+    configs.register_schemas()
+    _hydra()
 
 
 def arranged(arguments: Sequence[str]) -> list[str]:
@@ -161,12 +166,22 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
+    for word in words:
+        _need_option(*word.partition("=")[::2])
     flags: list[str] = []
     overrides: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
     return flags + overrides
+
+
+def _need_option(group: str, value: str) -> None:
+    """Hydra's own words for null do not say of which group."""
+    if "null" in re.split(r"[\[\],\s]+", value) and (options := configs.groups().get(group)):
+        raise Refusal(
+            f"{group}={value} chooses no {group}; leave it out, or choose from {', '.join(options)}"
+        )
 
 
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")

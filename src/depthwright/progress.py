@@ -1,4 +1,4 @@
-"""A bar on standard error for work that takes longer than two seconds, if anyone is looking."""
+"""How long work shows itself: a bar on standard error, and a listener for the steps of a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import Any
 
 WAIT = 2.0
 """Seconds before a bar appears."""
+
+
+class Listener:
+    """Hears how a run goes. This one does nothing; task.py has one that writes to the terminal."""
+
+    def doing(self, what: str, *, has_bar: bool = False) -> None:
+        """What is being done from now on; `has_bar`: it draws a bar of its own."""
+
+    def news(self, message: str) -> None:
+        """What the user should still see afterwards."""
 
 
 class Bar:

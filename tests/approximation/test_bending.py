@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import roots_gegenbauer
 
-from depthwright.approximation.bending import BendingProgram, averaged, ridge_function
+from depthwright.approximation.bending import BendingProgram
 from depthwright.approximation.piecewise_linear import fewest_pieces
 from depthwright.approximation.polynomial import Polynomial, best_even_polynomial, certified
+from depthwright.approximation.ridge_function import averaged, ridge_function
 from depthwright.targets import Cone, Hat, Monomial, Radial, ZigZag
 
 

@@ -16,9 +16,9 @@ from depthwright.approximation.cubature import (
     candidates,
     fully_symmetric,
     orbit_size,
-    ridge_constant,
     sphere_moment,
 )
+from depthwright.approximation.ridge_function import ridge_constant
 
 
 def _points(generator: tuple[int, ...], dimension: int) -> Iterator[tuple[int, ...]]:

@@ -58,7 +58,7 @@ def test_decided_labels_are_the_targets_own(name):
     if name != "equal":
         assert not decided.all(), "some inputs lie near the border of two classes"
     if name == "probability":
-        bad = recipe.fails(x.numpy())
+        bad = recipe.in_bad_set(x.numpy())
         assert bad.any()
         assert not decided.numpy()[bad].any()
 

@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("kind", [NarrowBits, NarrowMinimal])
 
 def good_points(recipe, count, seed=0):
     x = uniform(recipe.target, count, seed)
-    return x[~recipe.fails(x)]
+    return x[~recipe.in_bad_set(x)]
 
 
 CASES = [
@@ -47,7 +47,7 @@ def test_claims_hold(kind, d, n, depth, outputs, radius):
     assert built.claim.bound <= 1e-2
     assert 0 < built.claim.failure_probability <= 5e-2
     x = uniform(target, 40)
-    good = ~recipe.fails(x)
+    good = ~recipe.in_bad_set(x)
     # four standard errors of a share of 40 points, at most 5e-2 expected
     assert (~good).mean() <= 5e-2 + 4 * math.sqrt(5e-2 * 0.95 / 40)
     assert errors(built.network, target, x[good]).max() <= built.claim.bound
@@ -63,11 +63,11 @@ def test_exceedance_is_consistent_with_delta(kind):
     error = errors(recipe.build().network, target, x)
     measured = exceedance(error, 5e-2)
     assert measured.lower <= delta
-    bad = recipe.fails(x)
+    bad = recipe.in_bad_set(x)
     assert error[~bad].max() <= 5e-2
-    assert exceedance(bad.astype(float), 0.5).lower <= float(recipe.failure) <= delta
+    assert exceedance(bad.astype(float), 0.5).lower <= float(recipe.bad_set_probability) <= delta
     # the predicate is the truth: about that many points are bad, and bad ones are wrong
-    assert bad.mean() >= float(recipe.failure) - 4 * math.sqrt(delta / 500)
+    assert bad.mean() >= float(recipe.bad_set_probability) - 4 * math.sqrt(delta / 500)
     assert error[bad].max() > 5e-2
 
 
@@ -79,8 +79,8 @@ def test_failures_lie_just_below_dyadic_points():
     assert 4 * 2.0 ** (c0 - gap) <= 1e-2 < 8 * 2.0 ** (c0 - gap)  # d·2^{c0}·2τ ≤ δ
     bad = np.array([[-(2.0 ** -(gap - 1)), 0.3], [0.3, -(2.0**-gap)], [1.0, 0.3]])
     edge = np.array([[-(2.0 ** -(gap - 2)), 0.3], [0.0, 0.3], [-1.0, -1.0]])
-    assert recipe.fails(bad).all()
-    assert not recipe.fails(edge).any()
+    assert recipe.in_bad_set(bad).all()
+    assert not recipe.in_bad_set(edge).any()
     assert disagreements(network, recipe, bad) == 3
     assert disagreements(network, recipe, edge) == 0
     assert errors(network, target, edge).max() <= 1e-2

@@ -15,7 +15,7 @@ import torch
 
 import independent
 from bits_oracle import disagreements, errors, recursion, uniform
-from depthwright.constructions import NarrowBits, NarrowMinimal
+from depthwright.constructions import NarrowBits, NarrowBounded, NarrowMinimal, NarrowPacked
 from depthwright.constructions.bits.budget import Budget
 from depthwright.constructions.bits.inputs import dyadic
 from depthwright.distributions import UniformBox
@@ -95,7 +95,7 @@ def test_no_float_next_to_a_border_is_misread(kind, floats, seed, tmp_path):
     network = unchecked(recipe)
     rows = near_borders(recipe, floats, rng, 8)
     assert misread(recipe, network, rows, tmp_path / "n.jsonl.gz") == []
-    assert not recipe.fails(np.array(rows)).any()
+    assert not recipe.in_bad_set(np.array(rows)).any()
     values = {tuple(recursion(recipe, row)) for row in rows}
     assert len(values) >= min(recipe.digits[0].top, 8), "the target tells the cells apart"
 
@@ -116,7 +116,7 @@ def test_the_claim_for_every_float_holds(kind, floats, tmp_path):
     built = recipe.build()
     assert built.network.architecture == recipe.architecture()
     assert (built.claim.norm, built.claim.failure_probability) == ("floats", 0.0)
-    assert built.fails is None
+    assert built.in_bad_set is None
     assert f"every {floats} of [−0.3, 1.1] × [2, 2.25]" == built.claim.domain
     rows = near_borders(recipe, floats, rng, 4)
     x = np.array(rows)
@@ -158,7 +158,7 @@ def test_the_theorem_on_a_box(kind):
     assert built.network.architecture == recipe.architecture()
     assert 0 < built.claim.failure_probability <= 0.05
     x = uniform(target, 60)
-    good = ~recipe.fails(x)
+    good = ~recipe.in_bad_set(x)
     assert (~good).mean() <= 5e-2 + 4 * math.sqrt(5e-2 * 0.95 / 60)
     assert errors(built.network, target, x[good]).max() <= built.claim.bound
     assert disagreements(built.network, recipe, x[good]) == 0
@@ -171,7 +171,7 @@ def test_a_density_bound_sharpens_the_bit_tests(kind):
     law = UniformBox(2, lower=[0.0, -1.0], upper=[2.0, 1.0])
     same, twice = (kind(target, 0.1, 0.1, density_bound=k * law.density_bound) for k in (1, 2))
     plain = kind(target, 0.1, 0.1)
-    assert same.failure == plain.failure
+    assert same.bad_set_probability == plain.bad_set_probability
     if kind is NarrowBits:
         assert twice.gap == plain.gap + 1
     else:
@@ -186,3 +186,39 @@ def test_a_density_bound_sharpens_the_bit_tests(kind):
         kind(target, 0.1, 0.1, inputs="float32")
     with pytest.raises(Refusal, match="neither 'float64' nor 'float32'"):
         kind(target, 0.1, inputs="float16")
+
+
+NARROWED = pytest.mark.parametrize("kind", [NarrowBits, NarrowMinimal, NarrowPacked, NarrowBounded])
+
+
+@NARROWED
+def test_a_grid_leaves_no_failure_probability(kind):
+    target = RandomNetwork(2, 3, 2, seed=0)
+    with pytest.raises(Refusal, match=r"failure_probability=0\.1 would mean nothing; set it to 0"):
+        kind(target, 0.1, 0.1, grid=0.25)
+    assert kind(target, 0.1, grid=0.25)
+
+
+@NARROWED
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.1, 0.1 + 1e-12), (1e-60, 2e-60), (-3e-46, -1e-50), (1e39, 2e39), (-2e39, -1e39)],
+)
+def test_a_box_without_a_float32_has_no_claim_for_them(kind, low, high):
+    """Between two of them, below the least, beyond the largest."""
+    given = {"lower": [-1.0, low], "upper": [1.0, high]}
+    target = RandomNetwork(2, 3, 2, seed=0)
+    state = {f"{k}.weight": w for k, w in enumerate(map(torch.from_numpy, target.weights))}
+    with pytest.raises(Refusal, match=r"no float32 lies in .* of coordinate 1; give a wider box"):
+        kind(Network(state, **given), max(abs(high), 1.0), inputs="float32")
+
+
+@NARROWED
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.1, 0.100000002), (0.0, 1e-60), (-1e-60, 0.0), (3e38, 1e39), (-1e39, -3e38)]
+)
+def test_a_box_with_a_float32_has_one(kind, low, high):
+    """The one above 1/10, 0, and those next to the largest."""
+    state = {"0.weight": torch.ones(1, 1).double(), "1.weight": torch.ones(1, 1).double()}
+    target = Network(state, lower=[low], upper=[high])
+    assert kind(target, max(abs(high), abs(low), 1.0), inputs="float32").covered

@@ -1,5 +1,8 @@
 import dataclasses
+import gc
 import math
+import tracemalloc
+import weakref
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,6 +16,7 @@ from depthwright.constructions import NarrowPacked
 from depthwright.constructions.bits.cells import Cells
 from depthwright.constructions.packed.bounds import Bits, Layout
 from depthwright.constructions.packed.numbers import pack
+from depthwright.constructions.packed.widths import architecture, parameters
 from depthwright.networks import load
 from depthwright.networks.exact.integers import exact_values
 from depthwright.networks.exact.layer import BIAS
@@ -51,7 +55,7 @@ def test_claims_hold(case, kind):
     real = np.float32 if kind == "float32" else np.float64
     x = packed_cases.inputs(np.random.default_rng(0), recipe, 40, real)
     assert len(x) > 20
-    assert not recipe.fails(x).any()
+    assert not recipe.in_bad_set(x).any()
     assert worst(built, recipe.target, x) <= Fraction(built.claim.bound)
 
 
@@ -65,6 +69,41 @@ def test_the_promised_size():
     assert size.parameters <= 4_100  # 10,849 in the first form
     assert size.depth <= 440
     assert size.width == 5
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_the_order_of_hidden_fields_changes_no_count(sums):
+    recipe = recipe_of(3, 5, 4, 6, 1.0)
+    layout = Layout(("exact", "read", "tent" if sums else "exact"), sums)
+    sizing = recipe.bounds.sizing(layout, Bits(12, (16, 30, 30, 44), (16, 14, 30)))
+    assert any((np.diff(s) < 0).any() for s in sizing.s)  # not in order already
+    widths = recipe.scaled.widths
+    assert parameters(widths, sizing) == architecture(widths, sizing).parameters
+
+
+def test_sizes_keep_no_matrix_of_what_was_looked_at():
+    """Hundreds of points with rounded matrices of their own once took 40 times the target."""
+    target = RandomNetwork(4, 96, 5, seed=0, initialisation="he")
+    own = sum(matrix.nbytes for matrix in target.weights)
+    tracemalloc.start()
+    try:
+        NarrowPacked(target, 1e-2).architecture()
+        assert own < tracemalloc.get_traced_memory()[1] < 12 * own
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_known_of_a_target_goes_with_its_recipe():
+    """At once, not when the collector of cycles happens to run."""
+    recipe = recipe_of(3, 8, 3, 1, 1.0)
+    recipe.build()
+    known = weakref.ref(recipe.bounds)
+    gc.disable()
+    try:
+        del recipe
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_terms_sum_to_the_certified_error():
@@ -90,7 +129,7 @@ def test_the_bad_set_is_as_small_as_asked():
             bad.append(middle)
         exact = exact_at(built.network, bad)
         truth = fraction_value(recipe.target, bad)
-        assert abs(exact - truth) > 1e-2  # no float64, so `fails` cannot be asked
+        assert abs(exact - truth) > 1e-2  # no float64, so `in_bad_set` cannot be asked
         free = [
             b - axis.tick
             for b, axis in zip(bad, recipe.reading(recipe.sizing.bits.c).axes, strict=True)
@@ -429,3 +468,18 @@ def test_long_gaps_where_outputs_are_far_from_1(scale):
         built = recipe.build()
         x = packed_cases.inputs(np.random.default_rng(0), recipe, 12)
         assert worst(built, target, x) <= Fraction(built.claim.bound)
+
+
+def test_long_gaps_are_built_up_to_a_stated_length():
+    target = RandomNetwork(8, 390, 3, seed=0, initialisation="he")
+    recipe = NarrowPacked(target, 1e-2, long_gaps=True)
+    wide = sum((a + 1) * b for a, b in pairwise(target.widths))
+    assert recipe.sizing.layout.ways == ("tent", "tent")
+    assert recipe.architecture().parameters < wide  # sizes have no limit
+    with pytest.raises(Refusal, match=r"would have 6,\d{3},\d{3} binary digits, .* 2,000,000 are"):
+        recipe.build()
+    smaller = NarrowPacked(RandomNetwork(8, 40, 3, initialisation="he"), 1e-2, long_gaps=True)
+    built = smaller.build()
+    assert built.network.architecture == smaller.architecture()
+    x = packed_cases.inputs(np.random.default_rng(0), smaller, 3)
+    assert worst(built, smaller.target, x) <= Fraction(built.claim.bound)

@@ -42,8 +42,8 @@ def test_a_claim_counts_what_was_rounded_when_the_network_was_read(name):
     assert built.claim.bound <= max(built.claim.accuracy, 1e-13)
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
     kept = torch.ones(len(x), dtype=torch.bool)
-    if built.fails is not None:
-        kept = ~torch.from_numpy(built.fails(x.numpy()))
+    if built.in_bad_set is not None:
+        kept = ~torch.from_numpy(built.in_bad_set(x.numpy()))
     with torch.no_grad():
         gap = (built.network.evaluate(x) - module(x)).abs().amax(dim=1)[kept]
     # the module's own rounding: five layers of at most 4 terms below 8

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from depthwright import targets
-from depthwright.approximation import bending, polynomial
+from depthwright.approximation import polynomial
 from depthwright.approximation.polynomial import EvenApproximation, Polynomial
 from depthwright.constructions import Built, Ridge, ridge
 from depthwright.distributions import UniformRadius
@@ -116,7 +116,7 @@ def test_a_spoilt_polynomial_is_caught(
 
     All later steps serve the changed polynomial faithfully, so that no other term can notice.
     """
-    faithful = bending.ridge_function
+    faithful = ridge.ridge_function
 
     def spoilt(polynomial: Polynomial, dimension: int) -> Polynomial:
         changed = list(polynomial.coefficients)

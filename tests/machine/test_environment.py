@@ -218,7 +218,8 @@ def test_the_command_has_a_version_a_module_and_takes_a_plus(tmp_path: Path) -> 
         ("output=/a(b", "output=/a(b cannot be read; write KEY=VALUE, as in \"output='VALUE'\""),
         ("matching=architecture", "write matching=[architecture]"),
         ("output=~nobody_is_called_so/x", "is in nobody's home"),
-        ("target=null", "Config group override must be a string"),
+        ("target=null", "target=null chooses no target; leave it out, or choose from cone, hat"),
+        ("experiment=[narrow,null]", "chooses no experiment; leave it out, or choose from narrow"),
     ],
 )
 def test_overrides_that_cannot_be_read(tmp_path: Path, override: str, told: str) -> None:

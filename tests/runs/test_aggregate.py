@@ -11,26 +11,14 @@ import pytest
 import yaml
 
 from depthwright import results
-from depthwright.results import COLUMNS, Row
+from depthwright.results import COLUMNS
 from depthwright.runs.aggregate import FOLDER, aggregate, alike, finished_cells, series
 from depthwright.runs.config import CONFIG
 from depthwright.tracking import LoggerConfig, Renewal
+from rows_by_hand import cell
 from wandb_files import read_back
 
 OFFLINE = LoggerConfig()
-
-
-def cell(input_dim: int, accuracy: float, error: float) -> list[Row]:
-    """Two contenders; the rival has twice the parameters and no claim."""
-    own = Row(
-        **dict.fromkeys(COLUMNS, 1.0)  # type: ignore[arg-type]
-        | {"contender": "constructed", "construction": "ridge", "target": "cone"}
-        | {"input_dim": input_dim, "accuracy": accuracy, "error_l2": error, "parameters": 30}
-    )
-    rival = dataclasses.replace(
-        own, contender="trained_width", parameters=60, error_l2=2 * error, error_promised=None
-    )
-    return [own, rival]
 
 
 @pytest.fixture

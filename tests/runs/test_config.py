@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from depthwright import constructions, targets
 from depthwright.distributions import Box
 from depthwright.machine import provenance
 from depthwright.refusal import Refusal
@@ -125,6 +128,45 @@ def test_law_must_live_where_the_target_does(composed: Composed) -> None:
         configs.comparison(composed("distribution=uniform_cube"))
     with pytest.raises(Refusal, match="distribution=uniform_box, which follows the target"):
         configs.comparison(composed(*NETWORKS, "distribution=uniform_ball", "target.radius=2"))
+
+
+@pytest.mark.parametrize("law", GROUPS["distribution"])
+def test_choices_that_do_not_fit_are_refused_in_a_sentence_of_ours(
+    law: str, composed: Composed
+) -> None:
+    """Every law with every target and every experiment; nothing but a Refusal comes out."""
+    others = [f"target={t}" for t in GROUPS["target"]]
+    others += [f"experiment={e}" for e in GROUPS["experiment"]]
+    for other in others:
+        config = composed(f"distribution={law}", other)
+        with contextlib.suppress(Refusal):
+            ready = configs.comparison(config)
+            assert ready.distribution.domain == ready.target.domain
+
+
+CURES = {"one of the narrow constructions": constructions.NarrowPacked} | {
+    cls.__name__: cls for cls in constructions.REGISTRY.values()
+}
+
+
+def refusal_of(construction: type, target: object) -> str | None:
+    asked = {f.name for f in dataclasses.fields(construction)} & {"accuracy"}
+    try:
+        construction(target, **dict.fromkeys(asked, 0.1))
+    except Refusal as told:
+        return str(told)
+    return None
+
+
+@pytest.mark.parametrize("target", GROUPS["target"])
+def test_the_construction_that_a_refusal_names_takes_the_target(target: str) -> None:
+    given, known = targets.REGISTRY[target](), constructions.REGISTRY.values()
+    told = [text for cls in known if (text := refusal_of(cls, given))]
+    assert 0 < len(told) < len(known)
+    for text in told:
+        named = re.search(r"; use (.+?)(?:,| for it)", text)
+        assert named, text
+        assert refusal_of(CURES[named[1]], given) is None
 
 
 def test_the_box_of_the_law_follows_the_target(composed: Composed) -> None:

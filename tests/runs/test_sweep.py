@@ -16,8 +16,9 @@ import pytest
 
 from command_line import HANGS, multirun, rows, until
 from depthwright.refusal import Refusal
-from depthwright.runs import cell, sweep, watch
+from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
+from depthwright.runs.store import Incomplete
 
 NOTHING = (
     "matching=[]",
@@ -156,7 +157,7 @@ def test_a_cell_that_kills_its_workers_is_given_up(
             grid.finish(each)
         return [None] * len(cells)
 
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"], ["seed=1"], ["seed=2"]], grid.compose, launch)
     assert grid.launched == [
         [["seed=0"], ["seed=1"], ["seed=2"]],
@@ -182,7 +183,7 @@ def test_a_cell_that_kills_a_pool_fails_alone(
             grid.lose(each)
         raise RuntimeError("the pool is gone")
 
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"], ["seed=1"], ["seed=2"]], grid.compose, launch)
     assert grid.launched[1:] == [[["seed=0"]], [["seed=1"]], [["seed=2"]]]
     assert "2 of 3 cells finished" in capsys.readouterr().err
@@ -206,10 +207,10 @@ def test_code_that_is_changed_under_a_sweep_is_told_for_what_it_is(
 
     def launch(cells: list[list[str]]) -> list[None]:
         grid.launched.append(cells)
-        monkeypatch.setattr(sweep, "code_on_disk", lambda: "another")
+        monkeypatch.setattr(store, "code_on_disk", lambda: "another")
         return [None]  # the worker's cell was another one
 
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"]], grid.compose, launch)
     assert len(grid.launched) == 1
     assert "code was changed while the sweep ran" in str(cell.error(grid.folder("seed=0")))
@@ -231,7 +232,7 @@ def test_what_became_of_a_lost_job_is_recorded(
     tmp_path: Path, composed: Callable[..., Any]
 ) -> None:
     grid = Grid(tmp_path, composed)
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"]], grid.compose, lambda cells: ["job 7 ended as CANCELLED"])
     assert cell.error(grid.folder("seed=0")) == "job 7 ended as CANCELLED"
 
@@ -249,7 +250,7 @@ def test_a_job_lost_on_another_machine_is_not_launched_again(
         mark.write_text(json.dumps(json.loads(mark.read_text()) | {"host": "another"}))
         return ["job 7 ended as OUT_OF_MEMORY"]
 
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"]], grid.compose, launch)
     assert len(grid.launched) == 1
     assert cell.error(grid.folder("seed=0")) == "job 7 ended as OUT_OF_MEMORY"
@@ -261,14 +262,14 @@ def test_watching_tells_states_and_the_time_left(
     grid = Grid(tmp_path, composed)
     with pytest.raises(Refusal, match="holds no sweep"):
         watch.look(tmp_path)
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run(
             [[f"seed={k}"] for k in range(4)], grid.compose, lambda cells: ["lost"] * len(cells)
         )
     for k in (0, 1, 2):
         (grid.folder(f"seed={k}") / cell.ERROR).unlink()
     grid.finish(["seed=0"])
-    (list_of_cells,) = tmp_path.glob(f"{sweep.SWEEPS}/*.json")
+    (list_of_cells,) = tmp_path.glob(f"{store.SWEEPS}/*.json")
     begun = list_of_cells.stat().st_mtime
     with cell.hold(grid.folder("seed=1")):
         view = watch.look(tmp_path)
@@ -292,7 +293,7 @@ def test_watch_prints_what_it_sees(
     tmp_path: Path, composed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = Grid(tmp_path, composed)
-    with pytest.raises(sweep.Incomplete):
+    with pytest.raises(Incomplete):
         sweep.run([["seed=0"], ["seed=1"]], grid.compose, lambda cells: ["lost", "out of memory"])
     capsys.readouterr()
     watch.watch([str(tmp_path)])

@@ -38,7 +38,7 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def train(checkpoint=None, stop=None, say=lambda message: None, **changes):
+def train(checkpoint=None, stop=None, news=lambda message: None, **changes):
     seen = []
 
     def watch(step, errors):
@@ -59,7 +59,7 @@ def train(checkpoint=None, stop=None, say=lambda message: None, **changes):
         on_validation=watch,
         starts={"tuned": [(m.weight, m.bias) for m in module]},
         checkpoint=checkpoint,
-        say=say,
+        news=news,
     )
     return result, seen
 
@@ -87,7 +87,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, stop):
     with pytest.raises(Killed):
         train(path, stop)
     assert path.exists() == (stop > 10)
-    resumed, seen = train(path, say=told.append)
+    resumed, seen = train(path, news=told.append)
     saved = stop - 10  # what follows the last save is lost
     assert told == ([f"training goes on at step {saved} of 90"] if stop > 10 else [])
     assert seen == curve, "whoever watches is told the whole curve"
@@ -100,7 +100,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, stop):
 def test_a_finished_training_is_not_repeated(tmp_path):
     path = tmp_path / "training.ckpt"
     (first, curve), told = train(path), []
-    again, seen = train(path, say=told.append)
+    again, seen = train(path, news=told.append)
     assert told == ["training goes on at step 90 of 90"]
     assert seen == curve
     assert outcome(again) == outcome(first)
@@ -200,7 +200,7 @@ def test_a_checkpoint_that_is_not_whole_is_replaced(tmp_path, damage):
     assert seen[0][0] == 0
     assert outcome(anew) == outcome(train()[0])
     told = []
-    train(path, say=told.append)
+    train(path, news=told.append)
     assert told == ["training goes on at step 90 of 90"], "the new one is whole"
 
 
@@ -249,7 +249,7 @@ def test_what_is_no_checkpoint_is_replaced(tmp_path, spoil):
     with pytest.warns(UserWarning, match="cannot be resumed .* starts anew"):
         train(path)
     told = []
-    train(path, say=told.append)
+    train(path, news=told.append)
     assert told == ["training goes on at step 90 of 90"]
 
 

@@ -1,6 +1,4 @@
-"""Ridge functions, and even polynomials near a profile whose ridge functions bend least.
-
-*Ridge function.* g(t) = Σ_j a_j c_{d,j} t^{2j} has E_w g(w·x) = q(‖x‖) for q(r) = Σ_j a_j r^{2j}.
+"""Even polynomials near a profile whose ridge functions bend least.
 
 *Price of a polynomial.* The neurons of a direction are the kinks of a piecewise-linear ĝ near g:
 about S/(2√η), S = ∫ √abs(g'') over [0, 1], where η of the accuracy is left for them. The best
@@ -27,32 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from depthwright.approximation.cubature import ridge_constant
 from depthwright.approximation.polynomial import ENDS, Polynomial, in_units
+from depthwright.approximation.ridge_function import averaged
 
 BENDING_POINTS = 256
 REWEIGHTINGS = 4
 WEIGHT_FLOOR = 1e-2
 """Of the mean of abs(g''), so that weights stay finite where g is straight."""
-
-
-def ridge_function(polynomial: Polynomial, dimension: int) -> Polynomial:
-    """g with E_w g(w·x) = polynomial(‖x‖), w uniform on the sphere; exact."""
-    return Polynomial(
-        tuple(
-            a * ridge_constant(dimension, power // 2) if a else a
-            for power, a in enumerate(polynomial.coefficients)
-        )
-    )
-
-
-def averaged(second: Polynomial, start: Fraction, dimension: int) -> Polynomial:
-    """q(r) = E_w g(r·w_1) for the even g with g'' = `second` and g(0) = `start`; exact."""
-    coefficients = [start, Fraction(0)]
-    for power, c in enumerate(second.coefficients, 2):
-        integrated = c / (power * (power - 1))
-        coefficients.append(integrated / ridge_constant(dimension, power // 2) if c else c)
-    return Polynomial(tuple(coefficients))
 
 
 @dataclass(frozen=True)

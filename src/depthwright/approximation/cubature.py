@@ -49,11 +49,6 @@ def sphere_moment(dimension: int, half_powers: Partition) -> Fraction:
     return Fraction(numerator, math.prod(dimension + 2 * i for i in range(sum(half_powers))))
 
 
-def ridge_constant(dimension: int, j: int) -> Fraction:
-    """c_{d,j} with E_w (w·x)^{2j} = ‖x‖^{2j}/c_{d,j}: the reciprocal of the moment of w_1^{2j}."""
-    return 1 / sphere_moment(dimension, (j,))
-
-
 def partitions(total: int, largest: int | None = None) -> Iterator[Partition]:
     """Partitions of `total` into non-increasing positive parts."""
     if total == 0:

@@ -25,12 +25,13 @@ Expectations are one-dimensional Gauss–Legendre sums, accurate to about 1e-12;
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from depthwright.approximation.mass import averaged_hinge, mean_size
+from depthwright.approximation.mass import RadialSum, averaged_hinge, mean_size
 
 QUADRATURE = 1e-11
 """Relative allowance for quadrature and rounding in every exponent."""
@@ -160,3 +161,15 @@ def _chi(mu: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first = (mass * rho).sum(axis=1) / total
     second = (mass * (rho - first[:, None]) ** 2).sum(axis=1) / total
     return top + np.log(total), first, second
+
+
+def joint_exponent(
+    primal: RadialSum, hinges: Sequence[Hinge], share: np.ndarray, tilt: np.ndarray
+) -> np.ndarray:
+    """G(μ) = Σ_k share_k·ψ_k(μ·a_k/share_k), by frames where the knot is 0."""
+    d = primal.dimension
+    total = np.zeros_like(tilt)
+    for b, a, f, hinge in zip(primal.knots, primal.weights, share, hinges, strict=True):
+        theta = tilt * a / f
+        total += f * (frame_log_mgf(theta, d) / d if b == 0 else hinge.log_mgf(theta))
+    return total

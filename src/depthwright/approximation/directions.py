@@ -61,3 +61,12 @@ def even_circle(count: int) -> np.ndarray:
     """(count, 2) equispaced directions of a half circle."""
     angle = np.arange(count) * (math.pi / count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def even(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
+    """As even as is known: equispaced, a spiral, or frames driven apart."""
+    if dimension == 2:
+        return even_circle(count)
+    if dimension == 3:
+        return even_spiral(count)
+    return spread(frames(count, dimension, rng))

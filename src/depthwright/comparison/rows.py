@@ -42,7 +42,7 @@ class Contender:
     """What built it, or what it was matched with."""
     network: Network
     claim: Claim | None = None
-    fails: Callable[[np.ndarray], np.ndarray] | None = None
+    in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
     """Which points (batch, d) the claim leaves out, as booleans; None where it leaves out none."""
     build_seconds: float | None = None
     train_seconds: float | None = None

@@ -7,7 +7,7 @@ shapes → training (all rivals at once) → the same evaluation points for ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from depthwright.comparison.rows import CONSTRUCTED, Contender, curves_of, row_o
 from depthwright.errors.measure import measure
 from depthwright.files import write_json
 from depthwright.networks.network import Network
+from depthwright.progress import Listener
 from depthwright.refusal import Refusal
 from depthwright.results import Row
 from depthwright.tracking import Tracker
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from depthwright.networks.torch_network import Layers
     from depthwright.training.result import TrainingResult
 
+SILENT = Listener()
 CHECKPOINT = "training.ckpt"
 """In a run's folder while it is not finished."""
 CURVES = "curves.json"
@@ -39,10 +41,10 @@ def run(
     comparison: Comparison,
     folder: Path,
     tracker: Tracker,
-    say: Callable[[str], None] = lambda message: None,
+    listener: Listener = SILENT,
 ) -> list[Row]:
     """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
-    rows = compute(comparison, folder, tracker, say)
+    rows = compute(comparison, folder, tracker, listener)
     finish(folder, rows)
     return rows
 
@@ -57,7 +59,7 @@ def compute(
     comparison: Comparison,
     folder: Path,
     tracker: Tracker,
-    say: Callable[[str], None] = lambda message: None,
+    listener: Listener = SILENT,
 ) -> list[Row]:
     """The rows, not yet written, so that nothing says "finished"; the other files are.
 
@@ -65,9 +67,9 @@ def compute(
     rival survives. A matching rule without shapes is said and left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contenders = list(_construct(comparison, say))
-    contenders += _fitted(comparison, contenders[0].network, say)
-    trained = _train(comparison, contenders[0].network, tracker, say, folder / CHECKPOINT)
+    contenders = list(_construct(comparison, listener))
+    contenders += _fitted(comparison, contenders[0].network, listener)
+    trained = _train(comparison, contenders[0].network, tracker, listener, folder / CHECKPOINT)
     device = trained.device if trained else "cpu"
     if trained:
         contenders += [
@@ -82,14 +84,14 @@ def compute(
         ]
     measurements = {}
     for contender in contenders:
-        say(f"measuring {contender.name}")
+        listener.doing(f"measuring {contender.name}")
         measurements[contender.name] = measure(
             contender.network,
             comparison.target,
             comparison.distribution,
             comparison.evaluation,
             comparison.accuracy,
-            fails=contender.fails,
+            in_bad_set=contender.in_bad_set,
             device=device,
             inputs=comparison.inputs,
         )
@@ -101,13 +103,13 @@ def compute(
     return rows
 
 
-def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[Contender]:
+def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender]:
     first = comparison.names["construction"]
     recipes = {CONSTRUCTED: (first, comparison.construction)} | {
         f"{CONSTRUCTED}_{name}": (name, recipe) for name, recipe in comparison.beside.items()
     }
     for contender, (name, recipe) in recipes.items():
-        say(f"building {name}")
+        listener.doing(f"building {name}")
         start = time.perf_counter()
         # A copy holds nothing of the sizing, so the time is that of the whole construction (the
         # cubature rules of a dimension are found once a process).
@@ -117,18 +119,16 @@ def _construct(comparison: Comparison, say: Callable[[str], None]) -> Iterator[C
             name,
             built.network,
             built.claim,
-            built.fails,
+            built.in_bad_set,
             time.perf_counter() - start,
         )
 
 
-def _fitted(
-    comparison: Comparison, network: Network, say: Callable[[str], None]
-) -> Iterator[Contender]:
+def _fitted(comparison: Comparison, network: Network, listener: Listener) -> Iterator[Contender]:
     """Features beside the first construction; where they cannot be fitted it is said."""
     for kind in comparison.features:
         name = f"{kind}{FEATURES}"
-        say(f"fitting {name}")
+        listener.doing(f"fitting {name}")
         try:
             fitted = fit_features(
                 kind,
@@ -139,7 +139,7 @@ def _fitted(
                 comparison.seed,
             )
         except Refusal as refusal:
-            say(f"no {name}: {refusal}")
+            listener.news(f"no {name}: {refusal}")
             continue
         yield Contender(
             name,
@@ -153,20 +153,20 @@ def _train(
     comparison: Comparison,
     constructed: Network,
     tracker: Tracker,
-    say: Callable[[str], None],
+    listener: Listener,
     checkpoint: Path,
 ) -> TrainingResult | None:
     """All rivals at once; None where no rule has a shape and nothing is trained on."""
     matches = comparison.matches()
     for name, found in matches.items():
         if not found.shapes:
-            say(f"no {name}: {found.note}")
-    starts = _starts(comparison, constructed, say)
+            listener.news(f"no {name}: {found.note}")
+    starts = _starts(comparison, constructed, listener)
     if not starts and not any(found.shapes for found in matches.values()):
         return None
     from depthwright.training import train_rivals
 
-    say("training")
+    listener.doing("training", has_bar=True)
     return train_rivals(
         {name: found.shapes for name, found in matches.items()},
         comparison.target,
@@ -179,18 +179,16 @@ def _train(
         ),
         starts=starts,
         checkpoint=checkpoint,
-        say=say,
+        news=listener.news,
     )
 
 
-def _starts(
-    comparison: Comparison, constructed: Network, say: Callable[[str], None]
-) -> dict[str, Layers]:
+def _starts(comparison: Comparison, constructed: Network, listener: Listener) -> dict[str, Layers]:
     """`tuned`, where it is asked for and the construction can be trained on."""
     if not comparison.training.tuned_noises:
         return {}
     try:
         return {TUNED: start(constructed)}
     except Refusal as refusal:
-        say(f"no {TUNED}: {refusal}")
+        listener.news(f"no {TUNED}: {refusal}")
         return {}

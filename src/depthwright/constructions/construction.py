@@ -80,7 +80,7 @@ class Built:
 
     network: Network
     claim: Claim
-    fails: Callable[[np.ndarray], np.ndarray] | None = None
+    in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
     """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
     domain: Domain | None = None
     """Where the claim holds, if the network itself is not built for certain inputs."""
@@ -105,8 +105,8 @@ class Built:
             covered &= ~(self.network.inputs.outside(rows) | self.network.inputs.others(rows))
         if self.domain is not None:
             covered &= self.domain.contains(x.detach().double()).cpu().numpy()
-        if self.fails is not None:
-            covered[covered] = ~self.fails(rows[covered])
+        if self.in_bad_set is not None:
+            covered[covered] = ~self.in_bad_set(rows[covered])
         known = torch.from_numpy(covered).to(x.device)
         decided = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if covered.any():

@@ -79,8 +79,8 @@ class HeNorms:
 
         return First(facts, cell, residual, np.array([mixed]))
 
-    def _rounded(self, k: int, m: int) -> Callable[[int], Residual]:
-        def residual(bits: int) -> Residual:
+    def _rounded(self, k: int, m: int) -> Callable[[int, np.ndarray], Residual]:
+        def residual(bits: int, _: np.ndarray) -> Residual:
             return Residual(*self._norms(k, m, math.ldexp(0.5, -bits), bits))
 
         return residual

@@ -6,11 +6,17 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from depthwright.constructions.bits.cells import SIGNIFICANT
 from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
+from depthwright.targets.radial import Radial
+from depthwright.targets.single_ridge import SingleRidge
 
 DEPTH_LIMIT = 5_000_000
 """Layers; deeper networks are sized but not built."""
@@ -50,6 +56,11 @@ def check_inputs(
         raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
     if grid is not None and not (math.isfinite(grid) and grid > 0):
         raise Refusal(f"grid={grid} is not a positive step")
+    if grid is not None and delta:
+        raise Refusal(
+            f"grid={grid} asks for a claim at every point of the grid, so failure_probability="
+            f"{delta} would mean nothing; set it to 0, or leave grid out"
+        )
     if floats not in SIGNIFICANT:
         raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
     if floats != "float64" and (delta or grid is not None):
@@ -57,6 +68,8 @@ def check_inputs(
             f"inputs={floats} speaks of a claim for every such float, which failure_probability=0 "
             "without grid asks for"
         )
+    if floats == "float32":
+        check_floats(target.domain)
     if density_bound is not None:
         if not delta or grid is not None:
             raise Refusal(
@@ -64,6 +77,19 @@ def check_inputs(
                 "ask for failure_probability above 0, without grid"
             )
         density_share(density_bound, target.domain)
+
+
+def check_floats(box: Box) -> None:
+    """Refuse a box in which a claim for every float32 would speak of nothing."""
+    inputs, low = Inputs(box.lower, box.upper, "float32"), np.array([box.lower])
+    with np.errstate(over="ignore"):
+        found = inputs.nearest(low)[0].tolist()
+    for j, (x, lower, upper) in enumerate(zip(found, box.lower, box.upper, strict=True)):
+        if not lower <= x <= upper:
+            raise Refusal(
+                f"inputs=float32: no float32 lies in [{lower}, {upper}], the interval of "
+                f"coordinate {j}; give a wider box, or inputs=float64"
+            )
 
 
 def density_share(density_bound: float | None, box: Box) -> Fraction:
@@ -94,10 +120,41 @@ def check_target(target: Any) -> None:
     if not isinstance(target, ReLUNetwork):
         raise Refusal(
             f"a {type(target).__name__} is not a ReLU network; the narrow constructions imitate "
-            "targets.Network or targets.RandomNetwork"
+            f"targets.Network or targets.RandomNetwork; {_cure(target)}"
         )
     if len(target.widths) < 3:
         raise Refusal("the target has depth 1, so it is affine already; give it a hidden layer")
+
+
+def check_radial_target(target: Any, construction: str) -> None:
+    """What approximates radial functions needs one, and believes what it declares."""
+    if not isinstance(target, Radial):
+        raise Refusal(
+            f"{construction} approximates radial targets, and {type(target).__name__} is none; "
+            f"{_cure(target)}"
+        )
+    check_radial(target)
+
+
+def check_single_ridge_target(target: Any) -> None:
+    """The same for functions of one direction."""
+    if not isinstance(target, SingleRidge):
+        raise Refusal(
+            f"SingleRidge approximates functions of one direction, and {type(target).__name__} "
+            f"is none; {_cure(target)}"
+        )
+    check_single_ridge(target)
+
+
+def _cure(target: Any) -> str:
+    """What a target's own constructions are."""
+    if isinstance(target, Radial):
+        return "use Ridge, SparseRidge or RadialDepthThree for it"
+    if isinstance(target, SingleRidge):
+        return "use SingleRidge for it"
+    if isinstance(target, ReLUNetwork):
+        return "use one of the narrow constructions for it"
+    return "no construction takes it; give a radial function, one of one direction, or a network"
 
 
 def check_depth(architecture: Architecture) -> None:

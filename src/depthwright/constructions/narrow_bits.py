@@ -50,7 +50,6 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from depthwright.constructions.bits.budget import Budget, Intervals, check_fields, integers, printed
-from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.bits.extraction import (
     encode_together,
     layer,
@@ -62,54 +61,25 @@ from depthwright.constructions.bits.extraction import (
     truncate_blocks,
 )
 from depthwright.constructions.bits.inputs import BitInputs, Digits, dyadic, lowest
-from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import (
-    check_accuracy,
-    check_depth,
-    check_inputs,
-    check_range,
-    check_target,
-    density_share,
-)
+from depthwright.constructions.construction import Built
+from depthwright.constructions.hypotheses import check_depth
+from depthwright.constructions.narrow import NarrowConstruction
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.exact.calculus import Builder, Linear, Program
-from depthwright.networks.inputs import Inputs, Numbers
 from depthwright.refusal import Refusal
-from depthwright.targets.network import ReLUNetwork
 
 
 @dataclass(frozen=True)
-class NarrowBits(Construction):
+class NarrowBits(NarrowConstruction):
     """Width max{5d, 10, 6 + 2·d_out}, one pass per imitated neuron."""
 
-    target: ReLUNetwork
-    accuracy: float
-    failure_probability: float = 0.0
-    """δ of a claim of norm "probability"; 0 claims for every float instead."""
     bits: Literal["certified", "paper"] = "certified"
-    grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates lower_j + h·k, k whole."""
-    inputs: Floats = "float64"
-    """For which floats a claim of norm "floats" holds."""
-    density_bound: float | None = None
-    """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     theorem: ClassVar[str] = "VYS22 Theorem 2"
 
     def __post_init__(self) -> None:
-        check_target(self.target)
-        check_accuracy(self.accuracy)
-        check_inputs(
-            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
-        )
+        super().__post_init__()
         if self.bits not in ("certified", "paper"):
             raise Refusal(f"bits={self.bits!r} is neither 'certified' nor 'paper'")
-
-    @cached_property
-    def covered(self) -> Inputs:
-        """What the claim speaks of."""
-        numbers: Numbers = "real" if self.failure_probability else self.inputs
-        box = self.target.domain
-        return Inputs(box.lower, box.upper, "real" if self.grid else numbers, self.grid)
 
     @cached_property
     def reading(self) -> BitInputs:
@@ -128,7 +98,6 @@ class NarrowBits(Construction):
 
     @cached_property
     def final_rounding(self) -> float:
-        """At least half a unit in the last place of the largest value, error included."""
         return self.target.magnitude * 2.0**-52 + self.accuracy * 2.0**-52 + 2.0**-1074
 
     @cached_property
@@ -145,23 +114,13 @@ class NarrowBits(Construction):
                 len(target.widths) - 1,
                 self.accuracy,
             )
-        check_range(self.final_rounding)
-        # The terms of the claim are rounded up once more, which counts among subnormals.
-        rounding = self.final_rounding + self.target.reading_error
-        error = (self.accuracy - rounding) * (1 - 1e-12) - 8 * 2.0**-1074
-        if error <= 0:
-            raise Refusal(
-                f"accuracy={self.accuracy} is below the rounding of the result to float64, "
-                f"{rounding:.3g}; give a larger accuracy"
-            )
-        return self.intervals.certified(error)
+        return self.intervals.certified(self.error_left)
 
-    @property
-    def tries(self) -> Fraction:
-        """Σ_j 1/(side_j·κ_j), times β·volume: what an interval of u counts for in the bad set."""
+    def probability_of(self, length: Fraction) -> Fraction:
+        """That some u_j lies in intervals of this total length: β·vol·Σ_j length/(side_j·κ_j)."""
         sides = (Fraction(a.upper) - Fraction(a.lower) for a in self.digits)
-        tries = sum(1 / (side * a.scale) for side, a in zip(sides, self.digits, strict=True))
-        return tries * density_share(self.density_bound, self.target.domain)
+        each = (1 / (side * a.scale) for side, a in zip(sides, self.digits, strict=True))
+        return length * sum(each, Fraction(0)) * self.density_share
 
     @property
     def slope_bits(self) -> int | None:
@@ -177,21 +136,24 @@ class NarrowBits(Construction):
             return max(g, c0) + 1
         if h is not None:
             return h + 1
-        least = self.tries / Fraction(self.failure_probability)
+        least = self.probability_of(Fraction(1)) / Fraction(self.failure_probability)
         return c0 + 1 + (math.ceil(least) - 1).bit_length()
 
     @property
-    def failure(self) -> Fraction:
-        """Probability of the bad set: the claim's, before it is rounded to a float."""
-        return self.tries * Fraction(2) ** (self.budget.c0 + 1 - self.gap)
+    def bad_length(self) -> Fraction:
+        """Of the intervals of u in which bits are misread: 2τ below each of 2^{c0} borders."""
+        return Fraction(2) ** (self.budget.c0 + 1 - self.gap)
+
+    @property
+    def bad_set_probability(self) -> Fraction:
+        return self.probability_of(self.bad_length)
 
     def misread(self, u: Fraction) -> bool:
         """Within 2τ below a multiple of 2^{−c0}."""
         cells = u * 2**self.budget.c0
-        return u == 1 or cells % 1 > 1 - Fraction(2) ** (self.budget.c0 + 1 - self.gap)
+        return u == 1 or cells % 1 > 1 - self.bad_length
 
-    def fails(self, x: np.ndarray) -> np.ndarray:
-        """Which rows of `x` (batch, d) lie in the bad set, exactly: booleans (batch,)."""
+    def in_bad_set(self, x: np.ndarray) -> np.ndarray:
         bad = [
             any(self.misread(a.unit(v)) for a, v in zip(self.digits, row, strict=True))
             for row in np.asarray(x, float).tolist()
@@ -217,38 +179,19 @@ class NarrowBits(Construction):
         return together_blocks(self.target.input_dim, self.budget.c0)
 
     def architecture(self) -> Architecture:
-        """From c0 and c."""
         return bits_architecture(self.target.widths, self.budget, self.encoder_blocks())
 
     @property
-    def claim(self) -> Claim:
-        """Terms that sum to at most the accuracy asked for."""
-        terms = self.intervals.terms(self.budget.c0)
-        terms["final rounding to float64"] = self.final_rounding
-        terms |= self.target.reading_terms
-        domain = str(self.covered)
-        if self.grid is not None:
-            return Claim(self.accuracy, "sup", domain, terms, "exact")
-        if not self.failure_probability:
-            return Claim(self.accuracy, "floats", domain, terms, "exact")
-        probability = min(math.nextafter(float(self.failure), 1.0), self.failure_probability)
-        return Claim(
-            self.accuracy,
-            "probability",
-            str(self.target.domain),
-            terms,
-            "exact",
-            probability,
-            self.density_bound,
-        )
+    def error_terms(self) -> dict[str, float]:
+        return self.intervals.terms(self.budget.c0)
 
     def build(self) -> Built:
         """Read the inputs, then one neuron of the target after the other."""
         check_depth(self.architecture())
-        claim = self.claim
-        if claim.bound > self.accuracy:
+        bound = self.claim.bound
+        if bound > self.accuracy:
             raise Refusal(
-                f"the printed constants give {claim.bound:.3g}, not {self.accuracy}, for this "
+                f"the printed constants give {bound:.3g}, not {self.accuracy}, for this "
                 'target in float64; use bits="certified"'
             )
         target, c0, c = self.target, self.budget.c0, self.budget.c
@@ -268,8 +211,7 @@ class NarrowBits(Construction):
         totals, _ = builder.run(neurons(packed, fields, c, last.weights, last.biases))
         longest = max(max(target.widths[:-1]) * c + 2, self.encoder_bits)
         outputs = [total >> 2 * c0 for total in totals]
-        network = builder.output(outputs, "exact", self.covered, longest)
-        return Built(network, claim, self.fails if claim.norm == "probability" else None)
+        return self._built(builder.output(outputs, "exact", self.covered, longest))
 
 
 def bits_architecture(

@@ -36,7 +36,7 @@ from typing import ClassVar, Literal
 
 from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Construction
-from depthwright.constructions.hypotheses import check_depth, check_target
+from depthwright.constructions.hypotheses import check_depth, check_inputs, check_target
 from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.constructions.narrow_exact import NarrowExact
 from depthwright.constructions.narrow_exact_slim import NarrowExactSlim
@@ -87,6 +87,7 @@ class NarrowBounded(Construction):
             raise Refusal(f"scaling={self.scaling!r} is neither 'layer' nor 'neuron'")
         if self.inner in PROBABLE and self.accuracy is None:
             raise Refusal(f"inner={self.inner} approximates, so it wants accuracy=…, say 1e-2")
+        check_inputs(self.target, self.failure_probability, self.grid, self.inputs, None)
         _ = self.construction  # checks its own hypotheses
 
     @cached_property
@@ -141,7 +142,7 @@ class NarrowBounded(Construction):
             network.inputs,
             network.value_bits,
         )
-        return Built(bounded, built.claim, built.fails, built.domain)
+        return Built(bounded, built.claim, built.in_bad_set, built.domain)
 
 
 # --- scaling

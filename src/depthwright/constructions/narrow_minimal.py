@@ -52,16 +52,15 @@ class NarrowMinimal(NarrowBits):
         c0, finest = self.budget.c0, self.reading.grid_bits or self.slope_bits
         if finest is not None:
             return tuple(Dyadic(1, max(finest - k, 1)) for k in range(c0))
-        least = self.tries * c0 / Fraction(self.failure_probability)
+        least = self.probability_of(Fraction(c0)) / Fraction(self.failure_probability)
         return (Dyadic(max(2, math.ceil(least))),) * c0
 
     @property
-    def failure(self) -> Fraction:
-        """Probability that some bit test meets its ramp."""
-        return self.tries * self.budget.c0 / self.slopes[0].fraction
+    def bad_length(self) -> Fraction:
+        """Each of c0 bit tests has a ramp of length 1/M."""
+        return self.budget.c0 / self.slopes[0].fraction
 
     def misread(self, u: Fraction) -> bool:
-        """Some bit test meets its ramp."""
         rests = ((u * 2**k % 1, slope.fraction) for k, slope in enumerate(self.slopes))
         return any(Fraction(1, 2) - 1 / slope < r < Fraction(1, 2) for r, slope in rests)
 
@@ -77,5 +76,4 @@ class NarrowMinimal(NarrowBits):
         return top + max(own, riding) + self.unit_bits + 3
 
     def encoder_blocks(self) -> list[Block]:
-        """Hidden widths of `encode`."""
         return in_turn_blocks(self.target.input_dim, self.budget.c0, self.riding)

@@ -21,7 +21,8 @@ a float evaluation is refused.
 
 Not in the paper. All of it; the problem is VYS22's. Theorem 2 reads the packed layer once per
 output neuron, n² passes; here what is added up is packed as well, so one pass serves all neurons.
-By BHLM19 about n·L parameters are needed, so this is within logarithms of the end of the road.
+By BHLM19 targets of as many parameters, of long inputs, need about n·L of them; for inputs of any
+length n/√log n is proved (narrow_packed.md).
 
 Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
 """
@@ -29,7 +30,7 @@ Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.0384
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -37,68 +38,48 @@ from typing import ClassVar
 
 import numpy as np
 
-from depthwright.constructions.bits.cells import Floats, Reading
-from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import (
-    check_accuracy,
-    check_depth,
-    check_inputs,
-    check_range,
-    check_target,
-    density_share,
-)
+from depthwright.constructions.bits.cells import Reading
+from depthwright.constructions.construction import Built
+from depthwright.constructions.hypotheses import check_depth
+from depthwright.constructions.narrow import NarrowConstruction
 from depthwright.constructions.packed.bounds import Bounds, Facts, First, Layout, Sizing
 from depthwright.constructions.packed.choice import choose
 from depthwright.constructions.packed.layers import Packer
 from depthwright.constructions.packed.scales import Scaled, to_float
-from depthwright.constructions.packed.widths import architecture
+from depthwright.constructions.packed.widths import architecture, parameters
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.exact.calculus import Builder, Linear
-from depthwright.networks.inputs import Inputs, Numbers
-from depthwright.refusal import Refusal
-from depthwright.targets.network import ReLUNetwork
 
 
 @dataclass(frozen=True)
-class NarrowPacked(Construction):
+class NarrowPacked(NarrowConstruction):
     """Width max{d + 2, 4, d_out + 1}; every float of the box is read right."""
 
-    target: ReLUNetwork
-    accuracy: float
-    failure_probability: float = 0.0
-    """0: the claim speaks of floats. Else of all real inputs but this share of the box."""
-    grid: float | None = None
-    """Step h: the claim then holds for every x with coordinates lower + h·k, k whole."""
-    inputs: Floats = "float64"
-    """For which floats a claim of norm "floats" holds."""
-    density_bound: float | None = None
-    """VYS22's β of the law that a claim of norm "probability" is about; None: it is uniform."""
     long_gaps: bool = False
-    """Zeros behind the fields that make every layer cost 6 parameters a bit; for the sizes."""
+    """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
+    where no packed number has more than LENGTH_LIMIT digits (narrow_packed_layers.py)."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
-
-    def __post_init__(self) -> None:
-        check_target(self.target)
-        check_accuracy(self.accuracy)
-        check_inputs(
-            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
-        )
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
+        return self._reader(cells)(bits)
+
+    def _reader(self, cells: bool) -> Callable[[int], Reading]:
+        """That function of the bits, which outlives this object and does not hold it."""
         lower, upper = self.target.lower.tolist(), self.target.upper.tolist()
         if not cells:
             assert self.grid is not None
-            return Reading.steps(lower, upper, self.grid)
-        return Reading.cells(lower, upper, bits, self.inputs, self._bad_share)
+            found = Reading.steps(lower, upper, self.grid)
+            return lambda _: found
+        floats, share = self.inputs, self._bad_share
+        return lambda bits: Reading.cells(lower, upper, bits, floats, share)
 
     @property
     def _bad_share(self) -> Fraction | None:
         """The part of the box that may be misread, at most."""
         if not self.failure_probability:
             return None
-        share = density_share(self.density_bound, self.target.domain)
-        return Fraction(self.failure_probability) / share
+        return Fraction(self.failure_probability) / self.density_share
 
     @cached_property
     def scaled(self) -> Scaled:
@@ -113,7 +94,7 @@ class NarrowPacked(Construction):
         return scaled
 
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
-        reading = lru_cache(maxsize=64)(lambda bits: self.reading(bits, cells))
+        reading = lru_cache(maxsize=64)(self._reader(cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
@@ -126,7 +107,7 @@ class NarrowPacked(Construction):
     @cached_property
     def sizing(self) -> Sizing:
         """The bits, and what they achieve."""
-        budget = self._budget
+        budget = math.ldexp(self.error_left, self.scaled.outputs)
         kinds = [True] if self.grid is None else [False, True]
         found = []
         for cells in kinds:
@@ -136,23 +117,10 @@ class NarrowPacked(Construction):
         return min(found, key=self._cost)
 
     def _cost(self, sizing: Sizing) -> int:
-        return architecture(self.scaled.widths, sizing).parameters
-
-    @property
-    def _budget(self) -> float:
-        """The error that is left, scaled."""
-        rounding = self.final_rounding + self.target.reading_error
-        check_range(rounding)
-        if rounding >= self.accuracy:
-            raise Refusal(
-                f"accuracy={self.accuracy} is below the rounding of the result to float64, "
-                f"{rounding:.3g}; give a larger accuracy"
-            )
-        return math.ldexp((self.accuracy - rounding) * (1 - 1e-12), self.scaled.outputs)
+        return parameters(self.scaled.widths, sizing)
 
     @property
     def final_rounding(self) -> float:
-        """At least half a unit in the last place of the largest value, error included."""
         constant = self.scaled.constant
         if constant is not None:
             largest = max(abs(to_float(value)) for value in constant)
@@ -162,32 +130,14 @@ class NarrowPacked(Construction):
         return (largest + self.accuracy) * 2.0**-52 + 2.0**-1074
 
     def architecture(self) -> Architecture:
-        """From the bits."""
         if self.scaled.constant is not None:
             return Architecture(self.target.input_dim, [], self.target.output_dim)
         return architecture(self.scaled.widths, self.sizing)
 
     @property
-    def claim(self) -> Claim:
-        """Terms that sum to at most the accuracy asked for."""
-        terms = {} if self.scaled.constant is not None else self._terms()
-        terms["final rounding to float64"] = self.final_rounding
-        terms |= self.target.reading_terms
-        domain, delta = str(self.covered), self.failure_probability
-        if self.grid is not None:
-            return Claim(self.accuracy, "sup", domain, terms, "exact")
-        if not delta:
-            return Claim(self.accuracy, "floats", domain, terms, "exact")
-        probability = 0.0
-        if self.scaled.constant is None:
-            share = density_share(self.density_bound, self.target.domain)
-            bad = self.reading(self.sizing.bits.c).share * share
-            probability = min(math.nextafter(float(bad), 1.0), delta)
-        return Claim(
-            self.accuracy, "probability", domain, terms, "exact", probability, self.density_bound
-        )
-
-    def _terms(self) -> dict[str, float]:
+    def error_terms(self) -> dict[str, float]:
+        if self.scaled.constant is not None:
+            return {}
         sizing = self.sizing
         bounds = self.bounds if sizing.layout.cells else self._bounds(self.scaled, cells=False)
         first = bounds.sizing(sizing.layout, sizing.bits, weights=False, states=False).error
@@ -198,11 +148,10 @@ class NarrowPacked(Construction):
         return dict(zip(names, sizes, strict=True))
 
     @property
-    def covered(self) -> Inputs:
-        """The inputs that the claim speaks of."""
-        box = self.target.domain
-        numbers: Numbers = "real" if self.failure_probability or self.grid else self.inputs
-        return Inputs(box.lower, box.upper, numbers, self.grid)
+    def bad_set_probability(self) -> Fraction:
+        if self.scaled.constant is not None:
+            return Fraction(0)
+        return self.reading(self.sizing.bits.c).share * self.density_share
 
     def build(self) -> Built:
         """Read the inputs, then one hidden layer of the target after the other."""
@@ -211,15 +160,13 @@ class NarrowPacked(Construction):
         if constant is not None:
             builder = Builder(self.target.input_dim)
             network = builder.output([Linear.of(v) for v in constant], "exact", self.covered, 53)
-            return Built(network, self.claim)
+            return self._built(network)
         sizing = self.sizing
         biases = self.target.biases[-1].tolist()
         reading = self.reading(sizing.bits.c, sizing.layout.cells)
-        network = Packer(self.scaled, reading, sizing, biases, self.covered).network()
-        return Built(network, self.claim, self.fails if self.failure_probability else None)
+        return self._built(Packer(self.scaled, reading, sizing, biases, self.covered).network())
 
-    def fails(self, x: np.ndarray) -> np.ndarray:
-        """Which rows of `x` (batch, d) lie in the bad set, exactly: booleans (batch,)."""
+    def in_bad_set(self, x: np.ndarray) -> np.ndarray:
         if self.scaled.constant is not None or not self.sizing.layout.cells:
             return np.zeros(len(x), bool)
         return self.reading(self.sizing.bits.c).in_bad_set(x)

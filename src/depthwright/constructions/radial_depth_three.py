@@ -42,10 +42,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -83,12 +82,7 @@ class RadialDepthThree(Construction):
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
-        if not isinstance(self.target, Radial):
-            raise Refusal(
-                f"RadialDepthThree approximates radial targets, and {type(self.target).__name__} "
-                "is none; use one of the narrow constructions for it"
-            )
-        check_radial(self.target)
+        check_radial_target(self.target, type(self).__name__)
 
     def architecture(self) -> Architecture:
         """From q and the number of knots."""

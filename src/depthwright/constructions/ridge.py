@@ -46,7 +46,7 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.approximation import piecewise_linear
-from depthwright.approximation.bending import BendingProgram, ridge_function
+from depthwright.approximation.bending import BendingProgram
 from depthwright.approximation.cubature import Cubature, candidates
 from depthwright.approximation.piecewise_linear import EvenPiecewiseLinear
 from depthwright.approximation.polynomial import (
@@ -56,13 +56,13 @@ from depthwright.approximation.polynomial import (
     certified,
 )
 from depthwright.approximation.product_rule import ProductRule
+from depthwright.approximation.ridge_function import ridge_function
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -131,66 +131,81 @@ class Ridge(Construction):
                 f"arithmetic={self.arithmetic!r} has no rounding to bound; "
                 "Ridge claims for float64 or float32"
             )
-        if not isinstance(self.target, Radial):
-            raise Refusal(
-                f"Ridge approximates radial targets, and {type(self.target).__name__} is none; "
-                "use one of the narrow constructions for it"
-            )
-        check_radial(self.target)
+        check_radial_target(self.target, type(self).__name__)
         if self.target.input_dim < 2:
             raise Refusal(
                 f"input_dim={self.target.input_dim} has no sphere of directions to average over; "
                 "Ridge needs input_dim ≥ 2"
             )
 
-    def architecture(self) -> Architecture:
-        """Width from the plan; the directions are counted, not listed."""
-        return Architecture.of((self.target.input_dim, self._plan.width, 1))
+    @property
+    def _radial(self) -> Radial:
+        assert isinstance(self.target, Radial)
+        return self.target
 
-    def build(self) -> Built:
-        """List the directions and attach the claim."""
-        plan = self._plan
-        groups = [
-            RidgeGroup(
-                indices,
-                values,
-                np.full(len(indices), weight),
-                plan.ridge.kinks,
-                plan.ridge.turns,
+    # --- 1. polynomials
+
+    @property
+    def _half_degree_limit(self) -> int:
+        return LARGEST_HALF_DEGREE.get(self.target.input_dim, OTHER_HALF_DEGREE)
+
+    def _half_degrees(self, budget: float) -> Iterator[int]:
+        """From the first K whose polynomial leaves something of the budget, in growing steps."""
+        limit = self._half_degree_limit
+        jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
+        # The last degree first: an accuracy out of reach is refused without trying all others.
+        reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
+        half_degree = 1
+        if reached < budget:
+            errors = [self._approximate(half_degree).error]
+            while errors[-1] >= budget and half_degree < limit:
+                half_degree += 1
+                errors.append(self._approximate(half_degree).error)
+            reached = min(errors)
+        if reached >= budget:
+            raise Refusal(
+                f"accuracy={self.accuracy} is below {reached:.2g}, what even polynomials of "
+                f"degree {2 * limit} (the limit in input_dim={self.target.input_dim}) reach for "
+                "this profile; ask for a larger one"
             )
-            for indices, values, weight in plan.cubature.directions()
-        ]
-        network = RidgeNetwork(self.target.input_dim, groups, plan.ridge.offset, self.arithmetic)
-        claim = Claim(
-            accuracy=self.accuracy,
-            norm="sup",
-            domain=str(self.target.domain),
-            terms={
-                "polynomial": plan.approximation.error,
-                "cubature": 0.0,
-                "piecewise_linear": plan.cubature.weight_sum * plan.ridge.error,
-                "rounding": network.rounding_bound(self.arithmetic),
-            },
-            arithmetic=self.arithmetic,
-        )
-        assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
-        return Built(network, claim, domain=self.target.domain)
+        while half_degree <= limit:
+            yield half_degree
+            half_degree += 1 + half_degree // 10
 
-    @cached_property
-    def _plan(self) -> Plan:
-        """The narrowest network that leaves what rounding costs."""
-        kept = ROUNDING_ALLOWANCE * self.accuracy
-        for _ in range(REPLANS):
-            plan = self._narrowest(self.accuracy - kept)
-            if plan.rounding <= kept * (1 - 1e-9):
-                return plan
-            kept = 1.2 * plan.rounding
-            if kept >= self.accuracy:
-                break
-        raise Refusal(
-            f"accuracy={self.accuracy} is finer than {self.arithmetic} rounding allows here "
-            f"({plan.rounding:.1e}); ask for a larger one"
+    def _approximate(self, half_degree: int) -> EvenApproximation:
+        target = self._radial
+        if (exact := target.even_polynomial) is not None and len(exact) <= half_degree + 1:
+            coefficients = [Fraction(0)] * (2 * len(exact) - 1)
+            coefficients[::2] = map(Fraction, exact)
+            return EvenApproximation(Polynomial(tuple(coefficients)), 0.0)
+        return best_even_polynomial(
+            target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
         )
+
+    def _approximations(
+        self, half_degree: int, budget: float, shares: tuple[float, ...]
+    ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
+        """The best uniform approximation, a gentler one, and shares to try at the next degree."""
+        target = self._radial
+        closest = self._approximate(half_degree)
+        program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
+        room = budget - closest.error
+        found = []
+        for share in shares:
+            gentle = program.gentlest(closest.error + share * room)
+            if gentle is not None:
+                found.append((gentle.bending / math.sqrt(1 - share), share, gentle.polynomial))
+        if not found:
+            return [closest], shares
+        _, share, polynomial = min(found, key=lambda entry: entry[0])
+        gentle_one = certified(
+            polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
+        )
+        steps = (share - SHARE_STEP, share, share + SHARE_STEP)
+        choice = [a for a in (gentle_one, closest) if a.error < budget]
+        return choice, tuple(s for s in steps if 0 < s < 0.95)
+
+    # --- 2, 3, 4. ridge function, directions, knots: all networks that are tried
 
     def _narrowest(self, budget: float) -> Plan:
         """Degrees rise until PATIENCE of them in a row bring no narrower network."""
@@ -231,67 +246,53 @@ class Ridge(Construction):
             )
         return best
 
-    def _approximations(
-        self, half_degree: int, budget: float, shares: tuple[float, ...]
-    ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
-        """The best uniform approximation, a gentler one, and shares to try at the next degree."""
-        target = self._radial
-        closest = self._approximate(half_degree)
-        program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
-        room = budget - closest.error
-        found = []
-        for share in shares:
-            gentle = program.gentlest(closest.error + share * room)
-            if gentle is not None:
-                found.append((gentle.bending / math.sqrt(1 - share), share, gentle.polynomial))
-        if not found:
-            return [closest], shares
-        _, share, polynomial = min(found, key=lambda entry: entry[0])
-        gentle_one = certified(
-            polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
+    @cached_property
+    def _plan(self) -> Plan:
+        """The narrowest network that leaves what rounding costs."""
+        kept = ROUNDING_ALLOWANCE * self.accuracy
+        for _ in range(REPLANS):
+            plan = self._narrowest(self.accuracy - kept)
+            if plan.rounding <= kept * (1 - 1e-9):
+                return plan
+            kept = 1.2 * plan.rounding
+            if kept >= self.accuracy:
+                break
+        raise Refusal(
+            f"accuracy={self.accuracy} is finer than {self.arithmetic} rounding allows here "
+            f"({plan.rounding:.1e}); ask for a larger one"
         )
-        steps = (share - SHARE_STEP, share, share + SHARE_STEP)
-        choice = [a for a in (gentle_one, closest) if a.error < budget]
-        return choice, tuple(s for s in steps if 0 < s < 0.95)
 
-    @property
-    def _half_degree_limit(self) -> int:
-        return LARGEST_HALF_DEGREE.get(self.target.input_dim, OTHER_HALF_DEGREE)
+    # --- the network
 
-    def _half_degrees(self, budget: float) -> Iterator[int]:
-        """From the first K whose polynomial leaves something of the budget, in growing steps."""
-        limit = self._half_degree_limit
-        jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
-        # The last degree first: an accuracy out of reach is refused without trying all others.
-        reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
-        half_degree = 1
-        if reached < budget:
-            errors = [self._approximate(half_degree).error]
-            while errors[-1] >= budget and half_degree < limit:
-                half_degree += 1
-                errors.append(self._approximate(half_degree).error)
-            reached = min(errors)
-        if reached >= budget:
-            raise Refusal(
-                f"accuracy={self.accuracy} is below {reached:.2g}, what even polynomials of "
-                f"degree {2 * limit} (the limit in input_dim={self.target.input_dim}) reach for "
-                "this profile; ask for a larger one"
+    def architecture(self) -> Architecture:
+        """Width from the plan; the directions are counted, not listed."""
+        return Architecture.of((self.target.input_dim, self._plan.width, 1))
+
+    def build(self) -> Built:
+        """List the directions and attach the claim."""
+        plan = self._plan
+        groups = [
+            RidgeGroup(
+                indices,
+                values,
+                np.full(len(indices), weight),
+                plan.ridge.kinks,
+                plan.ridge.turns,
             )
-        while half_degree <= limit:
-            yield half_degree
-            half_degree += 1 + half_degree // 10
-
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
-    def _approximate(self, half_degree: int) -> EvenApproximation:
-        target = self._radial
-        if (exact := target.even_polynomial) is not None and len(exact) <= half_degree + 1:
-            coefficients = [Fraction(0)] * (2 * len(exact) - 1)
-            coefficients[::2] = map(Fraction, exact)
-            return EvenApproximation(Polynomial(tuple(coefficients)), 0.0)
-        return best_even_polynomial(
-            target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
+            for indices, values, weight in plan.cubature.directions()
+        ]
+        network = RidgeNetwork(self.target.input_dim, groups, plan.ridge.offset, self.arithmetic)
+        claim = Claim(
+            accuracy=self.accuracy,
+            norm="sup",
+            domain=str(self.target.domain),
+            terms={
+                "polynomial": plan.approximation.error,
+                "cubature": 0.0,
+                "piecewise_linear": plan.cubature.weight_sum * plan.ridge.error,
+                "rounding": network.rounding_bound(self.arithmetic),
+            },
+            arithmetic=self.arithmetic,
         )
+        assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
+        return Built(network, claim, domain=self.target.domain)

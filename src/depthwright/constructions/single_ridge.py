@@ -35,10 +35,9 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_single_ridge_target
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_single_ridge
 from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
@@ -57,12 +56,7 @@ class SingleRidge(Construction):
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
-        if not isinstance(self.target, Target):
-            raise Refusal(
-                f"SingleRidge approximates functions of one direction, and "
-                f"{type(self.target).__name__} is none; use it for targets.SineRidge"
-            )
-        check_single_ridge(self.target)
+        check_single_ridge_target(self.target)
         if self._least_pieces > MOST_PIECES:
             raise Refusal(
                 f"accuracy={self.accuracy} needs {self._least_pieces:.3g} pieces "

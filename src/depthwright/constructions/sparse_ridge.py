@@ -48,16 +48,15 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.approximation.covering import certify
-from depthwright.approximation.deviation import Hinge, frame_log_mgf
-from depthwright.approximation.directions import even_circle, even_spiral, frames, spread
+from depthwright.approximation.deviation import Hinge, joint_exponent
+from depthwright.approximation.directions import even, frames, spread
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, mean_size, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_float_accuracy
+from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -121,12 +120,7 @@ class SparseRidge(Construction):
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
-        if not isinstance(self.target, Radial):
-            raise Refusal(
-                f"SparseRidge approximates radial targets, and {type(self.target).__name__} is "
-                "none; use one of the narrow constructions for it"
-            )
-        check_radial(self.target)
+        check_radial_target(self.target, type(self).__name__)
         d = self.target.input_dim
         if d < 2:
             raise Refusal(
@@ -314,7 +308,7 @@ class SparseRidge(Construction):
             share = np.abs(primal.weights) / np.abs(primal.weights).max()
             hinges = []
             for b, a, part in zip(primal.knots, primal.weights, share, strict=True):
-                directions = _even(max(d, int(count * part)), d, rng)
+                directions = even(max(d, int(count * part)), d, rng)
                 n = len(directions)
                 hinges.append(Hinges(directions, float(b), np.full(n, a / n)))
             hinges, offset, worst = level(hinges, primal.offset, target, rng)
@@ -349,15 +343,6 @@ def _price(dimension: int) -> Callable[[np.ndarray], np.ndarray]:
     return price
 
 
-def _even(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """As even as is known: equispaced, a spiral, or frames driven apart."""
-    if dimension == 2:
-        return even_circle(count)
-    if dimension == 3:
-        return even_spiral(count)
-    return spread(frames(count, dimension, rng))
-
-
 def _network(dimension: int, hinges: list[Hinges], offset: float) -> RidgeNetwork:
     coordinates = np.arange(dimension)
     groups = [
@@ -383,7 +368,7 @@ def _cheapest(
     share = np.abs(weights) * np.sqrt([h.variance for h in hinges]) / np.sqrt(cost)
     share = share / share.sum()
     tilt = TILTS * math.sqrt(d) / np.max(np.abs(weights) / share)
-    exponents = [_exponent(program, hinges, share, sign * tilt, d) for sign in (1, -1)]
+    exponents = [joint_exponent(primal, hinges, share, sign * tilt) for sign in (1, -1)]
     exponents = [np.where(np.isfinite(g), g, np.inf) for g in exponents]
     best: tuple[float, float, float] | None = None
     for net in (budget - program.error) * np.geomspace(0.02, 0.7, 40):
@@ -404,17 +389,3 @@ def _lipschitz(primal: RadialSum) -> float:
     weights, d = primal.weights, primal.dimension
     one_sign = max(float(np.maximum(weights, 0).sum()), float(np.maximum(-weights, 0).sum()))
     return primal.mass / math.sqrt(d) + mean_size(d) * one_sign
-
-
-def _exponent(
-    program: Minimum, hinges: list[Hinge], share: np.ndarray, tilt: np.ndarray, d: int
-) -> np.ndarray:
-    """G(μ) = Σ_k share_k·ψ_k(μ·a_k/share_k), by frames where the knot is 0."""
-    total = np.zeros_like(tilt)
-    for b, a, f, hinge in zip(
-        program.primal.knots, program.primal.weights, share, hinges, strict=True
-    ):
-        theta = tilt * a / f
-        psi = frame_log_mgf(theta, d) / d if b == 0 else hinge.log_mgf(theta)
-        total += f * psi
-    return total

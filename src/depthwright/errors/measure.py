@@ -69,13 +69,13 @@ def measure(
     distribution: Distribution,
     config: EvaluationConfig,
     accuracy: float,
-    fails: Callable[[np.ndarray], np.ndarray] | None = None,
+    in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None,
     device: str = "cpu",
     inputs: Inputs | None = None,
 ) -> Measurement:
     """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance.
 
-    Every point is moved to the nearest of `inputs`, those that claims speak of. `fails` tells
+    Every point is moved to the nearest of `inputs`, those that claims speak of. `in_bad_set` tells
     which points (batch, input_dim) a claim leaves out, as booleans (batch,).
     """
     import torch
@@ -91,7 +91,7 @@ def measure(
     error = values.to(torch.float64) - truth
     gap = error.abs().amax(dim=1)
     sampled = float(gap.max())
-    bad = fails(x.cpu().numpy()) if fails else np.zeros(len(x), dtype=bool)
+    bad = in_bad_set(x.cpu().numpy()) if in_bad_set else np.zeros(len(x), dtype=bool)
     attacked = None
     if network.differentiable:
         worst = x[gap.topk(min(config.attack_starts // 2, len(x))).indices]
@@ -104,9 +104,9 @@ def measure(
     residual, wanted = error.cpu().numpy(), truth.cpu().numpy()
     return Measurement(
         l2=l2_error(residual, wanted),
-        l2_good=l2_error(residual[~bad], wanted[~bad]) if fails and (~bad).sum() > 1 else None,
+        l2_good=l2_error(residual[~bad], wanted[~bad]) if in_bad_set and (~bad).sum() > 1 else None,
         sup_sampled=sampled,
-        sup_good=float(gap.cpu().numpy()[~bad].max(initial=0.0)) if fails else None,
+        sup_good=float(gap.cpu().numpy()[~bad].max(initial=0.0)) if in_bad_set else None,
         left_out=x.cpu().numpy()[bad],
         sup_attacked=attacked,
         exceedance=exceedance(gap.cpu().numpy(), accuracy),

@@ -58,11 +58,11 @@ Launch = Callable[[Sequence[Cell]], Sequence[str | None]]
 
 def complete(
     output: Path, found: Sequence[Cell], launch: Launch, after: Callable[[], None] = lambda: None
-) -> None:
+) -> list[Cell]:
     """Run every cell that has no rows, and say at the end which have none still.
 
-    `output` is the results folder above all cells. `after` is called once all cells have come to
-    an end. Raises Incomplete when a cell has no rows.
+    Returns the cells, each once. `output` is the results folder above all cells; `after` is called
+    when all cells have come to an end. Raises Incomplete when a cell has no rows.
     """
     # What is given twice is one cell: two workers would want its folder at once.
     cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
@@ -80,6 +80,7 @@ def complete(
         raise
     after()
     _conclude(cells)
+    return cells
 
 
 def _finish(cells: Sequence[Cell], launch: Launch, begun: float) -> None:

@@ -86,8 +86,10 @@ def run(
         for experiment in {each.folder.parent for each in found}:
             aggregate(experiment, configs.logger(composed[0]))
 
-    complete(output, found, lambda cells: launch([list(c.overrides) for c in cells]), aggregate_all)
-    return list({each.folder: each for each in found}.values())
+    def launch_each(cells: Sequence[Cell]) -> Sequence[str | None]:
+        return launch([list(each.overrides) for each in cells])
+
+    return complete(output, found, launch_each, aggregate_all)
 
 
 def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | None]:

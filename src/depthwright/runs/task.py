@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from depthwright import results
 from depthwright.files import need_writable, write_text
 from depthwright.machine import environment
+from depthwright.progress import Listener
 from depthwright.refusal import Refusal
 from depthwright.runs import cell, store
 from depthwright.runs import config as configs
@@ -28,6 +30,7 @@ from depthwright.training.result import TrainingDiverged
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
     from depthwright.comparison import Comparison
     from depthwright.results import Row
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
 
 TOLD = (Refusal, TrainingDiverged, cell.Busy)
 """Failures that are told in one sentence; anything else is a defect and shows its traceback."""
-NEWS = ("no ", "training goes on")
-"""How messages begin that stay on the screen; the others only say what is being done."""
 
 
 def task(config: DictConfig) -> None:
@@ -124,17 +125,7 @@ def _run(
         ) as tracker,
         console.status("starting") as status,
     ):
-
-        def say(message: str) -> None:
-            status.update(message)
-            if message == "training":
-                status.stop()  # the training bar takes the line
-            elif message.startswith("measuring"):
-                status.start()
-            elif message.startswith(NEWS):
-                console.print(message)
-
-        rows = comparisons.compute(ready, folder, tracker, say)
+        rows = comparisons.compute(ready, folder, tracker, _OnScreen(status, console))
         try:
             tracker.image("comparison", draw(folder, rows))
         except Exception as error:  # the rows are worth more than their picture
@@ -143,6 +134,24 @@ def _run(
         if tracker.folder:
             write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
+
+
+@dataclass(frozen=True)
+class _OnScreen(Listener):
+    """The step as a spinner, news as lines."""
+
+    status: Status
+    console: Console
+
+    def doing(self, what: str, *, has_bar: bool = False) -> None:
+        self.status.update(what)
+        if has_bar:
+            self.status.stop()
+        else:
+            self.status.start()
+
+    def news(self, message: str) -> None:
+        self.console.print(message)
 
 
 def show(folder: Path, console: Console) -> None:

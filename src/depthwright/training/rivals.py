@@ -41,7 +41,7 @@ def train_rivals(
     progress: bool | None = None,
     starts: Mapping[str, Layers] | None = None,
     checkpoint: Path | None = None,
-    say: Callable[[str], None] = lambda message: None,
+    news: Callable[[str], None] = lambda message: None,
 ) -> TrainingResult:
     """Train every contender of a run at once; `matches` gives each its shapes (full widths).
 
@@ -50,7 +50,7 @@ def train_rivals(
     `progress` overrules `trainer.progress`. `starts` names further contenders that start from
     given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
     from there; the file stays until the caller has what it needs and deletes it; a damaged one is
-    replaced, with a warning; `say` is told where it goes on. The same arguments give the same bits
+    replaced, with a warning; `news` is told where it goes on. The same arguments give the same bits
     on one CPU, interrupted or not, and on any number of threads (but where a hidden matrix is so
     large that torch's products are used, see `step.compiled`).
     """
@@ -75,7 +75,7 @@ def train_rivals(
         module = new() if checkpoint is None else resumed(checkpoint, new, device)
         module.on_validated = _told(module, on_validation, bar if show else None)
         if module.steps_done:
-            say(f"training goes on at step {module.steps_done:,} of {module.steps:,}")
+            news(f"training goes on at step {module.steps_done:,} of {module.steps:,}")
             module.retell()
         if module.steps_done < module.steps:
             _fit(engine, module)

@@ -1,4 +1,4 @@
-"""What NarrowPacked's numbers can be and how far off they are: the inequalities of section 5.
+"""What NarrowPacked's numbers can be and how far off they are: narrow_packed.md, section 6.
 
 `Facts` says what is known of one affine map: its matrix, or norms alone, so that sizes reach widths
 at which no matrix fits into memory. Every bound is the smaller of an interval bound and a Euclidean
@@ -35,14 +35,14 @@ class Residual:
 
     row_norm: np.ndarray
     spectral: float
-    size: np.ndarray | None = field(default=None, repr=False)
-    """Entries without their signs."""
+    sums: np.ndarray | None = field(default=None, repr=False)
+    """Σ_j abs(r_ij)·reach_j."""
 
     @classmethod
-    def of(cls, matrix: np.ndarray) -> Residual:
-        """Of a known one."""
-        size = np.abs(matrix)
-        return cls(row_norms(size), spectral(size if not size.any() else matrix), size)
+    def of(cls, matrix: np.ndarray, reach: np.ndarray) -> Residual:
+        """Of a known one; the matrix itself is not kept, since many are looked at."""
+        sums = np.abs(matrix) @ reach * (1 + SLACK * matrix.shape[1]) + ATOM
+        return cls(row_norms(matrix), spectral(matrix), sums)
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Facts:
     row_sum: np.ndarray
     """Σ_j abs(w_ij)."""
     bias: np.ndarray
-    residual: Callable[[int], Residual]
-    """Of the weights rounded to so many bits after the point."""
+    residual: Callable[[int, np.ndarray], Residual]
+    """Of the weights rounded to so many bits after the point, of inputs that reach so far."""
     matrix: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
@@ -77,7 +77,7 @@ class Facts:
             row_norms(below),
             (above + below).sum(axis=1) * (1 + SLACK * matrix.shape[1]) + ATOM,
             bias,
-            cache(lambda bits: Residual.of(rounding(matrix, bits))),
+            lambda bits, reach: Residual.of(rounding(matrix, bits), reach),
             matrix,
         )
 
@@ -126,9 +126,10 @@ class First:
             weights = scaled.first([axis.step for axis in axes])
             if by_bit:
                 weights = np.concatenate([np.ldexp(weights, k) for k in range(bits)], axis=1)
-                return Residual.of(rounding(weights, places) / 2)
+                found = rounding(weights, places) / 2
+                return Residual.of(found, np.ones(found.shape[1]))
             reach = np.array([to_float(Fraction(axis.top, 2)) for axis in axes])
-            return Residual.of(rounding(weights, places) * reach)
+            return Residual.of(rounding(weights, places) * reach, np.ones(len(axes)))
 
         return cls(facts, cell, residual, mixed)
 
@@ -180,6 +181,7 @@ class Bounds:
 
     def __init__(self, first: First, maps: Sequence[Facts]) -> None:
         self.first, self.maps = first, [first.facts, *maps]
+        self._residuals: dict[tuple[int, int], Residual] = {}  # by level and bits
         with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused
             self._measure()
 
@@ -246,7 +248,7 @@ class Bounds:
         high: list[np.ndarray] = []
         low: list[np.ndarray] = []
         each, whole = np.zeros(1), 0.0
-        state: tuple[np.ndarray, float] | None = None
+        state: tuple[np.ndarray, float] = np.zeros(1), 0.0
         for level, fact in enumerate(self.maps):
             last = level == len(self.maps) - 1
             each, whole = self._carried(level, fact, layout, bits, each, whole)
@@ -264,7 +266,7 @@ class Bounds:
                 s.append(widths(way, high[-1], low[-1], p, q))
             cut = cut_off(way, p, q) * states
             each, whole = each + cut, whole + math.sqrt(fact.fan_out) * cut
-            state = self.top[level] + each, self.norm[level] + whole
+            state = each, whole
         if not layout.sums:
             s.append(widths("exact", high[-1], low[-1], bits.p[-1], bits.p[-1]))
         return Sizing(layout, bits, float(each.max()), tuple(s), tuple(high), tuple(low))
@@ -281,7 +283,7 @@ class Bounds:
         return np.minimum(rows, fact.row_norm * whole) * self.slack, fact.spectral * whole
 
     def _rounded(
-        self, level: int, layout: Layout, bits: Bits, state: tuple[np.ndarray, float] | None
+        self, level: int, layout: Layout, bits: Bits, state: tuple[np.ndarray, float]
     ) -> tuple[np.ndarray, float]:
         """What rounding weights and biases adds, per row and in norm."""
         fact, p = self.maps[level], bits.p[level]
@@ -289,16 +291,19 @@ class Bounds:
         if level == 0:
             by_bit = layout.ways[0] != "direct" and layout.cells
             found = self.first.residual(bits.c, p, by_bit)
-            count = fact.fan_in * (bits.c if by_bit else 1)
-            reach, norm = np.ones(count if found.size is not None else 1), math.sqrt(count)
-            doubt = 2.0**-51 * fact.row_sum  # the weights of X_j are known as floats
+            norm = math.sqrt(fact.fan_in * (bits.c if by_bit else 1))
+            extra, doubt = 0.0, 2.0**-51 * fact.row_sum  # X_j's weights are known as floats
         else:
-            assert state is not None
-            found = fact.residual(p - bits.q[level - 1])
-            (reach, norm), doubt = state, np.zeros(1)
+            key = level, p - bits.q[level - 1]
+            if key not in self._residuals:  # its reach belongs to the level, not to the bits
+                self._residuals[key] = fact.residual(key[1], self.top[level - 1])
+            found = self._residuals[key]
+            each, whole = state
+            extra = min(_norm(each, fact.fan_in), whole)
+            norm, doubt = self.norm[level - 1] + whole, np.zeros(1)
         rows = found.row_norm * norm
-        if found.size is not None:
-            rows = np.minimum(rows, found.size @ np.broadcast_to(reach, found.size.shape[1]))
+        if found.sums is not None:
+            rows = np.minimum(rows, found.sums + found.row_norm * extra)
         rows = rows * self.slack + doubt + half
         return rows, found.spectral * norm + math.sqrt(fact.fan_out) * (half + float(doubt.max()))
 

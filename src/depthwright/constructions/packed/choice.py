@@ -72,21 +72,21 @@ def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: 
     """
     found = Search(bounds, error, cost, layout)
     if not entries(layout):  # nothing is rounded
-        return found.exact(found.ample()).sizing
+        return found.sizing(found.ample())
     point = found.balanced(found.ample())
     moves = Moves.of(len(point))
     while True:
         there = found.better(point, moves)
         if there is None:
-            return found.exact(point).sizing
+            return found.sizing(point)
         point = there
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a point achieves, and what it costs."""
+    """What a point achieves, and what it costs; no arrays, since thousands are looked at."""
 
-    sizing: Sizing
+    error: float
     cost: int
 
 
@@ -137,8 +137,14 @@ class Search:
             bits = self.bits(point)
             sizing = self.bounds.sizing(self.layout, bits) if bits else None
             sane = sizing is not None and math.isfinite(sizing.error)
-            self.known[point] = Known(sizing, self.cost(sizing)) if sizing and sane else None
+            self.known[point] = Known(sizing.error, self.cost(sizing)) if sizing and sane else None
         return self.known[point]
+
+    def sizing(self, point: Point) -> Sizing:
+        """All that follows from a point that has been looked at."""
+        bits = self.bits(point)
+        assert bits is not None
+        return self.bounds.sizing(self.layout, bits)
 
     def exact(self, point: Point) -> Known:
         """What is known of a point that the search stands on."""
@@ -149,7 +155,7 @@ class Search:
     def good(self, point: Point) -> bool:
         """Whether the error is kept."""
         found = self.look(point)
-        return found is not None and found.sizing.error <= self.error
+        return found is not None and found.error <= self.error
 
     def bits(self, point: Point) -> Bits | None:
         """The bits a point speaks of, if there are such bits."""
@@ -194,9 +200,9 @@ class Search:
         for i in range(len(point)):
             more, less = self.look(moved(point, {i: 1})), self.look(moved(point, {i: -1}))
             if more:
-                part = 2 * (here.sizing.error - more.sizing.error)
+                part = 2 * (here.error - more.error)
             else:
-                part = less.sizing.error - here.sizing.error if less else 0.0
+                part = less.error - here.error if less else 0.0
             errors[i] = max(part, 0.0) * (2.0**-changes - 1)
             up = more.cost - here.cost if more else math.inf
             down = less.cost - here.cost if less else math.inf
@@ -220,13 +226,13 @@ class Search:
 
     def part(self, point: Point, i: int) -> float:
         """What one bit less of entry i adds to the error, from as many less as it takes to see."""
-        here, found, fewer = self.exact(point).sizing.error, 1e-300, 1
+        here, found, fewer = self.exact(point).error, 1e-300, 1
         while fewer < point[i]:
             less = self.look(moved(point, {i: -fewer}))
             if less is None:
                 break
-            found = max((less.sizing.error - here) / (2.0**fewer - 1), 1e-300)
-            if less.sizing.error > 1.001 * here:
+            found = max((less.error - here) / (2.0**fewer - 1), 1e-300)
+            if less.error > 1.001 * here:
                 break
             fewer *= 2
         return found
@@ -248,7 +254,7 @@ class Search:
         here = self.exact(point)
         at = moves.entries, moves.changes + STEPS
         cost = costs[at].sum(axis=1)
-        error = here.sizing.error + errors[at].sum(axis=1)
+        error = here.error + errors[at].sum(axis=1)
         # A field that grows or shrinks by a bit at a power of two is beyond the model.
         near = costs[:, STEPS - 1 : STEPS + 2]
         hidden_gain = np.ptp(near[np.isfinite(near)])

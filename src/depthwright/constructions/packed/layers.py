@@ -25,10 +25,13 @@ from depthwright.networks.exact.calculus import Linear
 from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
+from depthwright.refusal import Refusal
 
 HALF = Dyadic(1, -1)
 MARGIN = 60
 """Bits by which the noise behind long gaps stays below what is added up."""
+LENGTH_LIMIT = 2_000_000
+"""Binary digits of a packed number with long gaps; beyond it sizes are all there is."""
 
 
 # --- the network
@@ -105,7 +108,14 @@ class Packer:
             if level < self.hidden - 1 and self.layout.ways[level] == "tent":
                 gap = later + self.scaled.widths[level + 1].bit_length() + 2
             found[level] = Numbers.of(self.scaled, self.reading, self.sizing, level, gap)
-            later += found[level].fields.length + found[level].lead
+            length = found[level].fields.length
+            if gap and length > LENGTH_LIMIT:
+                raise Refusal(
+                    f"with long_gaps=True a packed number would have {length:,} binary digits, and "
+                    f"no more than {LENGTH_LIMIT:,} are built; architecture() gives the size all "
+                    "the same, or build with long_gaps=False"
+                )
+            later += length + found[level].lead
         return found
 
     # --- inputs
