@@ -3,17 +3,24 @@
 Per layer: `bounded` gives every row its interval, `pairs` finds rows read only as differences, and
 `append` decides which rows are no instruction at all, which are written over their main term's
 buffer, in which order, and where the others go.
+
+Where values are far longer than what counts of them (limb_floors.py), rows leave digits out below
+their floor. What is left out is bounded, and so is what it does to the outputs: a slot is off by at
+most its form's error times its scale, and by `cut`, what its own row has left out; σ and the clamp
+do not enlarge it, and slots of one form, off together, are one function of that form, with one
+steepest slope. Intervals hold the values with and without what is left out. Such a program has
+every output twice, the lower and the upper end of where the exact value lies.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from depthwright.networks import limb_bounds
+from depthwright.networks import limb_bounds, limb_floors
 from depthwright.networks.exact import BIAS, ExactNetwork
 from depthwright.networks.limb_bounds import ZERO, Bound, Form, Interval, Part
 from depthwright.networks.limb_program import (
@@ -44,28 +51,35 @@ class Compiler:
     terms: list[list[int]] = field(default_factory=list)
     constants: list[int] = field(default_factory=list)
     work: float = 0.0
+    inexact: bool = False
+    """Whether any row has left digits out."""
     _known: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     _joint: dict[tuple[tuple[Part, ...], Interval], Interval] = field(default_factory=dict)
+    _steepest: dict[tuple[Part, ...], Bound] = field(default_factory=dict)
 
     # --- bounds
 
-    def bound(self, terms: Sequence[Term]) -> Interval:
+    def bound(self, terms: Sequence[Term]) -> Form:
         """Of Σ integer·2^power·slot: terms of one form together, forms added."""
         groups: dict[int, list[Term]] = {}
         parts: list[Interval] = []
+        errors: list[Bound] = []
         for term in terms:
-            form = self.slots[term[0]].form
-            if form is None:
-                parts.append(limb_bounds.scaled(term[1:], self.slots[term[0]].interval))
+            slot = self.slots[term[0]]
+            if slot.form is None:
+                parts.append(limb_bounds.scaled(term[1:], slot.interval))
+                errors.append(times(size_of(term[1:]), slot.cut))
             else:
-                groups.setdefault(id(form), []).append(term)
+                groups.setdefault(id(slot.form), []).append(term)
         for group in groups.values():
-            if len(group) == 1:
-                parts.append(limb_bounds.scaled(group[0][1:], self.slots[group[0][0]].interval))
-                continue
             slots = [self.slots[column] for column, _, _ in group]
             form = slots[0].form
             assert form is not None
+            if len(group) == 1:
+                parts.append(limb_bounds.scaled(group[0][1:], slots[0].interval))
+                if self.inexact:
+                    errors.append(times(size_of(group[0][1:]), self.error(slots[0])))
+                continue
             wanted = tuple(
                 ((integer, power), slot.scale, slot.bias, slot.ceiling)
                 for (_, integer, power), slot in zip(group, slots, strict=True)
@@ -74,7 +88,16 @@ class Compiler:
             if key not in self._joint:
                 self._joint[key] = limb_bounds.joint(wanted, form.interval)
             parts.append(self._joint[key])
-        return limb_bounds.added(parts)
+            if self.inexact:
+                cuts = [
+                    times(size_of(term[1:]), slot.cut)
+                    for term, slot in zip(group, slots, strict=True)
+                ]
+                parts[-1] = limb_bounds.widened(parts[-1], limb_bounds.total(cuts))
+                if wanted not in self._steepest:
+                    self._steepest[wanted] = limb_bounds.steepest(wanted)
+                errors += [*cuts, times(self._steepest[wanted], form.error)]
+        return Form(limb_bounds.added(parts), limb_bounds.above(*limb_bounds.total(errors)))
 
     def bounded(self, terms: list[Term], forms: dict[tuple[object, ...], Form], relu: bool) -> Row:
         """A row with its form and interval; terms of slots that are 0 are dropped."""
@@ -90,7 +113,8 @@ class Compiler:
             column = kept[0][0]
             form = forms.get((column,))
             if form is None:
-                form = forms[(column,)] = Form(self.slots[column].interval)
+                slot = self.slots[column]
+                form = forms[(column,)] = Form(slot.interval, self.error(slot))
             scale = (first, power)
             interval = limb_bounds.scaled(scale, form.interval)
             if constant or abs(first) != 1:
@@ -107,10 +131,31 @@ class Compiler:
         key = tuple(normal)
         form = forms.get(key)
         if form is None:
-            form = forms[key] = Form(self.bound(normal))
+            form = forms[key] = self.bound(normal)
         scale = (unit, power)
         interval = limb_bounds.added([limb_bounds.scaled(scale, form.interval)], bias)
         return Row(kept, constant, form, scale, bias, interval, kind=kind)
+
+    def error(self, slot: Slot) -> Bound:
+        """How far off a slot is at most."""
+        if not self.inexact:
+            return ZERO
+        parts = [slot.cut]
+        if slot.form is not None:
+            parts.append(times(size_of(slot.scale), slot.form.error))
+        return limb_bounds.above(*limb_bounds.total(parts))
+
+    def ends(self, row: Row) -> tuple[Row, Row] | None:
+        """An output's row less its error and plus it; None where that is too much to be of use."""
+        m, e = times(size_of(row.scale), row.form.error) if row.form is not None else ZERO
+        if not m:
+            return row, row
+        top = (m - 1).bit_length() + e
+        if limb_bounds.bits(row.sum) - top < limb_floors.DIGITS // 2 + 16:
+            return None
+        wide = limb_bounds.widened(row.sum, (1, top))
+        low, high = ([*row.constant, (sign, top)] for sign in (-1, 1))
+        return replace(row, constant=low, sum=wide), replace(row, constant=high, sum=wide)
 
     # --- code
 
@@ -124,16 +169,19 @@ class Compiler:
             self.constants.extend(np.frombuffer(data, dtype="<u8").tolist())
         return known
 
-    def place(self, row: Row, main: int, over: int | None) -> Slot:
+    def place(self, row: Row, main: int, over: int | None, kept: float = -math.inf) -> Slot:
         """Append the row's instruction; `main` is the index of its main term or −1, `over` the
-        buffer that it may be written over.
+        buffer that it may be written over, 2^kept the power below which digits may be left out.
         """
         powers = [self.slots[column].lowest + power for column, _, power in row.terms]
         powers += [power for _, power in row.constant]
         if row.ceiling is not None:
             powers.append(row.ceiling[1])
         lowest = min(powers)
-        floor = min(  # a product moves its source by whole limbs upwards only
+        products = any(abs(size) & abs(size) - 1 for _, size, _ in row.terms)
+        kept -= LIMB + 16 if products else 8  # so that what is left out is less than 2^kept
+        cut = row.kind != CLAMP and lowest < kept
+        floor = math.floor(kept) if cut else min(  # a product moves its source by whole limbs upwards only
             [
                 lowest,
                 *(self.slots[c].grid + power for c, size, power in row.terms if size & size - 1),
@@ -144,6 +192,10 @@ class Compiler:
             column, _, power = row.terms[main]
             grid = self.slots[column].grid + power
             grid += LIMB * ((floor - grid) // LIMB)
+        left_out = self.left_out(row, grid) if cut else ZERO
+        if left_out[0]:
+            lowest, self.inexact = grid, True
+            row.sum = limb_bounds.widened(row.sum, left_out)
         size = limb_bounds.bits(row.sum)
         limbs = max(1, -(-(size - grid + 1) // LIMB))
         ceiling = (0, 0, 0)
@@ -182,11 +234,33 @@ class Compiler:
         if row.kind != SUM:
             value = limb_bounds.rectified(row.sum, row.ceiling)
         return Slot(
-            place, start, limbs, grid, lowest, value, row.form, row.scale, row.bias, row.ceiling
-        )
+            place, start, limbs, grid, lowest, value, row.form, row.scale, row.bias, row.ceiling,
+            left_out,
+        )  # fmt: skip
+
+    def left_out(self, row: Row, grid: int) -> Bound:
+        """A bound of what a row loses below 2^grid: less than a unit of 2^grid with each shift and
+        constant. Of a product Σ s_i·2^{64i} · Σ c_j·2^{64j} the products of words below limb 0 are
+        left out: for each j their s_i add up to less than a unit of limb 0 over c_j < 2^64, and
+        the same with i and j exchanged, so they are less than 2^64 units for each word of the
+        factor that has fewer.
+        """
+        units = sum(power < grid for _, power in row.constant)
+        for column, size, power in row.terms:
+            slot, size = self.slots[column], abs(size)
+            if size & size - 1:
+                if slot.grid + power < grid:
+                    units += min(-(-size.bit_length() // LIMB) + 1, slot.limbs) << LIMB
+            else:
+                units += slot.lowest + power < grid
+        return limb_bounds.above(units, grid)
 
     def constant(self, integer: int, shift: int) -> None:
-        """A term of the bias."""
+        """A term of the bias; what lies below limb 0 is left out."""
+        if shift < 0:
+            integer, shift = (abs(integer) >> -shift) * (1 if integer > 0 else -1), 0
+            if not integer:
+                return
         move, inside = divmod(shift, LIMB)
         start, count = self.limbs_of(abs(integer) << inside)
         self.terms.append([CONSTANT, 1 if integer > 0 else -1, -1, 0, move, 0, start, count])
@@ -242,8 +316,11 @@ class Compiler:
                     best, key = index, wanted
         return best
 
-    def append(self, rows: Sequence[Row | None]) -> None:
-        """The instructions of one layer (None: a row that nobody reads)."""
+    def append(self, rows: Sequence[Row | None], kept: Sequence[float] = ()) -> None:
+        """The instructions of one layer (None: a row that nobody reads), and the floors of its
+        rows.
+        """
+        kept = kept or [-math.inf] * len(rows)
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()
@@ -261,13 +338,23 @@ class Compiler:
         inside = {candidate[0] for candidate in order}
         for index, row, main in fresh:
             if index not in inside:
-                new[index] = self.place(row, main, None)
+                new[index] = self.place(row, main, None, kept[index])
         for index, row, main, place in order:
-            new[index] = self.place(row, main, place)
+            new[index] = self.place(row, main, place, kept[index])
         alive = {slot.place for slot in new}
         for place in {slot.place for slot in self.slots if slot.place >= 0} - alive:
             self.arena.release(place)
         self.slots = new
+
+
+def times(a: Bound, b: Bound) -> Bound:
+    """Their product."""
+    return a[0] * b[0], a[1] + b[1]
+
+
+def size_of(number: Bound) -> Bound:
+    """Without its sign."""
+    return abs(number[0]), number[1]
 
 
 def compiled(
@@ -276,6 +363,23 @@ def compiled(
     """For inputs that are multiples of 2^grid and at most `reach` in size; `step` is told the part
     that is done.
     """
+    if limb_floors.worthwhile(network):
+        program = _compiled(network, grid, reach, step, limb_floors.floors(network))
+        if program is not None:
+            return program
+    program = _compiled(network, grid, reach, step, [[]] * len(network.layers))
+    assert program is not None
+    return program
+
+
+def _compiled(
+    network: ExactNetwork,
+    grid: int,
+    reach: Bound,
+    step: Callable[[float], None],
+    floors: Sequence[Sequence[float]],
+) -> LimbProgram | None:
+    """With digits left out below these floors; None where the outputs would be too far off."""
     arena = Arena()
     magnitude = reach[0].bit_length() + reach[1]
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))
@@ -305,7 +409,15 @@ def compiled(
                 dropped.add(j)
             if dropped:
                 terms = [[term for term in row if term[0] not in dropped] for row in terms]
-        compiler.append([None if j in dropped else row for j, row in enumerate(rows)])
+        if last and compiler.inexact:
+            ends = [compiler.ends(row) for row in rows]
+            if None in ends:
+                return None
+            rows = [pair[side] for side in (0, 1) for pair in ends if pair is not None]
+        compiler.append(
+            [None if j in dropped else row for j, row in enumerate(rows)],
+            () if last else floors[number],
+        )
     outputs = [[slot.place, slot.start, slot.grid] for slot in compiler.slots]
     return LimbProgram(
         np.array(compiler.rows, dtype=np.int64).reshape(-1, ROW_FIELDS),
@@ -317,4 +429,5 @@ def compiled(
         len(arena.starts),
         arena.size,
         compiler.work,
+        compiler.inexact,
     )

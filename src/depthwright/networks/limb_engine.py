@@ -136,6 +136,7 @@ def evaluate(
             out[rows] = limb_triton.run(program, part, device)
         else:
             out[rows] = run(program, part)
+        left[rows] = np.isnan(out[rows]).any(axis=1)
     return out, left
 
 
@@ -164,4 +165,4 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
             done += chunk
             bar(min(done / len(x), 1.0))
             chunk *= 2  # a second at most, by the time that it matters
-    return out
+    return program.values(out)

@@ -69,7 +69,10 @@ def shift_term(arena, start, end, source, first, last, move, shift, sign, carry)
 
 @numba.njit
 def product_term(arena, start, end, source, first, last, move, factors, sign, carry):  # type: ignore[no-untyped-def]
-    """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop."""
+    """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop.
+
+    Products of words that lie wholly below limb 0 are left out.
+    """
     count = factors.size
     by_factor = count <= last - first
     for outer in range(count if by_factor else last - first):
@@ -77,7 +80,7 @@ def product_term(arena, start, end, source, first, last, move, factors, sign, ca
         begin = outer + move + first
         length = last - first if by_factor else count
         stop = min(begin + length, end)
-        for at in range(begin, stop):
+        for at in range(max(begin, 0), stop):
             inner = at - begin
             i = first + (inner if by_factor else outer)
             factor = factors[outer if by_factor else inner]

@@ -71,13 +71,13 @@ def shift_term(dst, end, src, first, last, move, shift, sign, zero, lanes: tl.co
 
 @triton.jit
 def product_term(dst, end, src, first, last, move, words, count, sign, zero, lanes: tl.constexpr):  # type: ignore[no-untyped-def]
-    """dst ± source·(words << 64·move)."""
+    """dst ± source·(words << 64·move), without products of words below limb 0."""
     for j in range(0, count):
         factor = word(words + j)
         carry = zero
         begin = j + move + first
         stop = tl.minimum(begin + last - first, end)
-        for at in range(begin, stop):
+        for at in range(tl.maximum(begin, 0), stop):
             source = word(src + (at - j - move) * lanes)
             low = source * factor
             high = tl.umulhi(source, factor + zero)
@@ -86,7 +86,7 @@ def product_term(dst, end, src, first, last, move, words, count, sign, zero, lan
             value, out = added(word(dst + at * lanes), a, zero, sign)
             carry = high + out
             put(dst + at * lanes, value)
-        settle(dst, tl.maximum(begin, stop), end, sign, carry, lanes)
+        settle(dst, tl.maximum(tl.maximum(begin, stop), 0), end, sign, carry, lanes)
 
 
 @triton.jit

@@ -68,6 +68,8 @@ class Slot:
     bias: Bound = ZERO
     ceiling: Bound | None = None
     """value = min(σ(scale·form + bias), ceiling) where a form is known."""
+    cut: Bound = ZERO
+    """How far off that this slot's own row may be at most, by the digits that it has left out."""
 
 
 NOTHING = Slot(-1, 0, 0, 0, 0, Interval(ZERO, ZERO))
@@ -94,6 +96,19 @@ class LimbProgram:
     """Limbs that a tile of points needs."""
     work: float
     """Limbs that the rows move in a tile where every slot is full: an upper end of the cost."""
+    ends: bool = False
+    """Whether digits have been left out: then `outputs` are the lower ends of the values first, and
+    then the upper ends."""
+
+    def values(self, out: np.ndarray) -> np.ndarray:
+        """(points, output_dim) of the executor's (points, len(outputs)); nan where the two ends are
+        not the same float64, so that what was left out might change it.
+        """
+        if not self.ends:
+            return out
+        low, high = np.split(out, 2, axis=1)
+        same = np.ascontiguousarray(low).view(np.int64) == np.ascontiguousarray(high).view(np.int64)
+        return np.where(same, low, np.nan)
 
 
 class Arena:

@@ -208,4 +208,4 @@ def run(program: LimbProgram, x: np.ndarray, device: Any) -> np.ndarray:
         program.places, lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1,
         num_stages=1,
     )  # fmt: skip
-    return out.view(torch.float64).cpu().numpy()
+    return program.values(out.view(torch.float64).cpu().numpy())
