@@ -16,6 +16,7 @@ from depthwright.networks import evaluation, limb_bounds, limb_compiler, limb_en
 from depthwright.networks.exact import BIAS, ExactNetwork, Layer
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.limb_bounds import Interval
+from depthwright.networks.limb_program import TENTS
 from depthwright.targets import RandomNetwork
 
 
@@ -49,9 +50,12 @@ def extremes(network, x, monkeypatch):
     found = []
     trace = traced(network, monkeypatch)
     for (rows, slots), layer in zip(trace, values(network, x), strict=True):
-        for row, slot, column in zip(rows, slots, layer, strict=True):
+        ends = len(slots) // len(layer)  # an output that has left digits out stands twice
+        for row, slot, column in zip(rows, slots, layer * ends, strict=True):
             if row is None:  # read only as a difference, with the slot that holds it
                 continue
+            if row.kind == TENTS:
+                column = [value - max(2 * value - 2**row.period, 0) for value in column]
             if slot.ceiling is not None:
                 column = [min(value, fraction(slot.ceiling)) for value in column]
             found.append((slot, min(column), max(column)))

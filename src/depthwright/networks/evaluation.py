@@ -123,14 +123,15 @@ def _exact(network: ExactNetwork, x: np.ndarray, engine: Engine, device: Any) ->
         return to_float64(exact_values(network, x))
     from depthwright.networks import balls, limb_engine
 
-    if engine == "auto" and balls.worthwhile(network):
-        out = balls.rounded(network, x)
-        refuse_overflow(out)
-        return out
     out, left = limb_engine.evaluate(network, x, forced=engine == "limbs", device=device)
     refuse_overflow(out[~left], np.flatnonzero(~left))
     if left.any():
-        out[left] = to_float64(exact_values(network, x[left]), np.flatnonzero(left))
+        rows = np.flatnonzero(left)
+        if balls.worthwhile(network):
+            out[left] = balls.rounded(network, x[left])
+            refuse_overflow(out[left], rows)
+        else:
+            out[left] = to_float64(exact_values(network, x[left]), rows)
     return out
 
 

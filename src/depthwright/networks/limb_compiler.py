@@ -8,13 +8,19 @@ Where values are far longer than what counts of them (limb_floors.py), rows leav
 their floor. What is left out is bounded, and so is what it does to the outputs: a slot is off by at
 most its form's error times its scale, and by `cut`, what its own row has left out; σ and the clamp
 do not enlarge it, and slots of one form, off together, are one function of that form, with one
-steepest slope. Intervals hold the values with and without what is left out. Such a program has
-every output twice, the lower and the upper end of where the exact value lies.
+steepest slope. Intervals hold the exact values; limbs are counted for these and the error. Such a
+program has every output twice, the lower and the upper end of where the exact value lies.
+
+Two neurons read only as a triangle, σ(u) − σ(2u − β), u ≤ β = 2^q, are one slot, and a triangle of
+it alone (u' = 2^k·slot, β' = 2^{k−1}·β) is no instruction: m triangles in a row are the triangle
+wave of u with period 2^{q−m+1}, which keeps the digits of u below the period and takes them from
+it where they are more than half of it (limb_kernel.fold).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -33,12 +39,23 @@ from depthwright.networks.limb_program import (
     ROW_FIELDS,
     SHIFT,
     SUM,
+    TENTS,
     TERM_FIELDS,
     Arena,
     LimbProgram,
     Slot,
 )
-from depthwright.networks.limb_rows import Row, Term, negated, pairs, rows_of, split, written_over
+from depthwright.networks.limb_rows import (
+    Row,
+    Term,
+    log2,
+    negated,
+    pairs,
+    rows_of,
+    split,
+    triangles,
+    written_over,
+)
 
 
 @dataclass
@@ -78,7 +95,7 @@ class Compiler:
             if len(group) == 1:
                 parts.append(limb_bounds.scaled(group[0][1:], slots[0].interval))
                 if self.inexact:
-                    errors.append(times(size_of(group[0][1:]), self.error(slots[0])))
+                    errors.append(times(size_of(group[0][1:]), self.off(slots[0])))
                 continue
             wanted = tuple(
                 ((integer, power), slot.scale, slot.bias, slot.ceiling)
@@ -93,7 +110,6 @@ class Compiler:
                     times(size_of(term[1:]), slot.cut)
                     for term, slot in zip(group, slots, strict=True)
                 ]
-                parts[-1] = limb_bounds.widened(parts[-1], limb_bounds.total(cuts))
                 if wanted not in self._steepest:
                     self._steepest[wanted] = limb_bounds.steepest(wanted)
                 errors += [*cuts, times(self._steepest[wanted], form.error)]
@@ -114,7 +130,7 @@ class Compiler:
             form = forms.get((column,))
             if form is None:
                 slot = self.slots[column]
-                form = forms[(column,)] = Form(slot.interval, self.error(slot))
+                form = forms[(column,)] = Form(slot.interval, self.off(slot))
             scale = (first, power)
             interval = limb_bounds.scaled(scale, form.interval)
             if constant or abs(first) != 1:
@@ -136,22 +152,24 @@ class Compiler:
         interval = limb_bounds.added([limb_bounds.scaled(scale, form.interval)], bias)
         return Row(kept, constant, form, scale, bias, interval, kind=kind)
 
-    def error(self, slot: Slot) -> Bound:
-        """How far off a slot is at most."""
+    def error(self, form: Form | None, scale: Bound, cut: Bound) -> Bound:
+        """How far off scale·form + bias is at most, and with `cut` what is left out of it."""
         if not self.inexact:
             return ZERO
-        parts = [slot.cut]
-        if slot.form is not None:
-            parts.append(times(size_of(slot.scale), slot.form.error))
+        parts = [cut] if form is None else [cut, times(size_of(scale), form.error)]
         return limb_bounds.above(*limb_bounds.total(parts))
+
+    def off(self, slot: Slot) -> Bound:
+        """How far off a slot is at most."""
+        return self.error(slot.form, slot.scale, slot.cut)
 
     def ends(self, row: Row) -> tuple[Row, Row] | None:
         """An output's row less its error and plus it; None where that is too much to be of use."""
-        m, e = times(size_of(row.scale), row.form.error) if row.form is not None else ZERO
+        m, e = self.error(row.form, row.scale, ZERO)
         if not m:
             return row, row
         top = (m - 1).bit_length() + e
-        if limb_bounds.bits(row.sum) - top < limb_floors.DIGITS // 2 + 16:
+        if limb_bounds.bits(row.sum) - top < limb_floors.ENOUGH:
             return None
         wide = limb_bounds.widened(row.sum, (1, top))
         low, high = ([*row.constant, (sign, top)] for sign in (-1, 1))
@@ -169,9 +187,9 @@ class Compiler:
             self.constants.extend(np.frombuffer(data, dtype="<u8").tolist())
         return known
 
-    def place(self, row: Row, main: int, over: int | None, kept: float = -math.inf) -> Slot:
+    def place(self, row: Row, main: int, over: int | None) -> Slot:
         """Append the row's instruction; `main` is the index of its main term or −1, `over` the
-        buffer that it may be written over, 2^kept the power below which digits may be left out.
+        buffer that it may be written over.
         """
         powers = [self.slots[column].lowest + power for column, _, power in row.terms]
         powers += [power for _, power in row.constant]
@@ -179,13 +197,21 @@ class Compiler:
             powers.append(row.ceiling[1])
         lowest = min(powers)
         products = any(abs(size) & abs(size) - 1 for _, size, _ in row.terms)
-        kept -= LIMB + 16 if products else 8  # so that what is left out is less than 2^kept
+        kept = row.floor - (LIMB + 16 if products else 8)  # 2^floor is more than is left out
         cut = row.kind != CLAMP and lowest < kept
-        floor = math.floor(kept) if cut else min(  # a product moves its source by whole limbs upwards only
-            [
-                lowest,
-                *(self.slots[c].grid + power for c, size, power in row.terms if size & size - 1),
-            ]
+        floor = (
+            math.floor(kept)
+            if cut
+            else min(  # a product moves its source by whole limbs upwards only
+                [
+                    lowest,
+                    *(
+                        self.slots[c].grid + power
+                        for c, size, power in row.terms
+                        if size & size - 1
+                    ),
+                ]
+            )
         )
         grid = floor
         if main >= 0:
@@ -195,10 +221,10 @@ class Compiler:
         left_out = self.left_out(row, grid) if cut else ZERO
         if left_out[0]:
             lowest, self.inexact = grid, True
-            row.sum = limb_bounds.widened(row.sum, left_out)
-        size = limb_bounds.bits(row.sum)
+        error = self.error(row.form, row.scale, left_out)
+        size = limb_bounds.bits(limb_bounds.widened(row.sum, error))
         limbs = max(1, -(-(size - grid + 1) // LIMB))
-        ceiling = (0, 0, 0)
+        ceiling = (max(row.period - grid, 0) if row.kind == TENTS else 0, 0, 0)
         if row.ceiling is not None:
             m, e = row.ceiling
             at = (e - grid) // LIMB
@@ -230,6 +256,12 @@ class Compiler:
             ]
         )
         self.work += limbs * (1 + len(self.terms) - begin)
+        if row.kind == TENTS:
+            value = Interval(ZERO, (1, row.period - 1))
+            last = len(self.rows) - 1
+            return Slot(
+                place, start, limbs, grid, lowest, value, cut=error, tent=(last, row.period)
+            )
         value = row.sum
         if row.kind != SUM:
             value = limb_bounds.rectified(row.sum, row.ceiling)
@@ -282,9 +314,7 @@ class Compiler:
 
         Never an output: that one is read with its sign, which hidden slots are stored without.
         """
-        if row.kind == SUM:
-            return False
-        if len(row.terms) != 1 or row.constant or row.ceiling is not None:
+        if len(row.terms) != 1 or row.constant or row.kind != RELU:
             return False
         integer = row.terms[0][1]
         slot = self.slots[row.terms[0][0]]
@@ -305,6 +335,23 @@ class Compiler:
             row.form, row.scale, row.bias,
         )  # fmt: skip
 
+    def continued(self, row: Row) -> Slot | None:
+        """The slot of a triangle of a triangle that nobody else reads: one more in its row."""
+        column, integer, power = row.terms[0]
+        slot = self.slots[column]
+        if row.kind != TENTS or len(row.terms) > 1 or integer != 1 or slot.tent is None:
+            return None
+        number, period = slot.tent
+        period += power - 1
+        if row.period != period:
+            return None
+        self.rows[number][10] = max(self.rows[number][10] - 1, 0)
+        value = Interval(ZERO, (1, period - 1))
+        return replace(
+            slot, grid=slot.grid + power, lowest=slot.lowest + power, interval=value,
+            cut=times((1, power), slot.cut), tent=(number, period),
+        )  # fmt: skip
+
     def main_of(self, row: Row) -> int:
         """The term with the lowest bits among those that are shifts with a plus sign."""
         best, key = -1, (0, 0)
@@ -316,14 +363,14 @@ class Compiler:
                     best, key = index, wanted
         return best
 
-    def append(self, rows: Sequence[Row | None], kept: Sequence[float] = ()) -> None:
-        """The instructions of one layer (None: a row that nobody reads), and the floors of its
-        rows.
-        """
-        kept = kept or [-math.inf] * len(rows)
+    def append(self, rows: Sequence[Row | None]) -> None:
+        """The instructions of one layer (None: a row that nobody reads)."""
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()
+        readers = Counter(
+            column for row in rows if row is not None for column in {term[0] for term in row.terms}
+        )
         for index, row in enumerate(rows):
             if row is None or not (row.terms or row.constant):
                 continue
@@ -333,14 +380,20 @@ class Compiler:
                 new[index] = self.alias(row)
                 aliased.add(new[index].place)
                 continue
+            if row.kind == TENTS and readers[row.terms[0][0]] == 1:
+                slot = self.continued(row)
+                if slot is not None:
+                    new[index] = slot
+                    aliased.add(slot.place)
+                    continue
             fresh.append((index, row, self.main_of(row)))
         order = written_over(fresh, self.slots, aliased)
         inside = {candidate[0] for candidate in order}
         for index, row, main in fresh:
             if index not in inside:
-                new[index] = self.place(row, main, None, kept[index])
+                new[index] = self.place(row, main, None)
         for index, row, main, place in order:
-            new[index] = self.place(row, main, place, kept[index])
+            new[index] = self.place(row, main, place)
         alive = {slot.place for slot in new}
         for place in {slot.place for slot in self.slots if slot.place >= 0} - alive:
             self.arena.release(place)
@@ -403,9 +456,15 @@ def _compiled(
         rows = [compiler.bounded(row, forms, not last) for row in terms]
         if not last:
             terms = rows_of(layers[number + 1], patterns)
+            for row, floor in zip(rows, floors[number], strict=False):
+                row.floor = floor
             for i, j in pairs(rows, terms):
                 rows[i].ceiling = limb_bounds.total([rows[i].bias, negated(rows[j].bias)])
                 rows[i].kind = CLAMP
+                dropped.add(j)
+            for i, j in triangles(rows, terms, set(dropped)):
+                rows[i].period = log2(negated(rows[j].bias))
+                rows[i].kind = TENTS
                 dropped.add(j)
             if dropped:
                 terms = [[term for term in row if term[0] not in dropped] for row in terms]
@@ -414,10 +473,7 @@ def _compiled(
             if None in ends:
                 return None
             rows = [pair[side] for side in (0, 1) for pair in ends if pair is not None]
-        compiler.append(
-            [None if j in dropped else row for j, row in enumerate(rows)],
-            () if last else floors[number],
-        )
+        compiler.append([None if j in dropped else row for j, row in enumerate(rows)])
     outputs = [[slot.place, slot.start, slot.grid] for slot in compiler.slots]
     return LimbProgram(
         np.array(compiler.rows, dtype=np.int64).reshape(-1, ROW_FIELDS),

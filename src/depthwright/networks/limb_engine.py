@@ -4,7 +4,8 @@ Points are sorted into groups by the lowest bit of their inputs, so that a few s
 not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. A group too
 small to repay compiling goes to the integers of evaluation.py; `worth_compiling` holds the
-estimate, whose constants are rounded in favour of the integers.
+estimate, whose constants are rounded in favour of the integers. So does a point at which digits
+that a program has left out could change the result (none in 10^5, where those were noise).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from depthwright.networks import limb_compiler
+from depthwright.networks import balls, limb_compiler
 from depthwright.networks.dyadic import Dyadic
 from depthwright.networks.exact import ExactNetwork
 from depthwright.networks.limb_bounds import Bound
@@ -82,7 +83,10 @@ def worth_compiling(network: ExactNetwork, points: int, known: bool) -> bool:
     running is more than 50 times faster than integers, but by tiles of at least 16 points.
     """
     terms = sum(len(layer.rows) for layer in network.layers)
-    each = 0.12e-6 + 3e-11 * (network.value_bits or 0)
+    bits = network.value_bits or 0
+    if balls.worthwhile(network):  # the integers are cut, too
+        bits = balls.first_bits(network)
+    each = 0.12e-6 + 3e-11 * bits
     integers = terms * (2e-6 + points * each)
     program = 0.0 if known else terms * 20e-6
     machine_code = 0.0 if "numba" in _loaded else 1.0
@@ -112,7 +116,8 @@ def tile_size(program: LimbProgram, points: int) -> int:
 def evaluate(
     network: ExactNetwork, x: np.ndarray, *, forced: bool = False, device: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values (batch, output_dim), rounded once, and which rows are left to the integers.
+    """Values (batch, output_dim), rounded once, and which rows are left to the integers: batches
+    too small to compile for, and rows that `run` has not settled.
 
     `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
     """
@@ -141,7 +146,10 @@ def evaluate(
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, all threads that numba may use; in a forked process only the calling one."""
+    """On the CPU, all threads that numba may use; in a forked process only the calling one.
+
+    Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
+    """
     import numba
 
     from depthwright.networks import limb_kernel, stored_code

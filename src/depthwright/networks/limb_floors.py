@@ -17,11 +17,13 @@ from collections.abc import Sequence
 
 from depthwright.networks import limb_bounds
 from depthwright.networks.exact import BIAS, ExactNetwork
-from depthwright.networks.limb_bounds import ZERO, Bound, Part
+from depthwright.networks.limb_bounds import Bound, Part
 from depthwright.networks.limb_rows import Term, rows_of
 
 DIGITS = 96
 """Bits kept of the largest term of an output: about 40 more than a float64 has."""
+ENOUGH = 64
+"""Bits of an output's largest value above its error; with fewer, digits are not left out."""
 WORTHWHILE = 512
 """Values of fewer bits than this are computed exactly."""
 

@@ -151,6 +151,43 @@ def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state): 
 
 
 @numba.njit
+def fold(arena, start, begin, end, period, state):  # type: ignore[no-untyped-def]
+    """The triangle wave of σ(dst) with period 2^period in place; returns the range that may not be
+    zero.
+
+    σ(dst) modulo the period, and the period less that where it is more than a half: the digits
+    below the period, negated modulo the period where the highest of them is set.
+    """
+    kept, flip, carry = state[0], state[1], state[2]
+    top = arena[start + end - 1]
+    for p in range(top.size):
+        kept[p] = (top[p] >> TOP) - ONE
+        flip[p] = ZERO
+    last, inside = (period - 1) >> 6, U((period - 1) & 63)
+    if last < begin:
+        return 0, 0
+    if last < end:
+        row = arena[start + last]
+        for p in range(row.size):
+            flip[p] = (ZERO - ((row[p] >> inside) & ONE)) & kept[p]
+        arena[start + last, :] &= (U(2) << inside) - ONE
+        end = last + 1
+    elif not any_bit(top) >> TOP:
+        return begin, end
+    for p in range(top.size):
+        carry[p] = flip[p] & ONE
+    for at in range(begin, end):
+        row = arena[start + at]
+        for p in range(row.size):
+            a = ((row[p] & kept[p]) ^ flip[p]) + carry[p]
+            carry[p] &= U(a == ZERO)
+            row[p] = a
+    if last < end:
+        arena[start + last, :] &= (U(2) << inside) - ONE
+    return begin, end
+
+
+@numba.njit
 def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # type: ignore[no-untyped-def]
     """All instructions on one tile; `done` counts limbs added, multiplied and moved."""
     carry = scratch[0]
@@ -228,6 +265,9 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # ty
             begin, end = clamp(
                 arena, start, begin, end, ceiling, cmove, source, move, m0, m1, scratch[1:]
             )
+        elif kind == 3:
+            done[2] += end - begin
+            begin, end = fold(arena, start, begin, end, rows[number, 10], scratch)
         elif kind == 1:
             top = arena[start + end - 1]
             if any_bit(top) >> TOP:

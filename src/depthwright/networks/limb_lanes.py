@@ -129,6 +129,26 @@ def clamp(dst, begin, end, words, count, move, zero, lanes: tl.constexpr):  # ty
 
 
 @triton.jit
+def fold(dst, begin, end, period, zero, lanes: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The triangle wave of σ(dst) in place, and its new end; see limb_kernel.fold."""
+    kept = (word(dst + (end - 1) * lanes) >> 63) - 1
+    last = (period - 1) >> 6
+    inside = ((period - 1) & 63).to(tl.uint64)
+    full = (((zero + 1) << inside) << 1) - 1
+    flip = zero
+    if (last >= begin) & (last < end):
+        flip = (zero - ((word(dst + last * lanes) >> inside) & 1)) & kept
+    stop = tl.minimum(end, last + 1)
+    carry = flip & 1
+    for at in range(begin, stop):
+        mask = tl.where(at == last, full, zero - 1)
+        value = ((word(dst + at * lanes) & kept) ^ flip) + carry
+        carry = carry & (value == 0).to(tl.uint64)
+        put(dst + at * lanes, value & mask)
+    return tl.maximum(stop, begin)
+
+
+@triton.jit
 def read_input(  # type: ignore[no-untyped-def]
     column, place, start, limbs, bits, sign, grid, firsts, lasts, zero, lanes: tl.constexpr
 ):

@@ -18,14 +18,17 @@ that this term needs no shift inside a limb, only a move of whole limbs; where n
 the source, the row is written over it, and 2r − bit touches the few limbs that the bit has.
 (2) A row that only carries or scales a slot by a power of two is no instruction at all.
 (3) Two neurons σ(a + β), σ(a + β') that the next layer reads only as a difference are one slot,
-min(σ(a + β), β − β'): a bit test. (4) At run time each slot remembers the range of limbs in which
-any point of the tile is not zero, and nothing outside it is touched: bits are short where they are
-bits, and have the long fractions that the interval allows only at points inside a ramp.
+min(σ(a + β), β − β'): a bit test; and triangles upon triangles are one pass over their digits.
+(4) At run time each slot remembers the range of limbs in which any point of the tile is not zero,
+and nothing outside it is touched: bits are short where they are bits, and have the long fractions
+that the interval allows only at points inside a ramp. (5) Digits that no output shows are left out,
+and a point is handed back where they could (limb_floors.py).
 
 *Why no overflow is possible.* A slot is stored in limbs [first, last) ⊆ [0, limbs). The sum of
 fewer than 2^62 terms, each below 2^(64·h), lies in ±2^(64·h + 62), so h + 1 limbs hold it with
-its sign; the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval. Low limbs that
-are left out are zero: no term has bits below the row's `lowest` ≥ grid.
+its sign; the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval, made wider
+by what is left out. Other low limbs that a row lacks are zero: no term has bits below the row's
+`lowest` ≥ grid.
 """
 
 from __future__ import annotations
@@ -38,12 +41,12 @@ import numpy as np
 from depthwright.networks.limb_bounds import ZERO, Bound, Form, Interval
 
 LIMB = 64
-SUM, RELU, CLAMP = 0, 1, 2
+SUM, RELU, CLAMP, TENTS = 0, 1, 2, 3
 """What follows a row's sum."""
 ROW_FIELDS = 13
 """kind, destination slot, its first limb, limbs, main slot (−1: none), its first limb, move of the
 main term in limbs, in place, first term, end of terms; of the ceiling: place among the constants,
-limbs, move."""
+limbs, move; of triangles: bits of their period."""
 TERM_FIELDS = 8
 """0 shift, 1 product, 2 constant; sign; source slot; its first limb; move in limbs; bits; first
 limb of the constant; its length."""
@@ -69,7 +72,9 @@ class Slot:
     ceiling: Bound | None = None
     """value = min(σ(scale·form + bias), ceiling) where a form is known."""
     cut: Bound = ZERO
-    """How far off that this slot's own row may be at most, by the digits that it has left out."""
+    """How far off this slot's own row may be at most, by the digits that it has left out."""
+    tent: tuple[int, int] | None = None
+    """Of triangles: the row, and the power of two that is twice their height."""
 
 
 NOTHING = Slot(-1, 0, 0, 0, 0, Interval(ZERO, ZERO))

@@ -21,6 +21,7 @@ import triton.language as tl
 from depthwright.networks.limb_lanes import (
     clamp,
     constant_term,
+    fold,
     product_term,
     put,
     read_input,
@@ -112,6 +113,8 @@ def instruction(  # type: ignore[no-untyped-def]
                         )
         if kind == 2:
             clamp(dst, begin, end, constants + c0, cn, cmove, zero, lanes)
+        if kind == 3:
+            end = fold(dst, begin, end, c0, zero, lanes)
         if kind == 1:
             negative = word(dst + (end - 1) * lanes) >> 63
             if some(negative) != 0:
