@@ -187,3 +187,12 @@ def test_drawn_networks_of_triangles_and_sums(seed):
     network = closed(builder, [r, *others])
     rows = np.stack([rng.choice(points(seed), 60), rng.choice(points(seed + 1), 60)], 1)
     same(network, rows)
+
+
+def test_a_neuron_of_a_bit_test_is_not_taken_twice():
+    builder = Builder(1)
+    u = builder.values[0]
+    test, both, fold = builder.relu([(u << 1) + 1, u << 1, (u << 2) - 2])
+    network = closed(builder, [test - both + fold])
+    assert instructions(network) == 0
+    same(network, points())
