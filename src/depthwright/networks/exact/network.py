@@ -120,26 +120,31 @@ class ExactNetwork(Network):
             raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
         if engine == "integers":
             return to_float64(exact_values(self.layers, x))
-        if engine == "auto" and self._much_longer_than_weights:
-            out = balls.rounded(self.layers, x, balls.first_bits(self.weight_bits), self.value_bits)
-            refuse_overflow(out)
-            return out
         out, left = self.programs.evaluate(x, forced=engine == "limbs", device=device)
         refuse_overflow(out[~left], np.flatnonzero(~left))
         if left.any():
-            out[left] = to_float64(exact_values(self.layers, x[left]), np.flatnonzero(left))
+            rows = np.flatnonzero(left)
+            if self._cut is None:
+                out[left] = to_float64(exact_values(self.layers, x[left]), rows)
+            else:
+                out[left] = balls.rounded(self.layers, x[left], self._cut, self.value_bits)
+                refuse_overflow(out[left], rows)
         return out
 
     @cached_property
-    def _much_longer_than_weights(self) -> bool:
-        """Whether values are, so that most of their bits are noise."""
+    def _cut(self) -> int | None:
+        """Bits that balls keep at first, where values are much longer than weights."""
         longest = self.value_bits or 0
-        return longest > balls.MANY and longest > 2 * balls.first_bits(self.weight_bits)
+        if longest <= balls.MANY:
+            return None
+        first = balls.first_bits(self.weight_bits)
+        return first if longest > 2 * first else None
 
     @cached_property
     def programs(self) -> Programs:
         """Compiled for the inputs seen so far."""
-        return Programs(self.layers, self.inputs, self.value_bits)
+        integer_bits = self._cut or self.value_bits or 0
+        return Programs(self.layers, self.inputs, self.value_bits, integer_bits)
 
     def forward(self, x: torch.Tensor, *, rounding: bool = False) -> torch.Tensor:
         """The float rendering by torch operations in the dtype of `x`, if it can hold it."""

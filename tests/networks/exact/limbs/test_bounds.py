@@ -15,6 +15,7 @@ from depthwright.networks.exact.limbs import (
     engine,
 )
 from depthwright.networks.exact.limbs.bounds import Interval
+from depthwright.networks.exact.limbs.program import TENTS
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
 from depthwright.targets import RandomNetwork
@@ -36,7 +37,7 @@ def traced(network, monkeypatch, radius=1):
 
     with monkeypatch.context() as patch:
         patch.setattr(compiler.Compiler, "append", recorded)
-        compiler.compiled(network.layers, -64, (radius, 0))
+        compiler.compiled(network.layers, network.value_bits, -64, (radius, 0))
     return trace
 
 
@@ -51,9 +52,12 @@ def extremes(network, x, monkeypatch):
     found = []
     trace = traced(network, monkeypatch)
     for (rows, slots), layer in zip(trace, values(network, x), strict=True):
-        for row, slot, column in zip(rows, slots, layer, strict=True):
+        ends = len(slots) // len(layer)  # an output that has left digits out stands twice
+        for row, slot, column in zip(rows, slots, layer * ends, strict=True):
             if row is None:  # read only as a difference, with the slot that holds it
                 continue
+            if row.kind == TENTS:
+                column = [value - max(2 * value - 2**row.period, 0) for value in column]
             if slot.ceiling is not None:
                 column = [min(value, fraction(slot.ceiling)) for value in column]
             found.append((slot, min(column), max(column)))

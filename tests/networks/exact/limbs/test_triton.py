@@ -34,12 +34,13 @@ def same(network, x):
 rng = np.random.default_rng(0)
 x = awkward_points(rng, 20, 2).clip(-1e9, 1e9)
 programs = list(same(random_network(rng, 2, 3, 2, powers=30), x))
-x = rng.uniform(-1, 1, (40, 1))
-network = NarrowPacked(RandomNetwork(1, 2, 2, seed=0), 0.5, 0.3).build().network
+x = rng.uniform(-1, 1, (40, 2))
+network = NarrowPacked(RandomNetwork(2, 2, 2, seed=0), 0.5, 0.3).build().network
 programs += same(network, x)
-for column, table in ((0, "rows"), (0, "terms")):
-    used = {int(kind) for program in programs for kind in getattr(program, table)[:, column]}
-    assert used == {0, 1, 2}, used
+for table, kinds in (("rows", {0, 1, 2, 3}), ("terms", {0, 1, 2})):
+    used = {int(kind) for program in programs for kind in getattr(program, table)[:, 0]}
+    assert used == kinds, used
+assert any(program.ends for program in programs)
 # outputs that are a hidden neuron times ± a power of two keep their sign limb
 terms = [(row, 0, 1 - row % 2 * 2, row // 2 * 31 - 130) for row in range(18)]
 relu = Layer(1, 1, (0,), (0,), (1,), (0,))
@@ -53,7 +54,7 @@ limbs = network.evaluate(torch.from_numpy(x[:, None]), "exact", engine="limbs").
 assert limbs.tobytes() == integers.tobytes()
 # one limb less in every slot must show
 network = random_network(np.random.default_rng(1), 2, 3, 1, powers=30)
-program = compiler.compiled(network.layers, -64, (1, 0))
+program = compiler.compiled(network.layers, network.value_bits, -64, (1, 0))
 x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter

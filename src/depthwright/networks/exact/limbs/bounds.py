@@ -16,6 +16,7 @@ different forms give is added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 Bound = tuple[int, int]
@@ -36,12 +37,14 @@ class Interval(NamedTuple):
 
 
 class Form:
-    """A linear form in the values of one layer, and the interval it stays in."""
+    """A linear form in the values of one layer, the interval it stays in, and how far off it may
+    be where digits have been left out.
+    """
 
-    __slots__ = ("interval",)
+    __slots__ = ("error", "interval")
 
-    def __init__(self, interval: Interval) -> None:
-        self.interval = interval
+    def __init__(self, interval: Interval, error: Bound = ZERO) -> None:
+        self.interval, self.error = interval, error
 
 
 def below(m: int, e: int) -> Bound:
@@ -86,6 +89,11 @@ def added(intervals: Sequence[Interval], constant: Bound = ZERO) -> Interval:
     """The sum of the intervals, and a constant."""
     low = below(*total([constant, *(interval.low for interval in intervals)]))
     return Interval(low, above(*total([constant, *(interval.high for interval in intervals)])))
+
+
+def widened(interval: Interval, by: Bound) -> Interval:
+    """The interval, longer on both sides by a bound."""
+    return added([interval, Interval((-by[0], by[1]), by)]) if by[0] else interval
 
 
 def is_negative(number: Bound) -> bool:
@@ -150,6 +158,31 @@ def joint(parts: Sequence[Part], y: Interval) -> Interval:
     assert lowest is not None
     assert highest is not None
     return Interval(below(lowest, e), above(highest, e))
+
+
+def steepest(parts: Sequence[Part]) -> Bound:
+    """The largest size of a slope of Σ over the parts, as a function of y over all of R."""
+    slope, bends = [], []
+    for c, a, b, ceiling in parts:
+        rise = (c[0] * a[0], c[1] + a[1])
+        if a[0] < 0 and ceiling is None:
+            slope.append(rise)
+        for height, change in ((ZERO, rise), (ceiling, (-rise[0], rise[1]))):
+            if height is not None:
+                over = total([height, (-b[0], b[1])])
+                way = change if a[0] > 0 else (-change[0], change[1])
+                bends.append((Fraction(over[0], a[0]), over[1] - a[1], way))
+    lowest = min((e for _, e, _ in bends), default=0)
+    steps: dict[Fraction, list[Bound]] = {}
+    for at, e, change in bends:
+        steps.setdefault(at * (1 << e - lowest), []).append(change)
+    now = total(slope)
+    largest = abs(now[0]), now[1]
+    for at in sorted(steps):
+        now = total([now, *steps[at]])
+        size = abs(now[0]), now[1]
+        largest = size if is_negative(total([largest, (-size[0], size[1])])) else largest
+    return largest
 
 
 def bits(interval: Interval) -> int:

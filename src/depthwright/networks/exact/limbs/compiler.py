@@ -3,19 +3,26 @@
 Per layer: `bounded` gives every row its interval, `pairs` finds rows read only as differences, and
 `append` decides which rows are no instruction at all, which are written over their main term's
 buffer, in which order, and where the others go.
+
+Two neurons read only as a triangle, σ(u) − σ(2u − β), u ≤ β = 2^q, are one slot, and a triangle of
+it alone (u' = 2^k·slot, β' = 2^{k−1}·β) is no instruction: m triangles in a row are the triangle
+wave of u with period 2^{q−m+1}, which keeps the digits of u below the period and takes them from
+it where they are more than half of it (kernel.fold).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from depthwright.networks.exact.layer import BIAS, Layer
-from depthwright.networks.exact.limbs import bounds
-from depthwright.networks.exact.limbs.bounds import ZERO, Bound, Form, Interval, Part
+from depthwright.networks.exact.layer import Layer
+from depthwright.networks.exact.limbs import bounds, floors
+from depthwright.networks.exact.limbs.bounds import ZERO, Bound, Form, Interval
+from depthwright.networks.exact.limbs.facts import Facts, times
 from depthwright.networks.exact.limbs.program import (
     CLAMP,
     CONSTANT,
@@ -26,6 +33,7 @@ from depthwright.networks.exact.limbs.program import (
     ROW_FIELDS,
     SHIFT,
     SUM,
+    TENTS,
     TERM_FIELDS,
     Arena,
     LimbProgram,
@@ -33,93 +41,25 @@ from depthwright.networks.exact.limbs.program import (
 )
 from depthwright.networks.exact.limbs.rows import (
     Row,
-    Term,
+    log2,
     negated,
     pairs,
     rows_of,
     split,
+    triangles,
     written_over,
 )
 
 
 @dataclass
-class Compiler:
+class Compiler(Facts):
     """Layer after layer; `slots` are the values of the newest."""
 
-    slots: list[Slot]
-    arena: Arena
+    arena: Arena = field(kw_only=True)
     rows: list[list[int]] = field(default_factory=list)
     terms: list[list[int]] = field(default_factory=list)
     constants: list[int] = field(default_factory=list)
     _known: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    _joint: dict[tuple[tuple[Part, ...], Interval], Interval] = field(default_factory=dict)
-
-    # --- bounds
-
-    def bound(self, terms: Sequence[Term]) -> Interval:
-        """Of Σ integer·2^power·slot: terms of one form together, forms added."""
-        groups: dict[int, list[Term]] = {}
-        parts: list[Interval] = []
-        for term in terms:
-            form = self.slots[term[0]].form
-            if form is None:
-                parts.append(bounds.scaled(term[1:], self.slots[term[0]].interval))
-            else:
-                groups.setdefault(id(form), []).append(term)
-        for group in groups.values():
-            if len(group) == 1:
-                parts.append(bounds.scaled(group[0][1:], self.slots[group[0][0]].interval))
-                continue
-            slots = [self.slots[column] for column, _, _ in group]
-            form = slots[0].form
-            assert form is not None
-            wanted = tuple(
-                ((integer, power), slot.scale, slot.bias, slot.ceiling)
-                for (_, integer, power), slot in zip(group, slots, strict=True)
-            )
-            key = (wanted, form.interval)
-            if key not in self._joint:
-                self._joint[key] = bounds.joint(wanted, form.interval)
-            parts.append(self._joint[key])
-        return bounds.added(parts)
-
-    def bounded(self, terms: list[Term], forms: dict[tuple[object, ...], Form], relu: bool) -> Row:
-        """A row with its form and interval; terms of slots that are 0 are dropped."""
-        constant = [term[1:] for term in terms if term[0] == BIAS]
-        bias = bounds.total(constant)
-        kind = RELU if relu else SUM
-        kept = [term for term in terms if term[0] != BIAS and self.slots[term[0]].place >= 0]
-        if not kept:
-            exact = Interval(bounds.below(*bias), bounds.above(*bias))
-            return Row(kept, constant, None, ZERO, bias, exact, kind=kind)
-        first, power = kept[0][1:]
-        if len(kept) == 1:  # most rows only carry a value: nothing to share, nothing to add
-            column = kept[0][0]
-            form = forms.get((column,))
-            if form is None:
-                form = forms[(column,)] = Form(self.slots[column].interval)
-            scale = (first, power)
-            interval = bounds.scaled(scale, form.interval)
-            if constant or abs(first) != 1:
-                interval = bounds.added([interval], bias)
-            return Row(kept, constant, form, scale, bias, interval, kind=kind)
-        unit = 0
-        for _, integer, _ in kept:
-            if unit == 1 or integer.bit_length() > LIMB:
-                unit = 1
-                break
-            unit = math.gcd(unit, integer)
-        unit = unit if first > 0 else -unit
-        normal = [(column, integer // unit, at - power) for column, integer, at in kept]
-        key = tuple(normal)
-        form = forms.get(key)
-        if form is None:
-            form = forms[key] = Form(self.bound(normal))
-        scale = (unit, power)
-        interval = bounds.added([bounds.scaled(scale, form.interval)], bias)
-        return Row(kept, constant, form, scale, bias, interval, kind=kind)
-
-    # --- code
 
     def limbs_of(self, integer: int) -> tuple[int, int]:
         """Place and number of the limbs of a positive integer among the constants."""
@@ -140,20 +80,35 @@ class Compiler:
         if row.ceiling is not None:
             powers.append(row.ceiling[1])
         lowest = min(powers)
-        floor = min(  # a product moves its source by whole limbs upwards only
-            [
-                lowest,
-                *(self.slots[c].grid + power for c, size, power in row.terms if size & size - 1),
-            ]
+        products = any(abs(size) & abs(size) - 1 for _, size, _ in row.terms)
+        kept = row.floor - (LIMB + 16 if products else 8)  # 2^floor is more than is left out
+        cut = row.kind != CLAMP and lowest < kept
+        floor = (
+            math.floor(kept)
+            if cut
+            else min(  # a product moves its source by whole limbs upwards only
+                [
+                    lowest,
+                    *(
+                        self.slots[c].grid + power
+                        for c, size, power in row.terms
+                        if size & size - 1
+                    ),
+                ]
+            )
         )
         grid = floor
         if main >= 0:
             column, _, power = row.terms[main]
             grid = self.slots[column].grid + power
             grid += LIMB * ((floor - grid) // LIMB)
-        size = bounds.bits(row.sum)
+        left_out = self.left_out(row, grid) if cut else ZERO
+        if left_out[0]:
+            lowest, self.inexact = grid, True
+        error = self.error(row.form, row.scale, left_out)
+        size = bounds.bits(bounds.widened(row.sum, error))
         limbs = max(1, -(-(size - grid + 1) // LIMB))
-        ceiling = (0, 0, 0)
+        ceiling = (max(row.period - grid, 0) if row.kind == TENTS else 0, 0, 0)
         if row.ceiling is not None:
             m, e = row.ceiling
             at = (e - grid) // LIMB
@@ -184,15 +139,26 @@ class Compiler:
                 *(begin, len(self.terms), *ceiling),
             ]
         )
+        if row.kind == TENTS:
+            value = Interval(ZERO, (1, row.period - 1))
+            last = len(self.rows) - 1
+            return Slot(
+                place, start, limbs, grid, lowest, value, cut=error, tent=(last, row.period)
+            )
         value = row.sum
         if row.kind != SUM:
             value = bounds.rectified(row.sum, row.ceiling)
         return Slot(
-            place, start, limbs, grid, lowest, value, row.form, row.scale, row.bias, row.ceiling
-        )
+            place, start, limbs, grid, lowest, value, row.form, row.scale, row.bias, row.ceiling,
+            left_out,
+        )  # fmt: skip
 
     def constant(self, integer: int, shift: int) -> None:
-        """A term of the bias."""
+        """A term of the bias; what lies below limb 0 is left out."""
+        if shift < 0:
+            integer, shift = (abs(integer) >> -shift) * (1 if integer > 0 else -1), 0
+            if not integer:
+                return
         move, inside = divmod(shift, LIMB)
         start, count = self.limbs_of(abs(integer) << inside)
         self.terms.append([CONSTANT, 1 if integer > 0 else -1, -1, 0, move, 0, start, count])
@@ -214,9 +180,7 @@ class Compiler:
 
         Never an output: that one is read with its sign, which hidden slots are stored without.
         """
-        if row.kind == SUM:
-            return False
-        if len(row.terms) != 1 or row.constant or row.ceiling is not None:
+        if len(row.terms) != 1 or row.constant or row.kind != RELU:
             return False
         integer = row.terms[0][1]
         slot = self.slots[row.terms[0][0]]
@@ -237,6 +201,23 @@ class Compiler:
             row.form, row.scale, row.bias,
         )  # fmt: skip
 
+    def continued(self, row: Row) -> Slot | None:
+        """The slot of a triangle of a triangle that nobody else reads: one more in its row."""
+        column, integer, power = row.terms[0]
+        slot = self.slots[column]
+        if row.kind != TENTS or len(row.terms) > 1 or integer != 1 or slot.tent is None:
+            return None
+        number, period = slot.tent
+        period += power - 1
+        if row.period != period:
+            return None
+        self.rows[number][10] = max(self.rows[number][10] - 1, 0)
+        value = Interval(ZERO, (1, period - 1))
+        return replace(
+            slot, grid=slot.grid + power, lowest=slot.lowest + power, interval=value,
+            cut=times((1, power), slot.cut), tent=(number, period),
+        )  # fmt: skip
+
     def main_of(self, row: Row) -> int:
         """The term with the lowest bits among those that are shifts with a plus sign."""
         best, key = -1, (0, 0)
@@ -253,6 +234,9 @@ class Compiler:
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()
+        readers = Counter(
+            column for row in rows if row is not None for column in {term[0] for term in row.terms}
+        )
         for index, row in enumerate(rows):
             if row is None or not (row.terms or row.constant):
                 continue
@@ -262,6 +246,12 @@ class Compiler:
                 new[index] = self.alias(row)
                 aliased.add(new[index].place)
                 continue
+            if row.kind == TENTS and readers[row.terms[0][0]] == 1:
+                slot = self.continued(row)
+                if slot is not None:
+                    new[index] = slot
+                    aliased.add(slot.place)
+                    continue
             fresh.append((index, row, self.main_of(row)))
         order = written_over(fresh, self.slots, aliased)
         inside = {candidate[0] for candidate in order}
@@ -278,6 +268,7 @@ class Compiler:
 
 def compiled(
     layers: Sequence[Layer],
+    value_bits: int | None,
     grid: int,
     reach: Bound,
     step: Callable[[float], None] = lambda _: None,
@@ -285,6 +276,23 @@ def compiled(
     """For inputs that are multiples of 2^grid and at most `reach` in size; `step` is told the part
     that is done.
     """
+    if floors.worthwhile(layers, value_bits):
+        program = _compiled(layers, grid, reach, step, floors.floors(layers))
+        if program is not None:
+            return program
+    program = _compiled(layers, grid, reach, step, [[]] * len(layers))
+    assert program is not None
+    return program
+
+
+def _compiled(
+    layers: Sequence[Layer],
+    grid: int,
+    reach: Bound,
+    step: Callable[[float], None],
+    lowest: Sequence[Sequence[float]],
+) -> LimbProgram | None:
+    """With digits left out below these floors; None where the outputs would be too far off."""
     arena = Arena()
     magnitude = reach[0].bit_length() + reach[1]
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))
@@ -295,7 +303,7 @@ def compiled(
         place = arena.take(limbs)
         slots.append(Slot(place, arena.starts[place], limbs, grid, grid, box))
         inputs.append([place, arena.starts[place], limbs])
-    compiler = Compiler(slots, arena)
+    compiler = Compiler(slots, arena=arena)
     patterns: dict[tuple[int, int, int], list[list[int]]] = {}
     terms = split(rows_of(layers[0], patterns), dimension)
     for number in range(len(layers)):
@@ -307,12 +315,23 @@ def compiled(
         rows = [compiler.bounded(row, forms, not last) for row in terms]
         if not last:
             terms = rows_of(layers[number + 1], patterns)
+            for row, floor in zip(rows, lowest[number], strict=False):
+                row.floor = floor
             for i, j in pairs(rows, terms):
                 rows[i].ceiling = bounds.total([rows[i].bias, negated(rows[j].bias)])
                 rows[i].kind = CLAMP
                 dropped.add(j)
+            for i, j in triangles(rows, terms, set(dropped)):
+                rows[i].period = log2(negated(rows[j].bias))
+                rows[i].kind = TENTS
+                dropped.add(j)
             if dropped:
                 terms = [[term for term in row if term[0] not in dropped] for row in terms]
+        if last and compiler.inexact:
+            ends = [compiler.ends(row) for row in rows]
+            if None in ends:
+                return None
+            rows = [pair[side] for side in (0, 1) for pair in ends if pair is not None]
         compiler.append([None if j in dropped else row for j, row in enumerate(rows)])
     outputs = [[slot.place, slot.start, slot.grid] for slot in compiler.slots]
     return LimbProgram(
@@ -324,4 +343,5 @@ def compiled(
         np.array(outputs, dtype=np.int64),
         len(arena.starts),
         arena.size,
+        compiler.inexact,
     )

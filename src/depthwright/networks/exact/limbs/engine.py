@@ -4,7 +4,8 @@ Points are sorted into groups by the lowest bit of their inputs, so that a few s
 not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
 repay compiling are left to the integers; but they are counted, so that small batches that keep
-coming are compiled for once that pays.
+coming are compiled for once that pays. So is a point at which digits that a program has left out
+could change the result (none in 10^5, where those were noise).
 """
 
 from __future__ import annotations
@@ -67,12 +68,17 @@ class Programs:
     """The compiled programs of one network, the last ones used, and what they save."""
 
     def __init__(
-        self, layers: Sequence[Layer], inputs: Inputs | None, value_bits: int | None
+        self,
+        layers: Sequence[Layer],
+        inputs: Inputs | None,
+        value_bits: int | None,
+        integer_bits: int,
     ) -> None:
-        self.layers, self.inputs = layers, inputs
+        """`integer_bits`: how long the integers are that do what is left to them."""
+        self.layers, self.inputs, self.value_bits = layers, inputs, value_bits
         self.kept: dict[tuple[int, Bound], LimbProgram] = {}
         self._terms = sum(len(layer.rows) for layer in layers)
-        self._seconds = 0.12e-6 + 3e-11 * (value_bits or 0)  # a term and point, in integers
+        self._seconds = 0.12e-6 + 3e-11 * integer_bits  # a term and point, in integers
         self._left: Counter[tuple[int, Bound]] = Counter()
 
     def reach(self, x: np.ndarray) -> Bound:
@@ -104,7 +110,7 @@ class Programs:
         program = self.kept.pop((grid, box), None)
         if program is None:
             with Bar("compiling the network") as bar:
-                program = compiled(self.layers, grid, box, bar)
+                program = compiled(self.layers, self.value_bits, grid, box, bar)
         self.kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
         while len(self.kept) > PROGRAMS:
             del self.kept[next(iter(self.kept))]
@@ -113,7 +119,8 @@ class Programs:
     def evaluate(
         self, x: np.ndarray, *, forced: bool = False, device: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Values (batch, output_dim), rounded once, and which rows are left to the integers.
+        """Values (batch, output_dim), rounded once, and which rows are left to the integers: those
+        of batches too small to compile for, and those that `run` has not settled.
 
         `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
         """
@@ -138,6 +145,7 @@ class Programs:
                 out[rows] = triton.run(program, part, device)
             else:
                 out[rows] = run(program, part)
+            left[rows] = np.isnan(out[rows]).any(axis=1)
         return out, left
 
 
@@ -149,7 +157,10 @@ def tile_size(program: LimbProgram, points: int) -> int:
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, all threads that numba may use; in a forked process only the calling one."""
+    """On the CPU, all threads that numba may use; in a forked process only the calling one.
+
+    Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
+    """
     import numba
 
     from depthwright.machine import numba_cache
@@ -174,4 +185,4 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
             done += chunk
             bar(min(done / len(x), 1.0))
             chunk *= 2  # a second at most, by the time that it matters
-    return out
+    return program.values(out)

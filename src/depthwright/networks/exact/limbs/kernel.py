@@ -69,7 +69,10 @@ def shift_term(arena, start, end, source, first, last, move, shift, sign, carry)
 
 @numba.njit
 def product_term(arena, start, end, source, first, last, move, factors, sign, carry):  # type: ignore[no-untyped-def]
-    """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop."""
+    """dst ± source·(factors << 64·move); the shorter factor runs in the outer loop.
+
+    Products of words that lie wholly below limb 0 are left out.
+    """
     count = factors.size
     by_factor = count <= last - first
     for outer in range(count if by_factor else last - first):
@@ -77,7 +80,7 @@ def product_term(arena, start, end, source, first, last, move, factors, sign, ca
         begin = outer + move + first
         length = last - first if by_factor else count
         stop = min(begin + length, end)
-        for at in range(begin, stop):
+        for at in range(max(begin, 0), stop):
             inner = at - begin
             i = first + (inner if by_factor else outer)
             factor = factors[outer if by_factor else inner]
@@ -145,6 +148,43 @@ def clamp(arena, start, begin, end, words, move, source, shift, m0, m1, state): 
         for p in range(row.size):
             row[p] = (row[p] & inside[p]) | (undecided[p] & word)
     return min(m0, begin), end
+
+
+@numba.njit
+def fold(arena, start, begin, end, period, state):  # type: ignore[no-untyped-def]
+    """The triangle wave of σ(dst) with period 2^period in place; returns the range that may not be
+    zero.
+
+    σ(dst) modulo the period, and the period less that where it is more than a half: the digits
+    below the period, negated modulo the period where the highest of them is set.
+    """
+    kept, flip, carry = state[0], state[1], state[2]
+    top = arena[start + end - 1]
+    for p in range(top.size):
+        kept[p] = (top[p] >> TOP) - ONE
+        flip[p] = ZERO
+    last, inside = (period - 1) >> 6, U((period - 1) & 63)
+    if last < begin:
+        return 0, 0
+    if last < end:
+        row = arena[start + last]
+        for p in range(row.size):
+            flip[p] = (ZERO - ((row[p] >> inside) & ONE)) & kept[p]
+        arena[start + last, :] &= (U(2) << inside) - ONE
+        end = last + 1
+    elif not any_bit(top) >> TOP:
+        return begin, end
+    for p in range(top.size):
+        carry[p] = flip[p] & ONE
+    for at in range(begin, end):
+        row = arena[start + at]
+        for p in range(row.size):
+            a = ((row[p] & kept[p]) ^ flip[p]) + carry[p]
+            carry[p] &= U(a == ZERO)
+            row[p] = a
+    if last < end:
+        arena[start + last, :] &= (U(2) << inside) - ONE
+    return begin, end
 
 
 @numba.njit
@@ -225,6 +265,9 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # ty
             begin, end = clamp(
                 arena, start, begin, end, ceiling, cmove, source, move, m0, m1, scratch[1:]
             )
+        elif kind == 3:
+            done[2] += end - begin
+            begin, end = fold(arena, start, begin, end, rows[number, 10], scratch)
         elif kind == 1:
             top = arena[start + end - 1]
             if any_bit(top) >> TOP:
@@ -267,7 +310,7 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # 
 
 
 def _entries(made_of: str) -> tuple[Any, Any]:
-    """`run` and `run_alone`; of `made_of`, see numba_cache.py."""
+    """`run` and `run_alone`; of `made_of`, see stored_code.py."""
 
     @stored("exact evaluation", parallel=True)
     def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]

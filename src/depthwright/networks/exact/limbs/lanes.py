@@ -71,13 +71,13 @@ def shift_term(dst, end, src, first, last, move, shift, sign, zero, lanes: tl.co
 
 @triton.jit
 def product_term(dst, end, src, first, last, move, words, count, sign, zero, lanes: tl.constexpr):  # type: ignore[no-untyped-def]
-    """dst ± source·(words << 64·move)."""
+    """dst ± source·(words << 64·move), without products of words below limb 0."""
     for j in range(0, count):
         factor = word(words + j)
         carry = zero
         begin = j + move + first
         stop = tl.minimum(begin + last - first, end)
-        for at in range(begin, stop):
+        for at in range(tl.maximum(begin, 0), stop):
             source = word(src + (at - j - move) * lanes)
             low = source * factor
             high = tl.umulhi(source, factor + zero)
@@ -86,7 +86,7 @@ def product_term(dst, end, src, first, last, move, words, count, sign, zero, lan
             value, out = added(word(dst + at * lanes), a, zero, sign)
             carry = high + out
             put(dst + at * lanes, value)
-        settle(dst, tl.maximum(begin, stop), end, sign, carry, lanes)
+        settle(dst, tl.maximum(tl.maximum(begin, stop), 0), end, sign, carry, lanes)
 
 
 @triton.jit
@@ -126,6 +126,26 @@ def clamp(dst, begin, end, words, count, move, zero, lanes: tl.constexpr):  # ty
         if (limb >= move) & (limb < move + count):
             x = zero + word(words + limb - move)
         put(dst + limb * lanes, (word(dst + limb * lanes) & kept) | (full & x))
+
+
+@triton.jit
+def fold(dst, begin, end, period, zero, lanes: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The triangle wave of σ(dst) in place, and its new end; see kernel.fold."""
+    kept = (word(dst + (end - 1) * lanes) >> 63) - 1
+    last = (period - 1) >> 6
+    inside = ((period - 1) & 63).to(tl.uint64)
+    full = (((zero + 1) << inside) << 1) - 1
+    flip = zero
+    if (last >= begin) & (last < end):
+        flip = (zero - ((word(dst + last * lanes) >> inside) & 1)) & kept
+    stop = tl.minimum(end, last + 1)
+    carry = flip & 1
+    for at in range(begin, stop):
+        mask = tl.where(at == last, full, zero - 1)
+        value = ((word(dst + at * lanes) & kept) ^ flip) + carry
+        carry = carry & (value == 0).to(tl.uint64)
+        put(dst + at * lanes, value & mask)
+    return tl.maximum(stop, begin)
 
 
 @triton.jit

@@ -7,7 +7,7 @@ the slot's place in the arena are fixed here, once for all points of the box. A 
     dst = bias + Σ ± (source << shift) + Σ ± (source × coefficient)      then σ, or a clamp,
 
 computed modulo 2^(64·limbs) in two's complement, so partial sums may wrap; the row's interval
-(limbs/bounds.py) says that the result itself fits, and it alone sizes the slot. Negative values
+(bounds.py) says that the result itself fits, and it alone sizes the slot. Negative values
 live only between the sum and σ, in the outputs, and in the inputs, which are split: x = x₊ − x₋.
 Hidden slots are stored without a sign, limbs of zeros on top stripped; *an output slot keeps its
 sign limb*: it is always a row of its own (never a hidden slot under another name), sized with the
@@ -18,14 +18,17 @@ that this term needs no shift inside a limb, only a move of whole limbs; where n
 the source, the row is written over it, and 2r − bit touches the few limbs that the bit has.
 (2) A row that only carries or scales a slot by a power of two is no instruction at all.
 (3) Two neurons σ(a + β), σ(a + β') that the next layer reads only as a difference are one slot,
-min(σ(a + β), β − β'): a bit test. (4) At run time each slot remembers the range of limbs in which
-any point of the tile is not zero, and nothing outside it is touched: bits are short where they are
-bits, and have the long fractions that the interval allows only at points inside a ramp.
+min(σ(a + β), β − β'): a bit test; and triangles upon triangles are one pass over their digits.
+(4) At run time each slot remembers the range of limbs in which any point of the tile is not zero,
+and nothing outside it is touched: bits are short where they are bits, and have the long fractions
+that the interval allows only at points inside a ramp. (5) Digits that no output shows are left out,
+and a point is handed back where they could (floors.py).
 
 *Why no overflow is possible.* A slot is stored in limbs [first, last) ⊆ [0, limbs). The sum of
 fewer than 2^62 terms, each below 2^(64·h), lies in ±2^(64·h + 62), so h + 1 limbs hold it with
-its sign; the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval. Low limbs that
-are left out are zero: no term has bits below the row's `lowest` ≥ grid.
+its sign; the row uses min(h + 1, limbs) limbs, and `limbs` suffice by the interval, made wider
+by what is left out. Other low limbs that a row lacks are zero: no term has bits below the row's
+`lowest` ≥ grid.
 """
 
 from __future__ import annotations
@@ -38,12 +41,12 @@ import numpy as np
 from depthwright.networks.exact.limbs.bounds import ZERO, Bound, Form, Interval
 
 LIMB = 64
-SUM, RELU, CLAMP = 0, 1, 2
+SUM, RELU, CLAMP, TENTS = 0, 1, 2, 3
 """What follows a row's sum."""
 ROW_FIELDS = 13
 """kind, destination slot, its first limb, limbs, main slot (−1: none), its first limb, move of the
 main term in limbs, in place, first term, end of terms; of the ceiling: place among the constants,
-limbs, move."""
+limbs, move; of triangles: bits of their period."""
 TERM_FIELDS = 8
 """0 shift, 1 product, 2 constant; sign; source slot; its first limb; move in limbs; bits; first
 limb of the constant; its length."""
@@ -68,6 +71,10 @@ class Slot:
     bias: Bound = ZERO
     ceiling: Bound | None = None
     """value = min(σ(scale·form + bias), ceiling) where a form is known."""
+    cut: Bound = ZERO
+    """How far off this slot's own row may be at most, by the digits that it has left out."""
+    tent: tuple[int, int] | None = None
+    """Of triangles: the row, and the power of two that is twice their height."""
 
 
 NOTHING = Slot(-1, 0, 0, 0, 0, Interval(ZERO, ZERO))
@@ -92,6 +99,19 @@ class LimbProgram:
     places: int
     arena: int
     """Limbs that a tile of points needs."""
+    ends: bool = False
+    """Whether digits have been left out: then `outputs` are the lower ends of the values first, and
+    then the upper ends."""
+
+    def values(self, out: np.ndarray) -> np.ndarray:
+        """(points, output_dim) of the executor's (points, len(outputs)); nan where the two ends are
+        not the same float64, so that what was left out might change it.
+        """
+        if not self.ends:
+            return out
+        low, high = np.split(out, 2, axis=1)
+        same = np.ascontiguousarray(low).view(np.int64) == np.ascontiguousarray(high).view(np.int64)
+        return np.where(same, low, np.nan)
 
 
 class Arena:

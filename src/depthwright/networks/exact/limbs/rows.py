@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from depthwright.networks.exact.layer import BIAS, Layer
@@ -30,6 +31,10 @@ class Row:
     sum: Interval
     ceiling: Bound | None = None
     kind: int = RELU
+    period: int = 0
+    """Of triangles: the power of two that is twice their height."""
+    floor: float = -math.inf
+    """Digits below this power of two may be left out."""
 
 
 def rows_of(
@@ -52,7 +57,46 @@ def pairs(rows: Sequence[Row], readers: Sequence[Sequence[Term]]) -> Iterator[tu
     for index, row in enumerate(rows):
         if row.form is not None:
             seen.setdefault((id(row.form), row.scale), []).append(index)
-    groups = [group for group in seen.values() if len(group) > 1]
+
+    def steps(i: int, j: int) -> bool:
+        return bounds.total([rows[i].bias, negated(rows[j].bias)])[0] > 0
+
+    yield from _differences(list(seen.values()), steps, readers)
+
+
+def triangles(
+    rows: Sequence[Row], readers: Sequence[Sequence[Term]], taken: set[int]
+) -> Iterator[tuple[int, int]]:
+    """(i, j) with row i = u ≤ β, row j = 2u − β, β a power of two, that all `readers` read only
+    as i − j; none of them `taken`.
+    """
+    seen: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.form is not None and row.kind == RELU and index not in taken:
+            seen.setdefault(id(row.form), []).append(index)
+
+    def fold(i: int, j: int) -> bool:
+        up, down = rows[i], rows[j]
+        (m, e), (size, power) = up.scale, down.scale
+        beta = negated(down.bias)
+        return (
+            not up.bias[0]
+            and (size, power) == (m, e + 1)
+            and beta[0] > 0
+            and beta[0] & beta[0] - 1 == 0
+            and fits(up, beta)
+        )
+
+    yield from _differences(list(seen.values()), fold, readers)
+
+
+def _differences(
+    groups: Sequence[list[int]],
+    wanted: Callable[[int, int], bool],
+    readers: Sequence[Sequence[Term]],
+) -> Iterator[tuple[int, int]]:
+    """Disjoint wanted pairs of a group that all `readers` read only as i − j."""
+    groups = [group for group in groups if len(group) > 1]
     if not groups:
         return
     uses: dict[int, list[tuple[int, int, int]]] = {}
@@ -66,9 +110,7 @@ def pairs(rows: Sequence[Row], readers: Sequence[Sequence[Term]]) -> Iterator[tu
                 if i == j or i not in free or j not in free:
                     continue
                 minus = [(number, -integer, power) for number, integer, power in uses.get(j, [])]
-                if uses.get(i, []) != minus:
-                    continue
-                if bounds.total([rows[i].bias, negated(rows[j].bias)])[0] > 0:
+                if uses.get(i, []) == minus and wanted(i, j):
                     free -= {i, j}
                     yield i, j
 
@@ -113,6 +155,16 @@ def written_over(
             if readers[place] == 1 and place in writer and waiting[writer[place]]:
                 heapq.heappush(free, writer[place])
     return order
+
+
+def fits(row: Row, beta: Bound) -> bool:
+    """Whether the row is at most β."""
+    return not bounds.is_negative(bounds.total([beta, negated(row.sum.high)]))
+
+
+def log2(number: Bound) -> int:
+    """k of the number 2^k."""
+    return number[0].bit_length() - 1 + number[1]
 
 
 def negated(number: Bound) -> Bound:

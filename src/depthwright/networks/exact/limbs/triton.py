@@ -21,6 +21,7 @@ import triton.language as tl
 from depthwright.networks.exact.limbs.lanes import (
     clamp,
     constant_term,
+    fold,
     product_term,
     put,
     read_input,
@@ -112,6 +113,8 @@ def instruction(  # type: ignore[no-untyped-def]
                         )
         if kind == 2:
             clamp(dst, begin, end, constants + c0, cn, cmove, zero, lanes)
+        if kind == 3:
+            end = fold(dst, begin, end, c0, zero, lanes)
         if kind == 1:
             negative = word(dst + (end - 1) * lanes) >> 63
             if some(negative) != 0:
@@ -208,4 +211,4 @@ def run(program: LimbProgram, x: np.ndarray, device: Any) -> np.ndarray:
         program.places, lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1,
         num_stages=1,
     )  # fmt: skip
-    return out.view(torch.float64).cpu().numpy()
+    return program.values(out.view(torch.float64).cpu().numpy())
