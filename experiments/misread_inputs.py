@@ -147,7 +147,8 @@ def chart(rows: polars.DataFrame) -> Chart:
             error = (
                 part.filter(part["reading"] == reading)["error"].sort(descending=True).to_numpy()
             )
-            share = np.arange(1, len(error) + 1) / len(error)
+            rank = _shown(error)
+            share, error = rank / len(error), error[rank - 1]
             drawn.append(
                 Series(reading, tuple(share.tolist()), tuple(error.tolist()), contender=contender)
             )
@@ -165,8 +166,15 @@ def chart(rows: polars.DataFrame) -> Chart:
     return Chart(tuple(panels))
 
 
+def _shown(error: np.ndarray) -> np.ndarray:
+    """Ranks, from 1, that are far enough apart to be seen, and the two beside the accuracy."""
+    above = int((error > ACCURACY).sum())
+    spread = np.geomspace(1, len(error), 50).round().astype(int)
+    return np.unique(np.clip([*spread, above, above + 1], 1, len(error)))
+
+
 def sentence(rows: polars.DataFrame) -> str:
-    """Shares above the accuracy, before and after."""
+    """How many are above the accuracy, before and after."""
     parts = []
     for data in DATA:
         old, new = (
@@ -174,9 +182,9 @@ def sentence(rows: polars.DataFrame) -> str:
             for reading in (THEOREM, PACKED)
         )
         parts.append(
-            f"{data}: {_share(old, 'samples')} of {old['samples']:,} samples and "
-            f"{_share(old, 'points')} of {old['points']:,} random float32 points with the bad set, "
-            f"{_share(new, 'samples')} and {_share(new, 'points')} with borders between floats"
+            f"{data}: {old['samples_above']:,} of {old['samples']:,} samples and "
+            f"{old['points_above']:,} of {old['points']:,} random float32 points with the bad set, "
+            f"{new['samples_above']:,} and {new['points_above']:,} with the packed network"
         )
     after = rows.filter(rows["reading"] != THEOREM)
     return (
@@ -184,10 +192,6 @@ def sentence(rows: polars.DataFrame) -> str:
         f"a probability of {PROBABILITY:g}, up to {largest(rows, 'largest_error'):.2g} were the "
         f"errors in it; the largest error of the others is {largest(after, 'largest_error'):.2g}."
     )
-
-
-def _share(row: dict[str, Any], of: str) -> str:
-    return f"{row[f'{of}_above'] / row[of]:.2%}"
 
 
 def broken(rows: polars.DataFrame) -> list[str]:

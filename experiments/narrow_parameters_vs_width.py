@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from depthwright.bounds import least_narrow
 from depthwright.constructions.he_sizes import he_architecture, he_sizes
 from depthwright.experiment import Experiment, Run
-from depthwright.figures.chart import Chart, Panel, series
+from depthwright.figures.chart import Chart, Kind, Panel, series
 from depthwright.networks import Architecture
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ FAMILY = (8, 3)
 """d and L of the left panel."""
 FAMILIES = {
     "smoke": ((8, 3), (16, 4)),
-    "cpu": ((8, 3), (16, 4), (16, 8)),
-    "gpu": ((8, 3), (16, 4), (16, 8)),
+    "cpu": ((8, 3), (16, 3), (16, 4), (16, 8)),
+    "gpu": ((8, 3), (16, 3), (16, 4), (16, 8)),
 }
 WIDTHS = (64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_000_000)
 BUILT: dict[str, tuple[int, ...]] = {"smoke": (), "cpu": (480,), "gpu": (480, 1000)}
@@ -40,9 +40,11 @@ NAMES = {
     "narrow_exact": "Theorem 7, repaired",
     "narrow_exact_slim": "Theorem 7, slimmer (ours)",
     "narrow_packed": "packed (ours)",
-    "narrow_packed_gaps": "packed, long gaps (ours; sizes only)",
+    "narrow_packed_gaps": "packed, long gaps (ours)",
     "floor": "no network of the packed width below this (counting)",
 }
+KINDS: dict[str, Kind] = {"floor": "floor", "narrow_packed_gaps": "matched"}
+"""How a curve is drawn that is no size of its own colour."""
 
 
 def target_parameters(input_dim: int, depth: int, width: int) -> int:
@@ -151,14 +153,14 @@ def chart(rows: polars.DataFrame) -> Chart:
             "target_width",
             "ratio",
             label,
-            "floor" if name == "floor" else "size",
-            contender=name,
+            KINDS.get(name, "size"),
+            contender=name.removesuffix("_gaps"),
         )
         for name, label in NAMES.items()
     ]
     packed = rows.filter((column("construction") == "narrow_packed") & ~column("built"))
     families = packed.select("input_dim", "target_depth").unique(maintain_order=True).rows()
-    colours = ("#0b6e99", "#c8553d", "#6d1a36")
+    colours = ("#0b6e99", "#4c956c", "#c8553d", "#6d1a36")
     others = [
         series(
             packed.filter((column("input_dim") == d) & (column("target_depth") == depth)),

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -67,6 +68,7 @@ class HeNorms:
         whole = math.sqrt(2 / d) * (math.sqrt(n * d) + self.tau)
         mixed = math.sqrt(2 * d / second) * (whole + self.tau * facts.spectral)
 
+        @cache
         def residual(c: int, p: int, by_bit: bool) -> Residual:
             half = math.ldexp(0.5, -p)
             if not by_bit:
@@ -98,6 +100,7 @@ class HeNorms:
         return np.array([row * half]), whole * half
 
 
+@cache
 def cell(bits: int) -> float:
     """Half a cell over half of [−1, 1]."""
     return float(Cells.of(-1.0, 1.0, bits, "float64").error)

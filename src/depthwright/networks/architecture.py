@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from depthwright.refusal import Refusal
@@ -27,6 +28,12 @@ class Block:
 
 def _affine(fan_in: int, fan_out: int) -> int:
     return fan_out * (fan_in + 1)
+
+
+@lru_cache(maxsize=256)
+def _inside(pattern: tuple[int, ...]) -> int:
+    """Parameters between the layers of a pattern; a search over sizes asks for few, often."""
+    return sum(_affine(a, b) for a, b in pairwise(pattern))
 
 
 class Architecture:
@@ -63,7 +70,7 @@ class Architecture:
     def _count(self) -> int:
         total, previous = 0, self.input_dim
         for block in self.blocks:
-            inside = sum(_affine(a, b) for a, b in pairwise(block.pattern))
+            inside = _inside(block.pattern)
             around = _affine(block.pattern[-1], block.pattern[0])
             total += _affine(previous, block.pattern[0])
             total += block.repeats * inside + (block.repeats - 1) * around
