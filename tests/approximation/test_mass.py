@@ -187,6 +187,25 @@ def test_an_infeasible_dual_is_scaled_down():
     assert mass._floor(target, 0.04, found.radii, tilted, None)[0] < found.floor * (1 - 1e-3)
 
 
+def test_only_duals_that_may_serve_are_certified(monkeypatch):
+    """Where the exchange is cut short, the best floor of all is found all the same."""
+    target, error = Hat(5), 0.005
+    answers = list(mass._answers(target, error, mass._ones, 1e-5))[:-1]
+    duals = [mass._Dual.of(target, error, a.rows, a.measure) for a in answers]
+    floors = [dual.floor() for dual in duals]
+    assert all(0 <= f <= d.at_most for f, d in zip(floors, duals, strict=True))
+    certified = []
+    inner = mass._Dual.floor
+    monkeypatch.setattr(mass._Dual, "floor", lambda dual: certified.append(1) or inner(dual))
+    monkeypatch.setattr(mass, "_answers", lambda *_: iter(answers))
+    heard = []
+    found = mass.floor(target, error, 1e-5, told=lambda *news: heard.append(news))
+    assert not found.settled
+    assert found.value == max(floors)
+    assert 0 < len(certified) < len(answers) / 2
+    assert [number for number, _ in heard] == list(range(1, len(answers) + 1))
+
+
 def test_a_price_moves_the_knots():
     plain = mass.minimum(ZigZag(5), 0.06)
     priced = mass.minimum(ZigZag(5), 0.06, price=lambda b: 1 + 10 * b)
