@@ -258,23 +258,24 @@ def floor(
 
     `told` hears after each exchange which one it was and about how high the floor is.
     """
-    duals, best, fallen, last = [], 0.0, 0, None
+    duals, value, fallen, last = [], 0.0, 0, None
     for number, last in enumerate(_answers(target, error, _ones, gap, start), start=1):
-        duals.append(_Dual.of(target, error, last.rows, last.measure))
+        dual = _Dual.of(target, error, last.rows, last.measure)
         if told:
-            told(number, max(best, duals[-1].at_most))
-        blurred = duals[-1].rounding > BLURRED and duals[-1].at_most < best / 2
-        best, fallen = max(best, duals[-1].at_most), fallen + 1 if blurred else 0
-        if fallen == MOST_FALLS and not last.settled:
+            told(number, max(value, dual.at_most))
+        if dual.rounding <= BLURRED or last.settled:
+            duals.append(dual)
+            continue
+        found = dual.floor(value / 2)
+        value, fallen = max(value, found), 0 if found > value / 2 else fallen + 1
+        if fallen == MOST_FALLS:
             break
     if last is None:
         return Floor(0.0, False, start or _start(target))
     # Where the exchange is cut short, a measure on the way may serve better than the last.
     tried = duals[-1:] if last.settled else sorted(duals, key=lambda dual: -dual.at_most)
-    value = 0.0
     for dual in tried:
-        if dual.at_most > value:
-            value = max(value, dual.floor())
+        value = max(value, dual.floor(value))
     return Floor(value, last.settled, (last.knots, last.rows))
 
 
@@ -407,10 +408,14 @@ class _Dual:
         largest = float(np.abs(self._sample(_first_knots(self.dimension)).value).max())
         return self._floor(largest + self.rounding)
 
-    def floor(self) -> float:
-        """Rigorous: the constraint at all knots."""
+    def floor(self, above: float = 0.0) -> float:
+        """Rigorous: the constraint at all knots; 0 where it is not above `above`."""
+        if self.at_most <= above:
+            return 0.0
+        enough = self.value / above if above else math.inf
         start = _first_knots(self.dimension)
-        return self._floor(sup_abs(self._sample, np.zeros_like, start, 1e-9)[0] + self.rounding)
+        largest = sup_abs(self._sample, np.zeros_like, start, 1e-9, enough)[0]
+        return self._floor(largest + self.rounding)
 
     def _floor(self, largest: float) -> float:
         found = self.value / largest * (1 - 4 * EPS) if largest else 0.0
