@@ -109,6 +109,16 @@ def test_enclosure_finds_the_largest_value_from_above(steep):
     assert abs(abs(where**2 - steep * (where - 0.3) ** 2) - exact) <= 2e-9 * exact
 
 
+def test_enclosure_ends_where_a_sample_is_above_what_is_enough():
+    def sample(r):
+        zero = np.zeros_like(r)
+        return Samples(zero, zero, zero, zero, np.sin(3 * r))
+
+    grid = np.linspace(0, 1, 5)
+    assert sup_abs(sample, lambda h: 9 * h**2 / 8, grid, 1e-9, 0.9)[0] == math.inf
+    assert sup_abs(sample, lambda h: 9 * h**2 / 8, grid, 1e-9, 1.1)[0] < 1.01
+
+
 def test_enclosure_sees_a_peak_that_no_sample_shows():
     """A tooth of height 1 and width 0.002 between the first samples: only slopes betray it."""
 
@@ -181,10 +191,34 @@ def test_an_infeasible_dual_is_scaled_down():
     """Doubling the measure doubles its value and its constraint: the floor must not move."""
     target = Hat(6)
     found = mass.minimum(target, 0.04)
-    twice, _, _ = mass._floor(target, 0.04, found.radii, 2 * found.measure, None)
+    twice = mass._Dual.of(target, 0.04, found.radii, 2 * found.measure).floor()
     assert twice == pytest.approx(found.floor, rel=1e-8)
     tilted = found.measure * np.where(found.radii > 0.5, 1.1, 1.0)
-    assert mass._floor(target, 0.04, found.radii, tilted, None)[0] < found.floor * (1 - 1e-3)
+    tilted_floor = mass._Dual.of(target, 0.04, found.radii, tilted).floor()
+    assert tilted_floor < found.floor * (1 - 1e-3)
+
+
+def test_only_duals_that_may_serve_are_certified(monkeypatch):
+    """Where the exchange is cut short, the best floor of all is found all the same."""
+    target, error = Hat(5), 0.005
+    answers = list(mass._answers(target, error, mass._ones, 1e-5))[:-1]
+    duals = [mass._Dual.of(target, error, a.rows, a.measure) for a in answers]
+    floors = [dual.floor() for dual in duals]
+    assert all(0 <= f <= d.at_most for f, d in zip(floors, duals, strict=True))
+    certified = []
+
+    def counted(*arguments):
+        certified.append(sup_abs(*arguments))
+        return certified[-1]
+
+    monkeypatch.setattr(mass, "sup_abs", counted)
+    monkeypatch.setattr(mass, "_answers", lambda *_: iter(answers))
+    heard = []
+    found = mass.floor(target, error, 1e-5, told=lambda *news: heard.append(news))
+    assert not found.settled
+    assert found.value == max(floors)
+    assert 0 < len(certified) < len(answers) / 2
+    assert [number for number, _ in heard] == list(range(1, len(answers) + 1))
 
 
 def test_a_price_moves_the_knots():

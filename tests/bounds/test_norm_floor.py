@@ -2,6 +2,7 @@
 
 import math
 import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -11,14 +12,34 @@ from scipy.optimize import OptimizeResult
 from torch import nn
 
 from depthwright import Refusal, bounds
+from depthwright.approximation import mass
 from depthwright.approximation.branch_and_bound import sup_error
+from depthwright.approximation.covering import certify
+from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.mass import mean_size, minimum
-from depthwright.bounds import mass_floor, path_norm, report, rotation_average, width_floor
-from depthwright.constructions import Ridge
+from depthwright.bounds import (
+    mass_floor,
+    norm_floor,
+    path_norm,
+    report,
+    rotation_average,
+    width_floor,
+)
+from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
+from depthwright.errors.certified import certified_sup
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
-from depthwright.targets import Cone, Hat, Monomial, Radial, RandomProfile, Sine, ZigZag
+from depthwright.targets import (
+    Cone,
+    Hat,
+    Monomial,
+    Radial,
+    RandomProfile,
+    Sine,
+    ZigZag,
+)
+from depthwright.targets.radial import PiecewiseLinear
 
 
 def random_module(input_dim: int, width: int, seed: int = 0) -> nn.Sequential:
@@ -195,6 +216,33 @@ def failing_below(error, target, monkeypatch):
     monkeypatch.setattr(optimize, "linprog", answers)
 
 
+def test_what_takes_long_says_how_far_it_is(monkeypatch):
+    """Also where every error on the way has to be taken."""
+    told = []
+
+    class Seen(norm_floor.Bar):
+        def __call__(self, part, note=""):
+            told.append((part, note))
+
+    monkeypatch.setattr(norm_floor, "Bar", Seen)
+    unsettled = mass.Floor(0.0, False, (np.zeros(1), np.ones(1)))
+
+    def at_first(target, error, *rest, told):
+        mass.floor(target, error, *rest, told=told)
+        monkeypatch.setattr(norm_floor, "floor", mass.floor)
+        return unsettled
+
+    monkeypatch.setattr(norm_floor, "floor", at_first)
+    mass_floor.cache_clear()
+    assert mass_floor(Hat(5), 0.02) > 0
+    mass_floor.cache_clear()
+    parts = [part for part, _ in told]
+    assert parts == sorted(parts)
+    assert 0 < parts[0] < 0.1
+    assert 0.7 < parts[-1] <= 1
+    assert all(re.fullmatch(r"exchange \d+, about [\d.e+]+", note) for _, note in told)
+
+
 def test_a_floor_at_a_larger_error_serves_where_there_is_no_answer(monkeypatch):
     target = Hat(7)
     whole = mass_floor(target, 0.02)
@@ -306,15 +354,50 @@ class Nowhere(Falsely):
         return np.where(np.asarray(r) > 0.5, np.nan, r)
 
 
-@pytest.mark.parametrize("kind", [Falsely, Nowhere])
-def test_bounds_do_not_believe_what_samples_refute(kind):
-    target = kind(2)
+class Breaking(PiecewiseLinear):
+    """Values at breaks that need not be those of a profile."""
+
+    def __init__(self, breaks, values):
+        super().__init__(2)
+        self.__dict__.update(_breaks=np.array(breaks), _values=np.array(values))
+
+    breaks = property(lambda self: self._breaks)
+    values = property(lambda self: self._values)
+
+
+FALSE = {
+    r"lipschitz=0\.001 is not true": Falsely(2),
+    "is nan at 0": Breaking([0.0, 0.5, 1.0], [0.0, math.nan, 1.0]),
+    "is nan at 0.5": Nowhere(2),
+    "Breaking, .* do not rise from 0 to 1": Breaking([0.0, 0.5, 0.5, 1.0], [0.0, 1.0, 2.0, 3.0]),
+    r"0\.7 0\.5 1\. \], do not rise": Breaking([0.0, 0.7, 0.5, 1.0], [0.0, 1.0, 2.0, 3.0]),
+    r"2\. \], do not rise": Breaking([0.0, 0.5, 2.0], [0.0, 1.0, 2.0]),
+    r"nan  1\.\], do not rise": Breaking([0.0, math.nan, 1.0], [0.0, 1.0, 2.0]),
+    r"\[\], do not rise": Breaking([], []),
+    "give one value at each": Breaking([0.0, 0.5, 1.0], [0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("told", FALSE)
+def test_no_bound_and_no_construction_believes_what_samples_refute(told):
+    target = FALSE[told]
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
-    for bound in (
+    kinks = Hinges(np.eye(2), 0.5, np.ones(2))
+    entries = (
         lambda: mass_floor(target, 0.05),
+        lambda: width_floor(target, 0.05, 1.0),
         lambda: report(module, target),
         lambda: bounds.of_radial(target),
         lambda: sup_error(np.ones(1), np.ones((1, 2)), np.zeros(1), 0.0, target),
-    ):
-        with pytest.raises(Refusal, match=r"lipschitz=0\.001 is not true|is nan at"):
-            bound()
+        lambda: certified_sup(ModuleNetwork(module), target),
+        lambda: certify([kinks], 0.0, target, 0.1),
+        lambda: mass.minimum(target, 0.05),
+        lambda: mass.floor(target, 0.05, 1e-3),
+        lambda: rotation_average(module).sup_distance(target),
+        lambda: Ridge(target),
+        lambda: SparseRidge(target),
+        lambda: RadialDepthThree(target),
+    )
+    for entry in entries:
+        with pytest.raises(Refusal, match=told):
+            entry()

@@ -10,7 +10,7 @@ import torch
 from depthwright import Refusal
 from depthwright.approximation.mass import mean_size
 from depthwright.bounds import report, rotation_average
-from depthwright.constructions import SparseRidge
+from depthwright.constructions import SparseRidge, sparse_ridge
 from depthwright.constructions.sparse_ridge import Plan, _cheapest, _lipschitz
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
@@ -339,3 +339,19 @@ def test_rounding_term_is_that_of_float64():
 def test_bad_hypotheses_are_refused(arguments, words):
     with pytest.raises(Refusal, match=words):
         SparseRidge(**arguments)
+
+
+def test_a_covering_says_how_far_it_is(monkeypatch):
+    told = []
+
+    class Seen(sparse_ridge.Bar):
+        def __call__(self, part, note=""):
+            told.append((part, note))
+
+    monkeypatch.setattr(sparse_ridge, "Bar", Seen)
+    SparseRidge(Cone(2), accuracy=0.1, failure_probability=0).build()
+    parts = [part for part, _ in told]
+    assert parts[0] == 0
+    assert parts == sorted(parts)
+    assert parts[-1] < 1
+    assert told[-1][1].endswith("asked 0.1")

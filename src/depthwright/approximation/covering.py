@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from depthwright.approximation.levelling import Hinges
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import PiecewiseLinear, Radial
 
 MOST_CUBES = 3_000_000
@@ -35,6 +36,7 @@ QUOTIENT_ROUNDING = 4e-9
 
 def certify(hinges: list[Hinges], offset: float, target: Radial, goal: float) -> float:
     """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where none was reached."""
+    check_radial(target)
     d = target.input_dim
     half = 1.0 / 4
     axis = np.arange(-1 + half, 1, 2 * half)

@@ -48,10 +48,12 @@ def sup_abs(
     leaves_chord: Callable[[np.ndarray], np.ndarray],
     breaks: np.ndarray,
     tolerance: float,
+    enough: float = np.inf,
 ) -> tuple[float, float]:
     """(upper bound on sup abs(g) over [breaks[0], breaks[-1]], where abs(g) is about largest).
 
     `leaves_chord(h)` bounds how far s leaves its chord on a cell of length h that holds no break.
+    A sample above `enough` ends the search, and the bound is inf then.
     The bound exceeds the largest sample by a share `tolerance` or what rounding allows. A value
     that is not finite is refused.
     """
@@ -62,6 +64,8 @@ def sup_abs(
     best, where = float(seen.max()), float(points[seen.argmax()])
     settled = best
     for round_ in range(MOST_ROUNDS):
+        if best > enough:
+            return np.inf, where
         bound = _cell_bound(low, high, at_low, at_high) + leaves_chord(high - low)
         # inf bounds nothing and is cut further; nan would compare as settled and be dropped.
         _refuse(low, np.isnan(bound))

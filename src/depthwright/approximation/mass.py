@@ -28,9 +28,9 @@ Source: ours; the averaging is SES19's reason why radial functions need so much.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -38,11 +38,14 @@ import numpy as np
 from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.approximation.exchange import Answer, SemiInfinite
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 
 Price = Callable[[np.ndarray], np.ndarray]
 Support = tuple[np.ndarray, np.ndarray]
 """Knots and radii."""
+Told = Callable[[int, float], None]
+"""Number of an exchange, and about how high the floor is then."""
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 64 * EPS
 """Relative error of the two terms of T h_b as computed here, up to d = 1000; tested."""
@@ -61,6 +64,9 @@ NEAR = 3e-3
 """Relative distance of the neighbours that a known support is given."""
 MOST_EXCESS = 0.01
 """A primal that exceeds the error asked for by more than this share is none."""
+BLURRED, MOST_FALLS = 0.25, 2
+"""Rounding of a dual's constraint, against 1, from which on measures may grow beyond what float64
+can tell apart; floors below half of the best, one after another there, that end the search."""
 SMALLEST_FLOOR = 2.0**-960
 """Below, products underflow."""
 
@@ -117,9 +123,15 @@ def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
 
     Absolute error at most ROUNDING·(r·E abs(w_1) + b).
     """
+    return hinge_and_chance(knot, radius, dimension)[0]
+
+
+def hinge_and_chance(knot: Any, radius: Any, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """`averaged_hinge` and `exceeds`, which share what is dear in both."""
     (s, y), p = _shares(knot, radius), (dimension - 1) / 2
-    value = mean_size(dimension) * radius * _decay(s, y, p) - knot * _chance(s, y, p)
-    return np.maximum(value, 0.0)
+    chance = _chance(s, y, p)
+    value = mean_size(dimension) * radius * _decay(s, y, p) - knot * chance
+    return np.maximum(value, 0.0), chance
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,7 @@ class RadialSum:
 
     def sup_distance(self, target: Radial, tolerance: float = 1e-9) -> tuple[float, float]:
         """(rigorous upper bound on sup over [0, 1] of abs(self − ϕ), about where it is)."""
+        check_radial(target)
         signs = np.maximum(self.weights, 0), np.maximum(-self.weights, 0)
 
         def sample(r: np.ndarray) -> Samples:
@@ -211,7 +224,7 @@ def minimum(target: Radial, error: float, price: Price | None = None, gap: float
 
     However coarse the gap, `Minimum.error` and `Minimum.floor` are certified for what is returned.
     """
-    answers = _answers(target, error, price or _ones, gap)
+    answers = list(_answers(target, error, price or _ones, gap))
     if not answers:
         raise Refusal(
             f"no setting of HiGHS solves a minimal-mass program of this profile (input_dim="
@@ -227,27 +240,50 @@ def minimum(target: Radial, error: float, price: Price | None = None, gap: float
             f"float64 (input_dim={target.input_dim}: {reached:.3g} was reached); ask for a "
             "larger one"
         )
-    floor, radii, measure = _floor(target, error, answer.rows, answer.measure, price)
+    # Only the unit price is certified; for others the bound is the trivial 0.
+    dual = _Dual.of(target, error, answer.rows, answer.measure)
+    floor = dual.floor() if price is None else 0.0
     cost = float((price or _ones)(primal.knots) @ np.abs(primal.weights))
-    return Minimum(primal, reached, cost, radii, measure, floor)
+    return Minimum(primal, reached, cost, dual.radii, dual.measure, floor)
 
 
-def floor(target: Radial, error: float, gap: float, start: Support | None = None) -> Floor:
-    """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh."""
-    answers = _answers(target, error, _ones, gap, start)
-    if not answers:
+def floor(
+    target: Radial,
+    error: float,
+    gap: float,
+    start: Support | None = None,
+    told: Told | None = None,
+) -> Floor:
+    """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh.
+
+    `told` hears after each exchange which one it was and about how high the floor is.
+    """
+    duals, value, fallen, last = [], 0.0, 0, None
+    for number, last in enumerate(_answers(target, error, _ones, gap, start), start=1):
+        dual = _Dual.of(target, error, last.rows, last.measure)
+        if told:
+            told(number, max(value, dual.at_most))
+        if dual.rounding <= BLURRED or last.settled:
+            duals.append(dual)
+            continue
+        found = dual.floor(value / 2)
+        value, fallen = max(value, found), 0 if found > value / 2 else fallen + 1
+        if fallen == MOST_FALLS:
+            break
+    if last is None:
         return Floor(0.0, False, start or _start(target))
-    last = answers[-1]
     # Where the exchange is cut short, a measure on the way may serve better than the last.
-    tried = answers[-1:] if last.settled else answers
-    values = [_floor(target, error, a.rows, a.measure, None)[0] for a in tried]
-    return Floor(max(values), last.settled, (last.knots, last.rows))
+    tried = duals[-1:] if last.settled else sorted(duals, key=lambda dual: -dual.at_most)
+    for dual in tried:
+        value = max(value, dual.floor(value))
+    return Floor(value, last.settled, (last.knots, last.rows))
 
 
 def _answers(
     target: Radial, error: float, prices: Price, gap: float, start: Support | None = None
-) -> list[Answer]:
+) -> Iterator[Answer]:
     """Answers on the way to the minimum, in the profile's own units; the last is the best."""
+    check_radial(target)
     d = target.input_dim
     if d < 2:
         raise Refusal(
@@ -272,10 +308,8 @@ def _answers(
         row_grid=_cells(target.breaks, SEARCH_POINTS - 1),
         penalty=FIRST_PENALTY / mean_size(d) * float(prices(knots).max()),
     )
-    return [
-        replace(a, weights=a.weights * height, offset=a.offset * height + base)
-        for a in program.answers(gap)
-    ]
+    for a in program.answers(gap):
+        yield replace(a, weights=a.weights * height, offset=a.offset * height + base)
 
 
 def _range(target: Radial) -> tuple[float, float]:
@@ -336,40 +370,64 @@ def _merged(dimension: int, answer: Answer, allowed: float) -> RadialSum:
     return RadialSum(dimension, np.array(knots), np.array(weights), answer.offset)
 
 
-def _floor(
-    target: Radial,
-    error: float,
-    radii: np.ndarray,
-    measure: np.ndarray,
-    price: Price | None,
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Rigorous lower bound from a measure made feasible: (bound, its radii, its weights).
+@dataclass(frozen=True)
+class _Dual:
+    """A measure, and the lower bound on M_ε that it gives once it is made feasible.
 
     T h_b vanishes at r = 0, so a point mass there balances μ without touching the constraint.
-    Only the unit price is certified; for others the bound is the trivial 0.
     """
-    d = target.input_dim
-    if price is not None or not len(radii):
-        return 0.0, radii, measure
-    measure = np.append(measure[radii > 0], 0.0)
-    radii = np.append(radii[radii > 0], 0.0)
-    measure[-1] = -math.fsum(measure)
-    plus, minus = np.maximum(measure, 0), np.maximum(-measure, 0)
 
-    def sample(b: np.ndarray) -> Samples:
-        hinges = averaged_hinge(b[:, None], radii, d)
-        slopes = -exceeds(b[:, None], radii, d)
+    dimension: int
+    radii: np.ndarray
+    measure: np.ndarray
+    value: float
+    """∫ϕ dμ − ε·‖μ‖, rounded down."""
+
+    @classmethod
+    def of(cls, target: Radial, error: float, radii: np.ndarray, measure: np.ndarray) -> _Dual:
+        """Balanced at the origin."""
+        measure = np.append(measure[radii > 0], 0.0)
+        radii = np.append(radii[radii > 0], 0.0)
+        measure[-1] = -math.fsum(measure)
+        total = float(np.abs(measure).sum())
+        phi = np.asarray(target.profile(radii), dtype=np.float64)
+        # The constant a_∞ of a network within ε is at most abs(ϕ(0)) + ε, its value at r = 0.
+        slack = 8 * EPS * total * (float(np.abs(phi).max()) + target.lipschitz + error)
+        value = math.fsum(measure * phi) - error * total - slack
+        return cls(target.input_dim, radii, measure, value)
+
+    @property
+    def rounding(self) -> float:
+        """Of ∫ T h_b dμ, as computed."""
+        total = float(np.abs(self.measure).sum())
+        return (2 * ROUNDING + (len(self.radii) + 2) * EPS) * total
+
+    @cached_property
+    def at_most(self) -> float:
+        """At least `floor()`: the constraint at a few knots alone."""
+        largest = float(np.abs(self._sample(_first_knots(self.dimension)).value).max())
+        return self._floor(largest + self.rounding)
+
+    def floor(self, above: float = 0.0) -> float:
+        """Rigorous: the constraint at all knots; 0 where it is not above `above`."""
+        if self.at_most <= above:
+            return 0.0
+        enough = self.value / above if above else math.inf
+        start = _first_knots(self.dimension)
+        largest = sup_abs(self._sample, np.zeros_like, start, 1e-9, enough)[0]
+        return self._floor(largest + self.rounding)
+
+    def _floor(self, largest: float) -> float:
+        found = self.value / largest * (1 - 4 * EPS) if largest else 0.0
+        return found if found > SMALLEST_FLOOR else 0.0
+
+    def _sample(self, b: np.ndarray) -> Samples:
+        plus, minus = np.maximum(self.measure, 0), np.maximum(-self.measure, 0)
+        hinges, chances = hinge_and_chance(b[:, None], self.radii, self.dimension)
         return Samples(
-            hinges @ plus, slopes @ plus, hinges @ minus, slopes @ minus, np.zeros_like(b)
+            hinges @ plus, -chances @ plus, hinges @ minus, -chances @ minus, np.zeros_like(b)
         )
 
-    total = float(np.abs(measure).sum())
-    rounding = (2 * ROUNDING + (len(radii) + 2) * EPS) * total
-    start = np.union1d(np.linspace(0, 1, 257), _scaled(d, 1.0, 257))
-    largest = sup_abs(sample, np.zeros_like, start, 1e-9)[0] + rounding
-    phi = np.asarray(target.profile(radii), dtype=np.float64)
-    # The constant a_∞ of a network within ε is at most abs(ϕ(0)) + ε, its value at r = 0.
-    slack = 8 * EPS * total * (float(np.abs(phi).max()) + target.lipschitz + error)
-    value = math.fsum(measure * phi) - error * total - slack
-    found = value / largest * (1 - 4 * EPS)
-    return found if found > SMALLEST_FLOOR else 0.0, radii, measure
+
+def _first_knots(dimension: int) -> np.ndarray:
+    return np.union1d(np.linspace(0, 1, 257), _scaled(dimension, 1.0, 257))

@@ -33,15 +33,18 @@ Source
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.mass import EPS, RadialSum, floor
+from depthwright.approximation.exchange import MOST_EXCHANGES
+from depthwright.approximation.mass import EPS, SMALLEST_ERROR, RadialSum, floor
 from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeNetwork
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
@@ -98,15 +101,22 @@ def mass_floor(target: Radial, error: float) -> float:
     from the support of the last, as far as they settle, and the highest of the floors counts.
     """
     check_radial(target)
-    at_once = floor(target, error, GAP)
-    best, start = at_once.value, None
-    larger = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
-    while not at_once.settled and larger > error:
-        larger = max(larger / CONTINUATION, error)
-        found = floor(target, larger, CONTINUATION_GAP, start)
-        best, start = max(best, found.value), found.support
-        if not found.settled:
-            break
+    with Bar("floor under the path norm") as bar:
+
+        def told(begun: float, number: int, height: float) -> None:
+            bar((begun + number / MOST_EXCHANGES) / 2, f"exchange {number}, about {2 * height:.3g}")
+
+        at_once = floor(target, error, GAP, told=partial(told, 0.0))
+        best, start = at_once.value, None
+        larger = first = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
+        steps = math.log(first / max(error, SMALLEST_ERROR * first)) if first else 0.0
+        while not at_once.settled and larger > error:
+            larger = max(larger / CONTINUATION, error)
+            begun = 1 + min(1.0, math.log(first / larger) / (steps + 1))
+            found = floor(target, larger, CONTINUATION_GAP, start, partial(told, begun))
+            best, start = max(best, found.value), found.support
+            if not found.settled:
+                break
     return 2 * best
 
 

@@ -56,6 +56,7 @@ from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
@@ -297,11 +298,17 @@ class SparseRidge(Construction):
 
     @cached_property
     def _certain(self) -> Built:
+        """A steep piece next to the sphere takes minutes: how far it is is shown."""
+        with Bar("covering the ball") as bar:
+            return self._certified(bar)
+
+    def _certified(self, bar: Bar) -> Built:
         """More and more directions, until the covering certifies the accuracy."""
         target, d = self._radial, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
-        count = 2.0 * d if len(program.primal.knots) else math.inf
+        first = 2.0 * d
+        count = first if len(program.primal.knots) else math.inf
         while count <= MOST_DIRECTIONS:
             rng = np.random.default_rng(self.seed)
             primal = program.primal
@@ -312,6 +319,9 @@ class SparseRidge(Construction):
                 n = len(directions)
                 hinges.append(Hinges(directions, float(b), np.full(n, a / n)))
             hinges, offset, worst = level(hinges, primal.offset, target, rng)
+            part = math.log(count / first) / math.log(MOST_DIRECTIONS / first)
+            drawn = sum(len(h.weights) for h in hinges)
+            bar(part, f"{drawn:,} directions: error {worst:.3g}, asked {self.accuracy:.3g}")
             count *= GROWTH
             if worst > self.accuracy:
                 continue

@@ -11,6 +11,7 @@ from depthwright.approximation.branch_and_bound import Search, sup_error
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 from depthwright.targets.target import Target
 
@@ -26,6 +27,7 @@ def certified_sup(network: Network, target: Target) -> float | None:
         return None
     if shape.depth != 2 or shape.output_dim != 1 or network.arithmetic not in UNIT_ROUNDOFF:
         return None
+    check_radial(target)
     weight, bias, outer, offset = (
         p.detach().double().numpy() for p in network.to_torch().parameters()
     )

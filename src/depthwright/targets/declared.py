@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from depthwright.refusal import Refusal
-from depthwright.targets.radial import Radial
+from depthwright.targets.radial import PiecewiseLinear, Radial
 from depthwright.targets.single_ridge import SingleRidge
 
 SAMPLES = 4097
@@ -30,6 +30,11 @@ def check_radial(target: Radial) -> None:
     if not (rising and breaks[0] == 0 and breaks[-1] == 1):
         raise Refusal(
             f"the breaks of {name}, {np.array2string(breaks, threshold=6)}, do not rise from 0 to 1"
+        )
+    if isinstance(target, PiecewiseLinear) and np.shape(target.values) != breaks.shape:
+        raise Refusal(
+            f"{name} has values of shape {np.shape(target.values)} at {len(breaks)} breaks; "
+            "give one value at each"
         )
     near = 2.0 ** -np.arange(13, 41)
     at = np.unique(np.concatenate([np.linspace(0, 1, SAMPLES), near, 1 - near, breaks]))
