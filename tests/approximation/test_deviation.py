@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.deviation import Hinge, frame_log_mgf
-from depthwright.approximation.mass import mean_size
 
 
 def sphere(count: int, dimension: int) -> np.ndarray:

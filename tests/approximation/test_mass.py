@@ -10,6 +10,13 @@ from scipy import optimize
 
 from depthwright import Refusal
 from depthwright.approximation import mass
+from depthwright.approximation.averaged_hinge import (
+    ROUNDING,
+    averaged_hinge,
+    exceeds,
+    mean_size,
+    slope,
+)
 from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
 
@@ -39,8 +46,8 @@ def test_averaged_hinge_is_the_integral(dimension):
         for share in (0.0, 0.2 * scale, scale, min(2.5 * scale, 0.9), 0.5, 0.97):
             knot = share * radius
             exact = certified(knot, radius, dimension)
-            allowed = mass.ROUNDING * (radius * mass.mean_size(dimension) + knot)
-            got = float(mass.averaged_hinge(knot, radius, dimension))
+            allowed = ROUNDING * (radius * mean_size(dimension) + knot)
+            got = float(averaged_hinge(knot, radius, dimension))
             assert abs(got - exact) <= allowed
 
 
@@ -62,35 +69,35 @@ def test_averaged_hinge_keeps_its_bound_at_every_knot(dimension):
             y = 1 - (b / r) ** 2
             chance = y.beta_lower(p, half, regularized=1) if knot < radius else arb(0)
             reach = mean * y**p if knot < radius else arb(0)
-            allowed = mass.ROUNDING * (radius * mass.mean_size(dimension) + knot)
-            got = arb(float(mass.averaged_hinge(knot, radius, dimension)))
+            allowed = ROUNDING * (radius * mean_size(dimension) + knot)
+            got = arb(float(averaged_hinge(knot, radius, dimension)))
             assert abs(got - (r * reach - b * chance)) < allowed
-            assert abs(arb(float(mass.exceeds(knot, radius, dimension))) - chance) < mass.ROUNDING
-            got = arb(float(mass.slope(knot, radius, dimension)))
-            assert abs(got - reach) < mass.ROUNDING * mean
+            assert abs(arb(float(exceeds(knot, radius, dimension))) - chance) < ROUNDING
+            got = arb(float(slope(knot, radius, dimension)))
+            assert abs(got - reach) < ROUNDING * mean
 
 
 def test_averaged_hinge_in_three_dimensions_is_a_square():
     r, b = np.meshgrid(np.linspace(0.01, 1, 50), np.linspace(0, 1, 50))
     exact = np.where(r > b, (r - b) ** 2 / (2 * r), 0.0)
-    assert np.abs(mass.averaged_hinge(b, r, 3) - exact).max() <= 8 * EPS
+    assert np.abs(averaged_hinge(b, r, 3) - exact).max() <= 8 * EPS
 
 
 @pytest.mark.parametrize("dimension", [2, 5, 100])
 def test_slopes_are_derivatives(dimension):
     r = np.linspace(0.2, 1, 9)
     b, h = 0.6 / math.sqrt(dimension) * r, 1e-5
-    in_r = mass.averaged_hinge(b, r + h, dimension) - mass.averaged_hinge(b, r - h, dimension)
-    in_b = mass.averaged_hinge(b + h, r, dimension) - mass.averaged_hinge(b - h, r, dimension)
+    in_r = averaged_hinge(b, r + h, dimension) - averaged_hinge(b, r - h, dimension)
+    in_b = averaged_hinge(b + h, r, dimension) - averaged_hinge(b - h, r, dimension)
     # Central differences: h² times a third derivative, which is of order d/r².
     allowed = 30 * dimension * h**2 + 4 * EPS / h
-    assert np.abs(in_r / (2 * h) - mass.slope(b, r, dimension)).max() <= allowed
-    assert np.abs(in_b / (2 * h) + mass.exceeds(b, r, dimension)).max() <= allowed
+    assert np.abs(in_r / (2 * h) - slope(b, r, dimension)).max() <= allowed
+    assert np.abs(in_b / (2 * h) + exceeds(b, r, dimension)).max() <= allowed
 
 
 def test_slope_at_the_origin_is_the_mean_size():
-    assert mass.slope(0.0, 0.0, 7) == pytest.approx(mass.mean_size(7), rel=4 * EPS)
-    assert mass.slope(0.3, 0.0, 7) == 0
+    assert slope(0.0, 0.0, 7) == pytest.approx(mean_size(7), rel=4 * EPS)
+    assert slope(0.3, 0.0, 7) == 0
 
 
 def parabolas(steep: float):
@@ -139,14 +146,14 @@ def test_enclosure_sees_a_peak_that_no_sample_shows():
 @pytest.mark.parametrize("dimension", range(2, 51))
 def test_exact_cone_costs_one_over_the_mean_size(dimension):
     found = mass.minimum(Cone(dimension), 0.0)
-    assert found.floor == pytest.approx(1 / mass.mean_size(dimension), rel=1e-8)
-    assert found.primal.mass == pytest.approx(1 / mass.mean_size(dimension), rel=1e-8)
+    assert found.floor == pytest.approx(1 / mean_size(dimension), rel=1e-8)
+    assert found.primal.mass == pytest.approx(1 / mean_size(dimension), rel=1e-8)
 
 
 def test_mean_size_is_known_in_low_dimensions():
-    assert mass.mean_size(2) == pytest.approx(2 / math.pi, rel=4 * EPS)
-    assert mass.mean_size(3) == pytest.approx(0.5, rel=4 * EPS)
-    assert mass.mean_size(4) == pytest.approx(4 / (3 * math.pi), rel=4 * EPS)
+    assert mean_size(2) == pytest.approx(2 / math.pi, rel=4 * EPS)
+    assert mean_size(3) == pytest.approx(0.5, rel=4 * EPS)
+    assert mean_size(4) == pytest.approx(4 / (3 * math.pi), rel=4 * EPS)
 
 
 TWENTY = [

@@ -13,10 +13,11 @@ from torch import nn
 
 from depthwright import Refusal, bounds
 from depthwright.approximation import mass
+from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.branch_and_bound import sup_error
 from depthwright.approximation.covering import certify
 from depthwright.approximation.levelling import Hinges
-from depthwright.approximation.mass import mean_size, minimum
+from depthwright.approximation.mass import minimum
 from depthwright.bounds import (
     mass_floor,
     norm_floor,

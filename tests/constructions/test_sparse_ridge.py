@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from depthwright import Refusal
-from depthwright.approximation.mass import mean_size
+from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.bounds import report, rotation_average
 from depthwright.constructions import SparseRidge, sparse_ridge
 from depthwright.constructions.sparse_ridge import Plan, _cheapest, _lipschitz

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.directions import frames
-from depthwright.approximation.mass import mean_size
 from depthwright.distributions import UniformRadius
 from depthwright.errors import EvaluationConfig, attack, l2_error, measure
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from depthwright.approximation.levelling import Hinges
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import PiecewiseLinear, Radial
 
-MOST_CUBES = 3_000_000
+MOST_WORK = 2 * 10**9
+"""Neurons times cubes, about a minute on one core; a covering that needs more is given up."""
 BATCH_ENTRIES = 1 << 21
 UNIT_ROUNDOFF = 2.0**-53
 STEP = 1e-6
@@ -34,22 +36,37 @@ QUOTIENT_ROUNDING = 4e-9
 """What float64 may do to it, for a profile of height 1: 16 units in the last place over STEP."""
 
 
-def certify(hinges: list[Hinges], offset: float, target: Radial, goal: float) -> float:
-    """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where none was reached."""
+class TooFine(Exception):
+    """The covering would need more than MOST_WORK."""
+
+
+def certify(
+    hinges: list[Hinges],
+    offset: float,
+    target: Radial,
+    goal: float,
+    step: Callable[[int], None] = lambda cubes: None,
+) -> float:
+    """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where a value is above it.
+
+    `step` is told how many cubes have been looked at. Raises TooFine.
+    """
     check_radial(target)
     d = target.input_dim
     half = 1.0 / 4
     axis = np.arange(-1 + half, 1, 2 * half)
     cubes = np.array([c for c in itertools.product(axis, repeat=d) if c[0] > 0])
     corners = np.array(list(itertools.product((-0.5, 0.5), repeat=d)))
+    neurons = sum(len(h.weights) for h in hinges)
     worst, seen = 0.0, 0
     while len(cubes):
         reach = half * math.sqrt(d)
         nearest = np.linalg.norm(np.maximum(np.abs(cubes) - half, 0.0), axis=1)
         cubes = cubes[nearest <= 1 + 1e-12]
         seen += len(cubes)
-        if seen > MOST_CUBES:
-            return math.inf
+        if seen * neurons > MOST_WORK:
+            raise TooFine
+        step(seen)
         bound, value = _bounds(hinges, offset, target, cubes, reach)
         inside = np.linalg.norm(cubes, axis=1) <= 1
         if value[inside].max(initial=0.0) > goal:

@@ -31,7 +31,8 @@ from functools import cache
 
 import numpy as np
 
-from depthwright.approximation.mass import RadialSum, averaged_hinge, mean_size
+from depthwright.approximation.averaged_hinge import averaged_hinge, mean_size
+from depthwright.approximation.mass import RadialSum
 
 QUADRATURE = 1e-11
 """Relative allowance for quadrature and rounding in every exponent."""

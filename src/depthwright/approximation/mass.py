@@ -1,14 +1,8 @@
 """Minimal mass: the smallest total weight of averaged hinges that gives a radial profile.
 
-*Averaged hinge.* h_b(t) = max(abs(t) − b, 0) and, w uniform on the sphere S^{d−1},
-
-    (T h_b)(r) = E h_b(r·w_1) = r·(E abs(w_1))·(1 − s²)^p − b·P(abs(w_1) > s),
-
-s = min(b/r, 1), p = (d − 1)/2, P(abs(w_1) > s) = I_{1−s²}(p, ½) (regularised incomplete beta).
-It is convex in r, with slope E abs(w_1)·(1 − s²)^p, and convex in b, with slope −P(abs(w_1) > s).
-
 *Program.* M_ε(ϕ, d) = min Σ_k abs(a_k) over finitely many knots b_k in [0, 1), subject to
-abs(a_∞ + Σ_k a_k T h_{b_k}(r) − ϕ(r)) ≤ ε for all r in [0, 1].
+abs(a_∞ + Σ_k a_k T h_{b_k}(r) − ϕ(r)) ≤ ε for all r in [0, 1], T h_b the averaged hinge
+(averaged_hinge.py).
 
 *Dual.* The largest ∫ϕ dμ − ε·‖μ‖ over signed measures μ on [0, 1] with ∫dμ = 0 and
 abs(∫ T h_b dμ) ≤ 1 for every b in [0, 1). Every feasible μ gives a lower bound on M_ε.
@@ -30,11 +24,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
+from depthwright.approximation.averaged_hinge import (
+    EPS,
+    ROUNDING,
+    averaged_hinge,
+    hinge_and_chance,
+    mean_size,
+    slope,
+)
 from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.approximation.exchange import Answer, SemiInfinite
 from depthwright.refusal import Refusal
@@ -46,9 +47,6 @@ Support = tuple[np.ndarray, np.ndarray]
 """Knots and radii."""
 Told = Callable[[int, float], None]
 """Number of an exchange, and about how high the floor is then."""
-EPS = float(np.finfo(np.float64).eps)
-ROUNDING = 64 * EPS
-"""Relative error of the two terms of T h_b as computed here, up to d = 1000; tested."""
 START_KNOTS, START_RADII = 48, 96
 SEARCH_POINTS = 3001
 """Grid on which violations are looked for, before each is refined."""
@@ -69,69 +67,6 @@ BLURRED, MOST_FALLS = 0.25, 2
 can tell apart; floors below half of the best, one after another there, that end the search."""
 SMALLEST_FLOOR = 2.0**-960
 """Below, products underflow."""
-
-
-@cache
-def mean_size(dimension: int) -> float:
-    """E abs(w_1) = Γ(d/2)/(√π Γ((d+1)/2)), w uniform on S^{d−1}; E abs(w·x) = this·‖x‖.
-
-    By E_{d+2} = E_d·d/(d + 1), since differences of log-gammas lose three digits at d = 1000.
-    """
-    start = 3 if dimension % 2 else 2
-    first = 0.5 if dimension % 2 else 2 / math.pi
-    return math.prod((d / (d + 1) for d in range(start, dimension, 2)), start=first)
-
-
-def _shares(knot: Any, radius: Any) -> tuple[np.ndarray, np.ndarray]:
-    """s = min(b/r, 1) and y = 1 − s², without cancellation."""
-    knot, radius = np.asarray(knot, dtype=np.float64), np.asarray(radius, dtype=np.float64)
-    shape, inside = np.broadcast(knot, radius).shape, radius > knot
-    s = np.divide(knot, radius, out=np.ones(shape), where=inside)
-    less = np.divide(radius - knot, radius, out=np.zeros(shape), where=inside)
-    return s, less * (1 + s)
-
-
-def _chance(s: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
-    """P(abs(w_1) > s). I_y(p, ½) magnifies the rounding of y by p: harmless where it is small."""
-    from scipy.special import betainc
-
-    chance, near = np.empty_like(s), (s < 0.5) & (p * s**2 < 3.0)
-    chance[near] = 1 - betainc(0.5, p, s[near] ** 2)
-    chance[~near] = betainc(p, 0.5, y[~near])
-    return chance
-
-
-def _decay(s: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
-    """y^p. The power of a number near 1 magnifies its rounding by p, the exponential does not."""
-    return np.where(s < 0.5, np.exp(p * np.log1p(-(np.minimum(s, 0.5) ** 2))), y**p)
-
-
-def exceeds(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r)."""
-    return _chance(*_shares(knot, radius), (dimension - 1) / 2)
-
-
-def slope(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """∂/∂r (T h_b)(r) = E abs(w_1)·(1 − s²)^p; its limit from the right at r = 0."""
-    at_origin = (np.asarray(radius) == 0) & (np.asarray(knot) == 0)
-    decay = _decay(*_shares(knot, radius), (dimension - 1) / 2)
-    return mean_size(dimension) * np.where(at_origin, 1.0, decay)
-
-
-def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """(T h_b)(r), broadcast over knots b ≥ 0 and radii r ≥ 0.
-
-    Absolute error at most ROUNDING·(r·E abs(w_1) + b).
-    """
-    return hinge_and_chance(knot, radius, dimension)[0]
-
-
-def hinge_and_chance(knot: Any, radius: Any, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """`averaged_hinge` and `exceeds`, which share what is dear in both."""
-    (s, y), p = _shares(knot, radius), (dimension - 1) / 2
-    chance = _chance(s, y, p)
-    value = mean_size(dimension) * radius * _decay(s, y, p) - knot * chance
-    return np.maximum(value, 0.0), chance
 
 
 @dataclass(frozen=True)

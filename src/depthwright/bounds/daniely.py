@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.mass import EPS, mean_size
+from depthwright.approximation.averaged_hinge import EPS, mean_size
 from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal

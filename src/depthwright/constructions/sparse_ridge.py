@@ -47,11 +47,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from depthwright.approximation.covering import certify
+from depthwright.approximation.averaged_hinge import mean_size
+from depthwright.approximation.covering import MOST_WORK, TooFine, certify
 from depthwright.approximation.deviation import Hinge, joint_exponent
 from depthwright.approximation.directions import even, frames, spread
 from depthwright.approximation.levelling import Hinges, level
-from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, mean_size, minimum
+from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
@@ -75,6 +76,8 @@ SPREAD = 2.0
 """A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
 MOST_DIRECTIONS = 20_000
 """Most directions a covering is tried with."""
+MOST_GIVEN_UP = 2
+"""Coverings given up as too fine before the accuracy is refused."""
 GROWTH = 1.15
 """From one covering to the next."""
 TILTS = np.geomspace(1e-2, 1e2, 241)
@@ -298,7 +301,7 @@ class SparseRidge(Construction):
 
     @cached_property
     def _certain(self) -> Built:
-        """A steep piece next to the sphere takes minutes: how far it is is shown."""
+        """Found behind a bar: a steep piece next to the sphere takes minutes."""
         with Bar("covering the ball") as bar:
             return self._certified(bar)
 
@@ -307,7 +310,7 @@ class SparseRidge(Construction):
         target, d = self._radial, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
-        first = 2.0 * d
+        first, given_up = 2.0 * d, 0
         count = first if len(program.primal.knots) else math.inf
         while count <= MOST_DIRECTIONS:
             rng = np.random.default_rng(self.seed)
@@ -321,7 +324,8 @@ class SparseRidge(Construction):
             hinges, offset, worst = level(hinges, primal.offset, target, rng)
             part = math.log(count / first) / math.log(MOST_DIRECTIONS / first)
             drawn = sum(len(h.weights) for h in hinges)
-            bar(part, f"{drawn:,} directions: error {worst:.3g}, asked {self.accuracy:.3g}")
+            told = f"{drawn:,} directions: error {worst:.3g}, asked {self.accuracy:.3g}"
+            bar(part, told)
             count *= GROWTH
             if worst > self.accuracy:
                 continue
@@ -329,7 +333,23 @@ class SparseRidge(Construction):
             rounding = network.rounding_bound("float64")
             if 2 * rounding >= self.accuracy:
                 break
-            bound = certify(hinges, offset, target, self.accuracy - 2 * rounding)
+            goal = self.accuracy - 2 * rounding
+
+            def step(cubes: int, part: float = part, told: str = told) -> None:
+                bar(part, f"{told}, {cubes:,} cubes")
+
+            try:
+                bound = certify(hinges, offset, target, goal, step)
+            except TooFine:
+                given_up += 1
+                if given_up < MOST_GIVEN_UP:
+                    continue
+                raise Refusal(
+                    f"accuracy={self.accuracy} in input_dim={d}: {drawn:,} directions are within "
+                    f"{worst:.3g} of this profile where they were attacked, but proving it would "
+                    f"take more than {MOST_WORK:,} neurons times cubes; ask for a larger accuracy, "
+                    "or set failure_probability > 0"
+                ) from None
             if math.isfinite(bound):
                 terms = {"covering": bound, "rounding": rounding}
                 return Built(network, self._claim("sup", terms), domain=self.target.domain)
