@@ -70,7 +70,7 @@ def test_sizes_are_the_theorems(kind, d, n, depth):
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize(("d", "n", "depth"), [(3, 8, 3), (4, 5, 4), (10, 100, 2)])
-@pytest.mark.filterwarnings("ignore::depthwright.networks.exact.integers.PrecisionLoss")
+@pytest.mark.filterwarnings("ignore::depthwright.networks.exact.floats.PrecisionLoss")
 def test_float64_is_good_to_nine_digits(kind, d, n, depth):
     target = RandomNetwork(d, n, depth, seed=3)
     x = far_points(30, d, 0)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from depthwright import Refusal
+from depthwright.approximation import covering
 from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.bounds import report, rotation_average
 from depthwright.constructions import SparseRidge, sparse_ridge
@@ -354,4 +356,10 @@ def test_a_covering_says_how_far_it_is(monkeypatch):
     assert parts[0] == 0
     assert parts == sorted(parts)
     assert parts[-1] < 1
-    assert told[-1][1].endswith("asked 0.1")
+    assert re.search(r"error 0\.0\d+, asked 0.1, \d+ cubes$", told[-1][1])
+
+
+def test_a_covering_that_would_take_too_long_is_refused(monkeypatch):
+    monkeypatch.setattr(covering, "MOST_WORK", 1000)
+    with pytest.raises(Refusal, match=r"where they were attacked, but proving it.*larger accuracy"):
+        SparseRidge(Cone(3), accuracy=0.1, failure_probability=0).build()

@@ -48,9 +48,9 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.approximation.averaged_hinge import mean_size
-from depthwright.approximation.covering import MOST_WORK, TooFine, certify
+from depthwright.approximation.covered import covered
 from depthwright.approximation.deviation import Hinge, joint_exponent
-from depthwright.approximation.directions import even, frames, spread
+from depthwright.approximation.directions import frames, spread
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
@@ -74,12 +74,6 @@ PROGRAM_GAP = 1e-3
 """Relative gap at which the programs stop; their residuals are certified."""
 SPREAD = 2.0
 """A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
-MOST_DIRECTIONS = 20_000
-"""Most directions a covering is tried with."""
-MOST_GIVEN_UP = 2
-"""Coverings given up as too fine before the accuracy is refused."""
-GROWTH = 1.15
-"""From one covering to the next."""
 TILTS = np.geomspace(1e-2, 1e2, 241)
 """Values of μ·a_k·n/n_k, in units of 1/√d, over which deviations are minimised."""
 
@@ -302,61 +296,18 @@ class SparseRidge(Construction):
     @cached_property
     def _certain(self) -> Built:
         """Found behind a bar: a steep piece next to the sphere takes minutes."""
-        with Bar("covering the ball") as bar:
-            return self._certified(bar)
-
-    def _certified(self, bar: Bar) -> Built:
-        """More and more directions, until the covering certifies the accuracy."""
         target, d = self._radial, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
-        first, given_up = 2.0 * d, 0
-        count = first if len(program.primal.knots) else math.inf
-        while count <= MOST_DIRECTIONS:
-            rng = np.random.default_rng(self.seed)
-            primal = program.primal
-            share = np.abs(primal.weights) / np.abs(primal.weights).max()
-            hinges = []
-            for b, a, part in zip(primal.knots, primal.weights, share, strict=True):
-                directions = even(max(d, int(count * part)), d, rng)
-                n = len(directions)
-                hinges.append(Hinges(directions, float(b), np.full(n, a / n)))
-            hinges, offset, worst = level(hinges, primal.offset, target, rng)
-            part = math.log(count / first) / math.log(MOST_DIRECTIONS / first)
-            drawn = sum(len(h.weights) for h in hinges)
-            told = f"{drawn:,} directions: error {worst:.3g}, asked {self.accuracy:.3g}"
-            bar(part, told)
-            count *= GROWTH
-            if worst > self.accuracy:
-                continue
-            network = _network(d, hinges, offset)
-            rounding = network.rounding_bound("float64")
-            if 2 * rounding >= self.accuracy:
-                break
-            goal = self.accuracy - 2 * rounding
 
-            def step(cubes: int, part: float = part, told: str = told) -> None:
-                bar(part, f"{told}, {cubes:,} cubes")
+        def rounding(hinges: list[Hinges], offset: float) -> float:
+            return _network(d, hinges, offset).rounding_bound("float64")
 
-            try:
-                bound = certify(hinges, offset, target, goal, step)
-            except TooFine:
-                given_up += 1
-                if given_up < MOST_GIVEN_UP:
-                    continue
-                raise Refusal(
-                    f"accuracy={self.accuracy} in input_dim={d}: {drawn:,} directions are within "
-                    f"{worst:.3g} of this profile where they were attacked, but proving it would "
-                    f"take more than {MOST_WORK:,} neurons times cubes; ask for a larger accuracy, "
-                    "or set failure_probability > 0"
-                ) from None
-            if math.isfinite(bound):
-                terms = {"covering": bound, "rounding": rounding}
-                return Built(network, self._claim("sup", terms), domain=self.target.domain)
-        raise Refusal(
-            f"accuracy={self.accuracy} was not certified with {MOST_DIRECTIONS} directions a knot "
-            f"in input_dim={d}; ask for a larger one, or set failure_probability > 0"
-        )
+        with Bar("covering the ball") as bar:
+            found = covered(program.primal, target, self.accuracy, self.seed, rounding, bar)
+        network = _network(d, found.hinges, found.offset)
+        terms = {"covering": found.bound, "rounding": network.rounding_bound("float64")}
+        return Built(network, self._claim("sup", terms), domain=target.domain)
 
 
 def _price(dimension: int) -> Callable[[np.ndarray], np.ndarray]:
