@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from depthwright.approximation.covering import _bounds, certify
+from depthwright.approximation.covering import MOST_CUBES, TooFine, _bounds, certify
 from depthwright.approximation.directions import even_circle, even_spiral
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.targets import Cone, Hat, Monomial, Sine
@@ -54,12 +54,31 @@ def test_one_wrong_neuron_is_found():
     assert certify([*hinges, Hinges(directions, 0.5, spike)], 0.0, target, 0.05) == math.inf
 
 
+def test_cubes_are_given_up_before_they_fill_the_memory():
+    """A profile so low that the allowance for its slope is far above the accuracy."""
+    flat, seen = [Hinges(np.array([[1.0, 0.0]]), 0.5, np.zeros(1))], []
+    with pytest.raises(TooFine):
+        certify(flat, 0.0, Low(2), 1e-20, seen.append)
+    assert 10_000 < max(seen) <= MOST_CUBES
+
+
 def test_levelling_lowers_the_error():
     target, directions = Cone(3), even_spiral(12)
     drawn = [Hinges(directions, 0.0, np.full(12, 2 / 12))]
     levelled, offset, worst = level(drawn, 0.0, target, np.random.default_rng(0))
     assert sampled(levelled, offset, target) < 0.9 * sampled(drawn, 0.0, target)
     assert worst == pytest.approx(sampled(levelled, offset, target), rel=0.02)
+
+
+@dataclass(frozen=True)
+class Low(Radial):
+    """A smooth profile of height 1e-20."""
+
+    lipschitz: ClassVar[float] = 1e-20
+    curvature: ClassVar[float] = 1e-20
+
+    def profile(self, r):
+        return 1e-20 * np.sin(np.asarray(r))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthwright.approximation.covering import MOST_WORK, TooFine, certify
+from depthwright.approximation.covering import MOST_CUBES, MOST_WORK, TooFine, certify
 from depthwright.approximation.directions import even
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.approximation.mass import RadialSum
@@ -75,7 +75,8 @@ def covered(
             raise Refusal(
                 f"accuracy={accuracy} in input_dim={d}: {drawn:,} directions are within "
                 f"{worst:.3g} of this profile where they were attacked, but proving it would take "
-                f"more than {MOST_WORK:,} neurons times cubes; ask for a larger accuracy, or set "
+                f"more than {MOST_CUBES:,} cubes, or {MOST_WORK:,} cubes times neurons; ask for a "
+                "larger accuracy, or set "
                 "failure_probability > 0"
             ) from None
         if math.isfinite(bound):

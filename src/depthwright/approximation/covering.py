@@ -26,6 +26,7 @@ from depthwright.approximation.levelling import Hinges
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import PiecewiseLinear, Radial
 
+MOST_CUBES = 3_000_000
 MOST_WORK = 2 * 10**9
 """Neurons times cubes, about a minute on one core; a covering that needs more is given up."""
 BATCH_ENTRIES = 1 << 21
@@ -37,7 +38,7 @@ QUOTIENT_ROUNDING = 4e-9
 
 
 class TooFine(Exception):
-    """The covering would need more than MOST_WORK."""
+    """The covering would need more than MOST_CUBES or MOST_WORK."""
 
 
 def certify(
@@ -64,8 +65,6 @@ def certify(
         nearest = np.linalg.norm(np.maximum(np.abs(cubes) - half, 0.0), axis=1)
         cubes = cubes[nearest <= 1 + 1e-12]
         seen += len(cubes)
-        if seen * neurons > MOST_WORK:
-            raise TooFine
         step(seen)
         bound, value = _bounds(hinges, offset, target, cubes, reach)
         inside = np.linalg.norm(cubes, axis=1) <= 1
@@ -73,6 +72,9 @@ def certify(
             return math.inf
         settled = bound <= goal
         worst = max(worst, float(bound[settled].max(initial=0.0)))
+        ahead = seen + int((~settled).sum()) * 2**d
+        if ahead > MOST_CUBES or ahead * neurons > MOST_WORK:
+            raise TooFine
         cubes = (cubes[~settled][:, None, :] + half * corners).reshape(-1, d)
         half /= 2
     return worst

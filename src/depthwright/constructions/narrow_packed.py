@@ -57,7 +57,7 @@ class NarrowPacked(NarrowConstruction):
 
     long_gaps: bool = False
     """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
-    where no packed number has more than LENGTH_LIMIT digits (narrow_packed_layers.py)."""
+    where no packed number has more than LENGTH_LIMIT digits (packed/layers.py)."""
     theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
