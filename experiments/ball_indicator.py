@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What SS17 did, as far as it is reported."""
+    """The setting of SS17, as far as it is reported."""
 
     input_dim: int = 100
     largest_norm: float = 2.0
@@ -85,7 +85,7 @@ def points(
 def measure(
     hidden: tuple[int, ...], steps: int, seeds: int, training_points: int
 ) -> list[dict[str, Any]]:
-    """One architecture, all seeds in one stacked network: validation RMSE of each on the way."""
+    """Validation RMSE during training of one architecture, all seeds in one stacked network."""
     import torch
 
     from depthwright.networks import Architecture
@@ -131,7 +131,7 @@ def measure(
 
 
 def values(ensemble: Any, x: torch.Tensor) -> torch.Tensor:
-    """Every network at inputs of its own: (seeds, batch, input_dim) → (seeds, batch, 1)."""
+    """Values of each network at its own inputs: (seeds, batch, input_dim) → (seeds, batch, 1)."""
     import torch
 
     layers = list(zip(ensemble.weights, ensemble.biases, strict=True))
@@ -141,7 +141,7 @@ def values(ensemble: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def rmse(ensemble: Any, x: torch.Tensor, y: torch.Tensor) -> list[float]:
-    """Of every network."""
+    """Root mean squared error of each network."""
     import torch
 
     with torch.no_grad():
@@ -151,7 +151,6 @@ def rmse(ensemble: Any, x: torch.Tensor, y: torch.Tensor) -> list[float]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Five architectures."""
     import polars
 
     each = {
@@ -167,12 +166,10 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def name(hidden: str) -> str:
-    """As the legend says it."""
     return f"depth {2 + hidden.count('×')}, hidden {hidden}"
 
 
 def look(hidden: str) -> str:
-    """Its colour."""
     return LOOKS[tuple(int(n) for n in hidden.split(" × "))]
 
 
@@ -190,7 +187,6 @@ def finals(rows: polars.DataFrame) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Validation error over training, and at the end against size."""
     import polars
 
     lines = []
@@ -236,7 +232,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What SS17 found, what was measured."""
     ends = finals(rows)
     deep = ends.filter(ends["hidden"].str.contains("×")).row(0, named=True)
     flat = [row for row in ends.iter_rows(named=True) if row["hidden"] != deep["hidden"]]

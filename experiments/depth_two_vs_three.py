@@ -51,7 +51,6 @@ COLOURS = {
 
 
 def recipe(name: str, f: Hat) -> Construction:
-    """A construction by its registry name."""
     if name == "sparse_ridge":
         return SparseRidge(f, ACCURACY, failure_probability=FAILURE)
     return Ridge(f, ACCURACY) if name == "ridge" else RadialDepthThree(f, ACCURACY)
@@ -96,7 +95,6 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Sizes, floors, trained networks."""
     cells: list[dict[str, Any]] = [
         {"input_dim": d, "what": what} for what in (*NAMES, "floor") for d in SIZES[run.scale]
     ]
@@ -106,7 +104,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Three panels over the dimension."""
     axis = "input dimension d"
     sizes = [
         series(part, "input_dim", "parameters_built", told, "size", contender=COLOURS[what])
@@ -155,7 +152,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents and a ratio."""
     told = []
     for what, name in NAMES.items():
         part = rows.filter(rows["what"] == what)

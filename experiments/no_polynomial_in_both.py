@@ -49,7 +49,6 @@ STEPS = {"smoke": 50, "cpu": 2500, "gpu": 30_000}
 
 
 def target(way: str, k: int) -> Sine:
-    """f_m in dimension d."""
     return Sine(3 if way == "frequency" else k + 2, 1 if way == "dimension" else k)
 
 
@@ -83,7 +82,6 @@ def measure(way: str, k: int, what: str, width: int = 0, steps: int = 0) -> dict
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Three ways, four questions."""
     asked: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
         ("mass", MASSES[run.scale], {}),
         ("neurons", MASSES[run.scale], {}),
@@ -100,8 +98,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Path norms and neuron norms, neurons, trained errors."""
-
     def lines(
         column: str,
         kind: Kind,
@@ -156,7 +152,7 @@ def _ticked(panel: Panel, ticks: tuple[int, ...]) -> Panel:
 
 
 def local(rows: polars.DataFrame, way: str, column: str) -> tuple[float, float]:
-    """Exponents of the column in k: over the first step, and over the last."""
+    """Exponents of the column in k, over the first step and over the last."""
     part = rows.filter(rows["way"] == way).drop_nulls(column).sort("k")
     steps = [
         exponent(ks, values)
@@ -168,7 +164,6 @@ def local(rows: polars.DataFrame, way: str, column: str) -> tuple[float, float]:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents that stay, and one that grows."""
     told = []
     for way, name in WAYS.items():
         first, last = local(rows, way, "path_norm_needed")

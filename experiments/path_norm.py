@@ -51,7 +51,6 @@ NAMES = {
 
 
 def target(name: str, input_dim: int) -> Radial:
-    """By its registry name."""
     found = REGISTRY[name](input_dim=input_dim)  # type: ignore[call-arg]
     assert isinstance(found, Radial)
     return found
@@ -98,7 +97,6 @@ def _row(contender: str, network: Network, f: Radial) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Networks, and the curve of the floor."""
     cells: list[dict[str, Any]] = []
     for name, d in TARGETS[run.scale]:
         f = {"name": name, "input_dim": d}
@@ -112,7 +110,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """One panel a target."""
     panels = []
     for (name, d), part in rows.group_by("name", "input_dim", maintain_order=True):
         floor = part.filter(part["contender"] == "floor").sort("error_sup_averaged")
@@ -158,7 +155,7 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
-    """Every network that has a floor, with how many times it its path norm is."""
+    """Every network that has a floor, with the ratio of its path norm to the floor."""
     import polars
 
     found = rows.filter((polars.col("contender") != "floor") & (polars.col("path_norm_floor") > 0))
@@ -168,7 +165,6 @@ def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How far above the floor."""
     import polars
 
     networks = over_floor(rows)
@@ -187,7 +183,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Networks below their floor."""
     networks = over_floor(rows)
     return [
         f"{row['contender']}, {row['neurons']} neurons, {row['name']}, d = {row['input_dim']}: "

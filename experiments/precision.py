@@ -57,7 +57,7 @@ RIDGE = "#e09f3e"
 
 @dataclass(frozen=True)
 class Case:
-    """A construction at its points."""
+    """A construction and the points at which it is evaluated."""
 
     built: Built
     network: ExactNetwork
@@ -93,7 +93,7 @@ def case(construction: str, count: int) -> Case:
 
 
 def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    """Values in a machine's own arithmetic; weights are rounded from float64."""
+    """Values in hardware arithmetic; weights are rounded from float64."""
     import torch
 
     from depthwright.networks.exact.floats import dense
@@ -109,7 +109,7 @@ def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.nda
 
 
 def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, Any]]:
-    """One row per number of bits; errors are the worst over the points."""
+    """One row per number of bits; errors are the largest over the points."""
     import torch
 
     from depthwright.networks.exact.mantissa import distance, evaluate_rounded, exact_rationals
@@ -140,7 +140,7 @@ def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, A
 
 
 def equal_from(given: Case, exact: np.ndarray) -> int:
-    """Smallest p, found by bisection, with every value equal to the exact one, bit for bit."""
+    """Smallest p, by bisection, for which every value equals the exact one, bit for bit."""
     from depthwright.networks.exact.mantissa import evaluate_rounded, operation_bits
 
     low, high = 1, operation_bits(given.network, given.x)
@@ -154,7 +154,7 @@ def equal_from(given: Case, exact: np.ndarray) -> int:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every construction, its bits together: they share the network and its exact values."""
+    """One cell per construction for all numbers of bits, which share its exact values."""
     count, bits = POINTS[run.scale], list(BITS[run.scale])
     cells = (
         {"construction": name, "points": max(4, count // SLOWER.get(name, 1)), "bits": bits}
@@ -164,7 +164,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def useful_from(part: polars.DataFrame) -> int | None:
-    """Smallest p tried from which on the error against the target keeps the promise."""
+    """Smallest p tried from which on the error against the target stays within the accuracy."""
     kept = None
     for row in part.sort("mantissa_bits", descending=True).iter_rows(named=True):
         if row["error_target"] > row["promised"]:
@@ -174,7 +174,6 @@ def useful_from(part: polars.DataFrame) -> int | None:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """A panel of rounding errors and one of errors against the target."""
     import polars
 
     rounding, torchs, target, proved, promised = [], [], [], [], []
@@ -223,14 +222,13 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **look: Any) -> Series:
-    """A column against the bits, zeros lifted to the lowest that is drawn."""
+    """A column against the number of bits; zeros are drawn at the lowest value of the axis."""
     heights = tuple(max(value, lowest) for value in part[column])
     notes = tuple("equal" if value == 0 else f"{value:.3g}" for value in part[column])
     return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **look)
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What the proof says, and what was seen, per construction."""
     import polars
 
     said = []
@@ -251,7 +249,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """A rounding error where none can be; an exact value that is off by more than promised."""
     found = []
     for row in rows.iter_rows(named=True):
         case = f"{row['construction']} with {row['mantissa_bits']} bits"

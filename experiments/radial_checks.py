@@ -72,7 +72,7 @@ RECIPES: dict[str, Callable[[Radial, float], Construction]] = {
 
 
 def attacked(network: Network, target: Radial, generator: torch.Generator, most: float) -> float:
-    """The largest error met, starting from samples, the sphere, directions and kinks."""
+    """The largest error found, starting from samples, the sphere, directions and kinks."""
     d, width = target.input_dim, network.architecture.width
     work = network.architecture.parameters
     directions = 0
@@ -145,7 +145,6 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """All cases."""
     scale = run.scale
     cases = itertools.product(RECIPES, TARGETS[scale], DIMENSIONS[scale], ACCURACIES[scale])
     return run.cells(
@@ -166,7 +165,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Attacked over promised error, against the dimension and against 1/accuracy."""
     built = rows.drop_nulls("ratio")
 
     def points(column: str, inverse: bool) -> tuple[Series, ...]:
@@ -212,7 +210,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many hold, and how close the attack came."""
     counts = {verdict: (rows["verdict"] == verdict).sum() for verdict in rows["verdict"].unique()}
     built = rows.drop_nulls("ratio").sort("ratio")
     closest = built.row(-1, named=True)
@@ -229,7 +226,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Cases that do not hold."""
     return [
         f"{row['construction']} {row['target']} d={row['input_dim']} accuracy {row['accuracy']}: "
         f"attacked {row['error_sup_attacked']:.6f}, promised {row['error_promised']:.6f}, "

@@ -30,7 +30,6 @@ NAMES = {CONSTRUCTED: "SparseRidge", "constructed_ridge": "Ridge"}
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Of every contender at every accuracy."""
     return run.sweep({"accuracy": ACCURACIES[run.scale]})
 
 
@@ -39,7 +38,6 @@ def _name(contender: str) -> str:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Errors, neurons, path norms, each against 1/ε."""
     errors: list[Series] = []
     sizes: list[Series] = []
     norms: list[Series] = []
@@ -82,7 +80,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents of 1/ε."""
     parts = {who: rows.filter(rows["contender"] == who).sort("accuracy") for who in NAMES}
     slopes = {
         who: exponent((1 / part["accuracy"]).to_list(), part["width"].to_list())

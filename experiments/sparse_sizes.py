@@ -52,7 +52,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what is asked for, and what plain random frames need for the same."""
+    """A row: the settings, and the width that plain random frames need for the same."""
 
     target: Radial
     accuracy: float = 0.1
@@ -65,7 +65,7 @@ class Case:
 
     @property
     def cell(self) -> dict[str, Any]:
-        """As plain values."""
+        """The settings as plain values."""
         return {
             "target": type(self.target).__name__,
             "input_dim": self.target.input_dim,
@@ -112,7 +112,7 @@ CASES = {
 
 
 def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> tuple[float, int]:
-    """The largest error met, and from how many starts."""
+    """The largest error found, and from how many starts."""
     d, generator = target.input_dim, torch.Generator().manual_seed(seed)
     directions = np.concatenate([group.dense(d) for group in network.groups])
     count = int(np.clip(work / (4 * directions.size * STEPS), 24, MOST_STARTS))
@@ -138,18 +138,18 @@ def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> t
 
 
 def _frame(directions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Neighbours in the list: of one frame, where directions were drawn as frames."""
+    """Neighbours in the list: they are of one frame, where directions were drawn as frames."""
     start = int(rng.integers(max(1, len(directions) - count + 1)))
     return directions[start : start + count]
 
 
 def _program(network: RidgeNetwork, target: Radial) -> float:
-    """What is left of the error in the mean over rotations, where directions no longer matter."""
+    """The error that is left in the mean over rotations, where directions no longer matter."""
     return rotation_average(network).sup_distance(target)[0]
 
 
 def peak_gigabytes() -> float:
-    """Of this process so far. Linux counts kilobytes, macOS bytes."""
+    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
     unit = 1e9 if sys.platform == "darwin" else 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
@@ -164,7 +164,6 @@ def measure(
     frames: int | None,
     work: float,
 ) -> dict[str, Any]:
-    """Builds and attacks."""
     radial = getattr(targets, target)(input_dim)
     start = time.perf_counter()
     recipe = SparseRidge(radial, accuracy, failure_probability, width=budget, seed=SEED)
@@ -192,8 +191,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Neurons against the dimension; attacked errors over what they must stay below."""
-
     sizes, errors = [], []
     for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
         named, look = f"{target}, {kind}", COLOURS[str(target), str(kind)]
@@ -226,7 +223,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Widths of record that were kept, and how close the attack came."""
     import polars
 
     known = rows.drop_nulls("of_record")
@@ -251,7 +247,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Wider than the record, or further off than allowed."""
     found = []
     for row in rows.iter_rows(named=True):
         case = f"{row['target']} d={row['input_dim']} {row['promise']}"

@@ -33,7 +33,7 @@ BATCH = 100
 
 
 def unsent(output: Path) -> list[Path]:
-    """The W&B folders of finished cells that were kept offline and are not marked as sent."""
+    """Offline W&B folders of finished cells that are not yet marked as sent."""
     found = []
     for finished in sorted(output.glob(f"*/*/{results.RESULTS}")):
         told = finished.parent / KEPT
@@ -47,7 +47,7 @@ def unsent(output: Path) -> list[Path]:
 
 
 def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[Renewal]:
-    """What became of each; a folder that holds nothing to send is said, and counts as failed."""
+    """Send each and report it; a folder with nothing to send counts as failed."""
     found: Counter[Renewal] = Counter()
     for folder in folders:
         try:
@@ -59,7 +59,7 @@ def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Send; raises Refusal without a key, or when something could not be sent."""
+    """Send all; Refusal without a key, or when something could not be sent."""
     default = LoggerConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))

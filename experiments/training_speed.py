@@ -71,7 +71,7 @@ SIZES = {"smoke": LARGE[:1], "cpu": LARGE, "gpu": LARGE}
 
 
 def ours(work: Work, steps: int) -> Finish:
-    """This trainer, all of it: Lightning, drawing, validation."""
+    """This trainer as a whole: Lightning, drawing of points, validation."""
     result = train_rivals(
         {"a": [(INPUT_DIM, work.size.width, 1)]},
         Cone(INPUT_DIM),
@@ -101,7 +101,7 @@ def _fused(a, times):  # type: ignore[no-untyped-def]
 
 
 def arithmetic_limit(threads: int) -> float:
-    """Operations a second, all threads."""
+    """Floating-point operations per second, all threads."""
     a = np.linspace(0.1, 0.9, 256).astype(np.float32)
     _fused(a, 1)
     times, best = 5_000_000, 0.0
@@ -114,7 +114,7 @@ def arithmetic_limit(threads: int) -> float:
 
 
 def length(trainer: Trainer, work: Work, wanted: float) -> int:
-    """Steps that take about so many seconds; JAX has compiled for that number afterwards."""
+    """Number of steps that take about this many seconds; JAX is then compiled for that number."""
     steps = POOL
     while True:
         trainer(work, steps)
@@ -172,13 +172,11 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """A cell per size."""
     more = {"repeats": REPEATS[run.scale], "wanted": SECONDS[run.scale]}
     return run.cells([{**vars(size), **more} for size in SIZES[run.scale]], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Network-steps a second, and shares of the arithmetic limit."""
     speeds, shares = [], []
     for (name,), part in rows.group_by("trainer", maintain_order=True):
         told, colour = str(name), COLOURS[str(name)]
@@ -207,7 +205,6 @@ def _panel(x: str, y: str, drawn: tuple[Series, ...], ticks: tuple[float, ...]) 
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many times faster than each, size by size."""
     said = []
     for (members, width, batch), part in rows.group_by(
         "members", "width", "batch", maintain_order=True

@@ -55,7 +55,7 @@ LOGGERS = {"none": "none", "offline": "offline", "wandb": "online"}
 
 @dataclass(frozen=True)
 class Run:
-    """What an experiment's `rows` is told."""
+    """What an experiment's `rows` receives."""
 
     name: str
     scale: str
@@ -72,7 +72,6 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Of this scale."""
         return self.output / self.name / self.scale
 
     def sweep(self, grid: Mapping[str, Sequence[Any]], *overrides: str) -> polars.DataFrame:
@@ -143,7 +142,6 @@ class Run:
 def _compute(
     measure: Callable[..., Any], points: Mapping[Path, Mapping[str, Any]], cell: Cell
 ) -> None:
-    """One cell's rows into its folder."""
     from depthwright.runs import store
 
     def compute() -> None:
@@ -155,7 +153,7 @@ def _compute(
 
 
 def _shown(point: Mapping[str, Any]) -> dict[str, Any]:
-    """As columns: what is no number and no word is written out."""
+    """As columns: lists and dictionaries become JSON text."""
     return {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in point.items()}
 
 
@@ -188,7 +186,6 @@ class Experiment:
     """The promises that the rows contradict, one sentence each; any makes the run fail."""
 
     def main(self, file: str) -> None:
-        """The command line of the file that holds this experiment."""
         from depthwright.cli import guard
 
         guard(lambda: self._main(Path(file), sys.argv[1:]))
@@ -258,13 +255,12 @@ def largest(rows: polars.DataFrame, column: str) -> float:
 
 
 def _quoted(path: Path) -> str:
-    """For Hydra, to which commas and brackets mean something."""
+    """Quoted for Hydra, to which commas and brackets have a meaning."""
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
 
 
 def stored(run: Run) -> polars.DataFrame:
-    """The rows of the last run."""
     import polars
 
     path = run.folder / f"{run.name}.parquet"

@@ -77,7 +77,7 @@ def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
 
 
 def hinge_and_chance(knot: Any, radius: Any, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """`averaged_hinge` and `exceeds`, which share what is dear in both."""
+    """`averaged_hinge` and `exceeds`, which share the expensive part."""
     (s, y), p = _shares(knot, radius), (dimension - 1) / 2
     chance = _chance(s, y, p)
     value = mean_size(dimension) * radius * _decay(s, y, p) - knot * chance

@@ -36,7 +36,7 @@ WEIGHT_FLOOR = 1e-2
 
 @dataclass(frozen=True)
 class Gentle:
-    """An even polynomial that bends little for its distance to ϕ."""
+    """An even polynomial of small curvature relative to its distance from ϕ."""
 
     polynomial: Polynomial
     bending: float
@@ -44,7 +44,7 @@ class Gentle:
 
 
 class BendingProgram:
-    """The programs of one profile, degree and dimension; each e starts with the weights before."""
+    """Programs of one profile, degree and dimension; each starts from the last one's weights."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ MOST_INPUTS = 6
 
 @dataclass(frozen=True)
 class Bracket:
-    """Two ends of sup abs(N − f) over the ball."""
+    """A lower and an upper bound on sup abs(N − f) over the ball."""
 
     lower: float
     """The error at `at`, rounding taken off."""
@@ -129,7 +129,7 @@ def sup_error(
 
 
 class Search:
-    """One network and one target; the largest error met so far."""
+    """The branch and bound of one network and one target; keeps the largest error found."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Search:
         self.lower, self.at = 0.0, np.zeros(d)
 
     def look(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
-        """Bounds over boxes (count, d), those that miss the ball left out."""
+        """Bounds over boxes (count, d); boxes that do not meet the ball are left out."""
         from depthwright.approximation.branch_kernel import bounds
 
         nearest = np.linalg.norm(np.maximum(np.abs(centre) - half, 0.0), axis=1)

@@ -87,7 +87,7 @@ def covered(
 
 
 def _spread(primal: RadialSum, count: float, rng: np.random.Generator) -> list[Hinges]:
-    """Directions as even as is known, at each knot in proportion to its weight."""
+    """Directions as evenly spread as possible, at each knot in proportion to its weight."""
     hinges = []
     share = np.abs(primal.weights) / np.abs(primal.weights).max()
     for knot, weight, part in zip(primal.knots, primal.weights, share, strict=True):

@@ -112,7 +112,7 @@ class Cubature:
 
     @property
     def count(self) -> int:
-        """Directions, one per antipodal pair."""
+        """Number of directions, one per antipodal pair."""
         if not self.orbits:
             return self.half_degree + 1
         return sum(orbit_size(o.generator, self.dimension) for o in self.orbits)

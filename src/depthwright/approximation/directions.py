@@ -30,7 +30,7 @@ def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def spread(directions: np.ndarray) -> np.ndarray:
-    """The same number of directions (n, d), driven apart; as given where that is too long."""
+    """The same directions (n, d) after repulsion; unchanged where that would take too long."""
     n, d = directions.shape
     if n * n * d > SPREADING_LIMIT or n < 2:
         return directions
@@ -64,7 +64,7 @@ def even_circle(count: int) -> np.ndarray:
 
 
 def even(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """As even as is known: equispaced, a spiral, or frames driven apart."""
+    """The most even directions known: equispaced, a spiral, or frames after repulsion."""
     if dimension == 2:
         return even_circle(count)
     if dimension == 3:

@@ -39,7 +39,6 @@ class Samples:
         return self.plus - self.minus + self.rest
 
     def take(self, index: np.ndarray) -> Samples:
-        """Some of the points."""
         return Samples(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 

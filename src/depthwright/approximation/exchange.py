@@ -35,7 +35,7 @@ slack is exceeded; not later, lest they come and go for ever."""
 
 @dataclass(frozen=True)
 class SemiInfinite:
-    """The program, with the knots and rows it has so far and grids to look for more."""
+    """The program with its current knots and rows, and the grids on which violations are sought."""
 
     columns: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """(knots (n, 1) or (n,), rows likewise) → their entries ≥ 0, broadcast."""
@@ -74,7 +74,7 @@ class SemiInfinite:
             program = larger
 
     def _step(self, gap: float) -> tuple[Answer | None, SemiInfinite]:
-        """The answer on these knots and rows, and the program with those that violate it."""
+        """The solution on these knots and rows, and the program with violated ones added."""
         matrix = self.columns(self.knots, self.rows[:, None])
         prices = self.prices(self.knots)
         found = solve(matrix, self.values(self.rows), prices, self.slack, self.penalty)
@@ -124,7 +124,7 @@ class SemiInfinite:
 
 @dataclass(frozen=True)
 class Answer:
-    """A program's solution on its knots and rows: those with weight alone."""
+    """The program's solution, restricted to the knots and rows with weight."""
 
     knots: np.ndarray
     weights: np.ndarray

@@ -49,7 +49,7 @@ class Solution:
 def solve(
     matrix: np.ndarray, values: np.ndarray, prices: np.ndarray, slack: float, penalty: float
 ) -> Solution | None:
-    """The first answer that a rung of the ladder gives; None where none does.
+    """The answer of the first solver that succeeds; None where none does.
 
     `matrix` (rows, columns) ≥ 0 with no zero column; the values are of size 1.
     """

@@ -30,7 +30,6 @@ class Hinges:
     """(n,)."""
 
     def values(self, x: np.ndarray) -> np.ndarray:
-        """(points,)."""
         return np.maximum(np.abs(x @ self.directions.T) - self.knot, 0) @ self.weights
 
     def values_and_gradients(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +43,7 @@ class Hinges:
 def level(
     hinges: list[Hinges], offset: float, target: Radial, rng: np.random.Generator
 ) -> tuple[list[Hinges], float, float]:
-    """The same hinges with one new scale a knot, a new constant, and the worst error met then."""
+    """The same hinges with one new scale per knot, a new constant, and the largest error found."""
     from scipy.optimize import linprog
 
     d = target.input_dim

@@ -71,7 +71,7 @@ SMALLEST_FLOOR = 2.0**-960
 
 @dataclass(frozen=True)
 class RadialSum:
-    """r ↦ offset + Σ_k weights[k]·(T h_{knots[k]})(r): what rotations leave of a network."""
+    """r ↦ offset + Σ_k weights[k]·(T h_{knots[k]})(r): the mean of a network over all rotations."""
 
     dimension: int
     knots: np.ndarray
@@ -100,7 +100,7 @@ class RadialSum:
 
     @property
     def rounding(self) -> float:
-        """Bound on what float64 does to a value or a slope of either sign's part."""
+        """Bound on the rounding error of float64 in a value or a slope, for either sign's part."""
         return (ROUNDING + (len(self.knots) + 2) * EPS) * 2 * (self.mass + abs(self.offset))
 
     def sup_distance(self, target: Radial, tolerance: float = 1e-9) -> tuple[float, float]:
@@ -144,7 +144,7 @@ class Minimum:
 
 @dataclass(frozen=True)
 class Floor:
-    """A lower bound on M_ε, whatever became of the primal."""
+    """A lower bound on M_ε; it holds whether or not the primal was solved."""
 
     value: float
     """Rigorous."""
@@ -217,7 +217,7 @@ def floor(
 def _answers(
     target: Radial, error: float, prices: Price, gap: float, start: Support | None = None
 ) -> Iterator[Answer]:
-    """Answers on the way to the minimum, in the profile's own units; the last is the best."""
+    """Successive solutions, in the profile's own units; the last is the best."""
     check_radial(target)
     d = target.input_dim
     if d < 2:
@@ -248,14 +248,14 @@ def _answers(
 
 
 def _range(target: Radial) -> tuple[float, float]:
-    """ϕ(0), and the height of the profile on the grid: what it is measured in."""
+    """ϕ(0), and the height of the profile on the grid, which is the unit of the program."""
     values = np.asarray(target.profile(_cells(target.breaks, SEARCH_POINTS - 1)), dtype=np.float64)
     height = float(np.ptp(values))
     return float(values[0]), height if height > 0 else float(np.abs(values).max()) or 1.0
 
 
 def _slack(target: Radial, error: float) -> float:
-    """A program without slack has no interior; a floor from slightly more is still a floor."""
+    """A program without slack has no interior; a floor for slightly more error is still a floor."""
     return max(error, SMALLEST_ERROR * _range(target)[1])
 
 
@@ -264,7 +264,7 @@ def _ones(knots: np.ndarray) -> np.ndarray:
 
 
 def _scaled(dimension: int, last: float, count: int) -> np.ndarray:
-    """Knots on the scale 1/√d, on which w_1 lives."""
+    """Knots on the scale 1/√d, which is the scale of w_1."""
     return np.linspace(0, min(last, 8 / math.sqrt(dimension)), count)
 
 
@@ -333,13 +333,13 @@ class _Dual:
 
     @property
     def rounding(self) -> float:
-        """Of ∫ T h_b dμ, as computed."""
+        """Rounding error of the computed ∫ T h_b dμ."""
         total = float(np.abs(self.measure).sum())
         return (2 * ROUNDING + (len(self.radii) + 2) * EPS) * total
 
     @cached_property
     def at_most(self) -> float:
-        """At least `floor()`: the constraint at a few knots alone."""
+        """An upper bound of `floor()`: the constraint at a few knots alone."""
         largest = float(np.abs(self._sample(_first_knots(self.dimension)).value).max())
         return self._floor(largest + self.rounding)
 

@@ -66,7 +66,6 @@ class Polynomial:
 
     @property
     def degree(self) -> int:
-        """One less than the number of coefficients."""
         return len(self.coefficients) - 1
 
     def derivative(self) -> Polynomial:
@@ -192,7 +191,7 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
 
 
 def in_units(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Values v as (v − middle)/unit that the tolerances of linear programs suit, middle, unit.
+    """Values v as (v − middle)/unit, scaled for the tolerances of linear programs; middle, unit.
 
     As they are where their size and their range are ordinary.
     """

@@ -94,7 +94,7 @@ def recurrence(dimension: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class GegenbauerTail:
-    """φ(t) = profile(√((1 + t)/2)) on [−1, 1], seen by L2(μ_d)."""
+    """φ(t) = profile(√((1 + t)/2)) on [−1, 1] as an element of L2(μ_d)."""
 
     profile: Callable[[np.ndarray], np.ndarray]
     """On radii in [0, 1]."""
@@ -116,7 +116,7 @@ class GegenbauerTail:
 
     @cached_property
     def cells(self) -> int:
-        """Cells in θ, besides those that the breaks cut."""
+        """Cells in θ, without those that the breaks add."""
         count = max(FEWEST_CELLS, CELLS_A_DEGREE * (MOST_DEGREES + self.dimension))
         size = float(np.abs(self.profile(np.linspace(0.0, 1.0, 1001))).max())
         # A cell of length π/cells in θ is at most half as long in r.
@@ -126,7 +126,7 @@ class GegenbauerTail:
 
     @cached_property
     def error(self) -> float:
-        """Bound on what is wrong with a computed tail."""
+        """Bound on the error of a computed tail."""
         return 2 * self.leaves_chord(math.pi / 2 / self.cells) + COEFFICIENT_ROUNDING * self.norm
 
     @cached_property
@@ -203,7 +203,7 @@ class GegenbauerTail:
 
 
 def of_radial(target: Radial) -> GegenbauerTail:
-    """φ(t) = ϕ(√((1 + t)/2)): a radial target seen through x = (u + v)/2."""
+    """φ(t) = ϕ(√((1 + t)/2)): a radial target as a function of x = (u + v)/2."""
     check_radial(target)
     return GegenbauerTail(
         lambda r: np.asarray(target.profile(r)),

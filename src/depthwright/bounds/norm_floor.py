@@ -79,7 +79,7 @@ class PathNorm:
 
 @dataclass(frozen=True)
 class Neurons:
-    """σ(w·x − β) with output weight a, by what rotations leave: (n,) each."""
+    """σ(w·x − β) with output weight a: the numbers that fix its mean over rotations, (n,) each."""
 
     outer: np.ndarray
     inner: np.ndarray
@@ -182,7 +182,7 @@ def _average(neurons: Neurons, dimension: int) -> RadialSum:
 
 
 def as_network(network: Network | torch.nn.Sequential) -> Network:
-    """A module wrapped, a network as it is; refused unless depth 2 with one output."""
+    """A module wrapped, a network unchanged; refused unless depth 2 with one output."""
     if not isinstance(network, Network):
         from depthwright.networks.torch_network import ModuleNetwork
 
@@ -197,7 +197,7 @@ def as_network(network: Network | torch.nn.Sequential) -> Network:
 
 
 def neurons_of(network: Network) -> Neurons:
-    """Outer weights, norms of inner ones and biases of a depth-2 network."""
+    """Output weights, norms of inner weights, and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
     weight, bias, last, constant = (
@@ -232,7 +232,7 @@ def _balanced(
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
-    """Euclidean norms, no square of which leaves float64."""
+    """Euclidean norms, computed so that no square leaves the range of float64."""
     exponent = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
     return np.ldexp(np.linalg.norm(np.ldexp(rows, -exponent[:, None]), axis=1), exponent)
 

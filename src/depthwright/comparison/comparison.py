@@ -109,7 +109,7 @@ class Comparison:
 
 
 def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) -> None:
-    """A bad set's probability is one under the law that the construction was told of."""
+    """The probability of a bad set holds under the law given to the construction, and no other."""
     covered, bound = recipe.covered, recipe.density_bound
     if covered is None or covered.numbers != "real" or covered.grid is not None:
         return

@@ -33,7 +33,7 @@ LEFT_OUT_KEPT = 500
 
 @dataclass(frozen=True)
 class Contender:
-    """A network that takes part, with what is known of how it came about."""
+    """A network that takes part, with how it was made."""
 
     name: str
     """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "KIND_features",

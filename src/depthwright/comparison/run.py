@@ -43,14 +43,14 @@ def run(
     tracker: Tracker,
     listener: Listener = SILENT,
 ) -> list[Row]:
-    """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
+    """Run the comparison, write its files into `folder`, the rows last, and return the rows."""
     rows = compute(comparison, folder, tracker, listener)
     finish(folder, rows)
     return rows
 
 
 def finish(folder: Path, rows: list[Row]) -> None:
-    """Write the rows, which end a run; where its training had come to is of no more use."""
+    """Write the rows, which mark the run as finished, and delete the checkpoint of its training."""
     results.write(folder, rows)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -125,7 +125,7 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
 
 
 def _fitted(comparison: Comparison, network: Network, listener: Listener) -> Iterator[Contender]:
-    """Features beside the first construction; where they cannot be fitted it is said."""
+    """Features beside the first construction; says why where they cannot be fitted."""
     for kind in comparison.features:
         name = f"{kind}{FEATURES}"
         listener.doing(f"fitting {name}")
@@ -156,7 +156,7 @@ def _train(
     listener: Listener,
     checkpoint: Path,
 ) -> TrainingResult | None:
-    """All rivals at once; None where no rule has a shape and nothing is trained on."""
+    """All rivals at once; None where no rule has a shape and there is no starting network."""
     matches = comparison.matches()
     for name, found in matches.items():
         if not found.shapes:
@@ -184,7 +184,7 @@ def _train(
 
 
 def _starts(comparison: Comparison, constructed: Network, listener: Listener) -> dict[str, Layers]:
-    """`tuned`, where it is asked for and the construction can be trained on."""
+    """Starting networks of `tuned`, where asked for and the construction can be trained on."""
     if not comparison.training.tuned_noises:
         return {}
     try:

@@ -50,7 +50,7 @@ class Claim:
 
     @property
     def words(self) -> str:
-        """For which inputs it holds, as one reads it."""
+        """The inputs for which it holds, in words."""
         if self.norm == "probability":
             law = (
                 f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
@@ -86,7 +86,7 @@ class Built:
     """Where the claim holds, if the network itself is not built for certain inputs."""
 
     def decides(self, x: torch.Tensor) -> torch.Tensor:
-        """For which rows of `x` (batch, d) the claim alone tells the target's label: (batch,).
+        """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).
 
         There the target's largest output is the network's, by a margin that twice the claim's
         bound cannot change, roundings included; with one output, its sign is. False means that
@@ -140,7 +140,7 @@ class Construction(ABC):
     target: Target
 
     def need(self, **own: float) -> None:
-        """Raises Refusal where one of its fields, if it has it, is not that of the run.
+        """Refusal where one of its fields, if it has it, differs from that of the run.
 
         A run has one ε and one δ: its rows, exceedances and floors speak of those of its claims.
         """
@@ -158,7 +158,7 @@ class Construction(ABC):
 
     @property
     def covered(self) -> Inputs | None:
-        """The inputs that the claim speaks of; None: all of the target's domain.
+        """The inputs for which the claim holds; None: all of the target's domain.
 
         All real numbers of a box mean all but a bad set, for no network reads their bits right.
         """
@@ -166,7 +166,7 @@ class Construction(ABC):
 
     @property
     def density_bound(self) -> float | None:
-        """Of the law that a bad set's probability is about; None: it is uniform."""
+        """Bound on the density of the law behind a bad set's probability; None: it is uniform."""
         return None
 
     @abstractmethod

@@ -63,7 +63,7 @@ def he_architecture(
     doubt: float = 1e-6,
     long_gaps: bool = False,
 ) -> Architecture:
-    """Of the packed network."""
+    """The architecture of the packed network."""
     norms = HeNorms(input_dim, width, depth, doubt)
     _, *maps = norms.maps()
     possible = layouts(norms.widths, True, long_gaps)
@@ -77,7 +77,7 @@ def he_architecture(
 
 
 def interval_budget(facts: Sequence[Facts], accuracy: float) -> Budget:
-    """The smallest c0 and c that the norms prove enough; Intervals, with largest rows for rows."""
+    """The smallest c0 and c that follow from the norms: Intervals with the largest row for all."""
     scale = 0.5  # one over the side of the cube
     slack = 1 + 16 * 2.0**-53 * sum(fact.fan_in + 32 for fact in facts)
     reaches, reach, top = [1.0], 1.0, 0.0

@@ -67,7 +67,6 @@ class NarrowExactSlim(Construction):
         return Architecture(d, [2 * d, Block((d + depth + outputs,), rebuilding(widths))], outputs)
 
     def build(self) -> Built:
-        """Every neuron, rebuilt as often as it is needed."""
         check_depth(self.architecture())
         return equal(self.target, Offsets(self.target).network())
 
@@ -103,14 +102,12 @@ class Offsets(Rebuild):
         return next(values)
 
     def add(self, level: int, weights: np.ndarray, value: Linear) -> None:
-        """Signed."""
         totals = self.sums[level]
         self.sums[level] = [
             total + value * weight for total, weight in zip(totals, weights.tolist(), strict=True)
         ]
 
     def take(self, level: int) -> list[Linear]:
-        """As they are."""
         taken = self.sums[level]
         self.sums[level] = [Linear({})] * len(taken)
         return taken

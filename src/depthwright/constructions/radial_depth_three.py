@@ -85,7 +85,6 @@ class RadialDepthThree(Construction):
         check_radial_target(self.target, type(self).__name__)
 
     def architecture(self) -> Architecture:
-        """From q and the number of knots."""
         return self._architecture(self._plan)
 
     def _architecture(self, plan: Plan) -> Architecture:
@@ -93,7 +92,6 @@ class RadialDepthThree(Construction):
         return Architecture.of((d, d * (plan.pieces - 1), len(plan.radii), 1))
 
     def build(self) -> Built:
-        """Write the three matrices down and attach the claim."""
         from depthwright.networks.torch_network import ModuleNetwork
 
         plan = self._plan
@@ -144,7 +142,7 @@ class RadialDepthThree(Construction):
         return min(plans, key=lambda plan: self._architecture(plan).parameters)
 
     def _module(self, plan: Plan) -> tuple[torch.nn.Sequential, float]:
-        """The network, and a bound on what float64 does to it on the ball.
+        """The network, and a bound on its float64 rounding error on the ball.
 
         ŝ adds d·(q − 1) terms that are 4/q times numbers rounded by u, to a sum below 3 + d/q²;
         ψ multiplies what is lost by its steepest slope; its own terms add up to Σ abs(turns).

@@ -87,7 +87,7 @@ SHARE_STEP = 0.2
 
 @dataclass(frozen=True)
 class Plan:
-    """The four steps' outcome: all of the network but its list of directions."""
+    """The outcome of the four steps: the whole network except its list of directions."""
 
     approximation: EvenApproximation
     cubature: Cubature | ProductRule
@@ -150,7 +150,7 @@ class Ridge(Construction):
         return LARGEST_HALF_DEGREE.get(self.target.input_dim, OTHER_HALF_DEGREE)
 
     def _half_degrees(self, budget: float) -> Iterator[int]:
-        """From the first K whose polynomial leaves something of the budget, in growing steps."""
+        """K in growing steps, from the first whose polynomial leaves a part of the budget."""
         limit = self._half_degree_limit
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
         # The last degree first: an accuracy out of reach is refused without trying all others.
@@ -185,7 +185,7 @@ class Ridge(Construction):
     def _approximations(
         self, half_degree: int, budget: float, shares: tuple[float, ...]
     ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
-        """The best uniform approximation, a gentler one, and shares to try at the next degree."""
+        """The best uniform approximation, one of smaller curvature, and the shares to try next."""
         target = self._radial
         closest = self._approximate(half_degree)
         program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
@@ -208,7 +208,7 @@ class Ridge(Construction):
     # --- 2, 3, 4. ridge function, directions, knots: all networks that are tried
 
     def _narrowest(self, budget: float) -> Plan:
-        """Degrees rise until PATIENCE of them in a row bring no narrower network."""
+        """Increase the degree until PATIENCE degrees in a row bring no narrower network."""
         d = self.target.input_dim
         best: Plan | None = None
         too_large, idle, shares = math.inf, 0, FIRST_SHARES
@@ -248,7 +248,7 @@ class Ridge(Construction):
 
     @cached_property
     def _plan(self) -> Plan:
-        """The narrowest network that leaves what rounding costs."""
+        """The narrowest network whose error leaves room for rounding."""
         kept = ROUNDING_ALLOWANCE * self.accuracy
         for _ in range(REPLANS):
             plan = self._narrowest(self.accuracy - kept)
@@ -269,7 +269,6 @@ class Ridge(Construction):
         return Architecture.of((self.target.input_dim, self._plan.width, 1))
 
     def build(self) -> Built:
-        """List the directions and attach the claim."""
         plan = self._plan
         groups = [
             RidgeGroup(

@@ -74,11 +74,9 @@ class SingleRidge(Construction):
         return max(1, math.ceil(self._least_pieces))
 
     def architecture(self) -> Architecture:
-        """One neuron a piece."""
         return Architecture.of((self.target.input_dim, self._pieces, 1))
 
     def build(self) -> Built:
-        """Write the two matrices down and attach the claim."""
         import torch
 
         from depthwright.networks.torch_network import ModuleNetwork

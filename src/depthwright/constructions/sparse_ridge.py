@@ -80,7 +80,7 @@ TILTS = np.geomspace(1e-2, 1e2, 241)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drawn: knots, the directions of each, and the error terms that go with them."""
+    """What is drawn: knots, the number of directions of each, and the error terms."""
 
     program: Minimum
     counts: np.ndarray
@@ -140,7 +140,7 @@ class SparseRidge(Construction):
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
     def architecture(self) -> Architecture:
-        """From the plan; only a covering (failure_probability = 0) has to build for it."""
+        """From the plan; only a covering (failure_probability = 0) has to build the network."""
         if (constant := self._constant) is not None:
             return constant.network.architecture
         if self._covered:
@@ -148,7 +148,6 @@ class SparseRidge(Construction):
         return Architecture.of((self.target.input_dim, self._plan.width, 1))
 
     def build(self) -> Built:
-        """Draw the directions and attach the claim."""
         if self._constant is not None:
             return self._constant
         if self._covered:
@@ -188,13 +187,13 @@ class SparseRidge(Construction):
 
     @property
     def _half_range(self) -> float:
-        """What the best constant errs, sampled."""
+        """The error of the best constant, sampled."""
         low, high = self._range
         return (high - low) / 2
 
     @cached_property
     def _constant(self) -> Built | None:
-        """A constant, where one is near enough: two neurons that do nothing.
+        """A constant, where one is accurate enough: two neurons with zero output weights.
 
         A budget gets it only where ϕ is so flat that no program sees it bend.
         """
@@ -254,7 +253,7 @@ class SparseRidge(Construction):
         return best[1]
 
     def _programs(self, largest: float) -> Iterator[tuple[Minimum, list[Hinge]]]:
-        """Programs from coarse to fine, until float64 refuses."""
+        """Programs from coarse to fine, until float64 fails."""
         d = self.target.input_dim
         price = _price(d)
         for error in largest * np.geomspace(0.9, 0.02, 10):
@@ -266,7 +265,7 @@ class SparseRidge(Construction):
                 yield program, [Hinge.of(float(b), d) for b in program.primal.knots]
 
     def _budgeted(self, width: int) -> Iterator[tuple[float, Plan]]:
-        """Plans with the error that is expected of them."""
+        """Plans with their expected error."""
         d = self.target.input_dim
         for program, hinges in self._programs(self._half_range):
             primal = program.primal
@@ -295,7 +294,7 @@ class SparseRidge(Construction):
 
     @cached_property
     def _certain(self) -> Built:
-        """Found behind a bar: a steep piece next to the sphere takes minutes."""
+        """Shows a progress bar: a steep piece next to the sphere takes minutes."""
         target, d = self._radial, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)

@@ -128,7 +128,6 @@ def _bits_gain(construction: NarrowBits) -> int:
 
 
 def _packed_weight(construction: NarrowPacked) -> int:
-    """The largest of all layers."""
     return max(exponent for _, exponent in _packed_entries(construction))
 
 
@@ -150,7 +149,7 @@ def _exact_weight(construction: NarrowExact | NarrowExactSlim) -> int:
 
 
 def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
-    """Map after map, the entries; a carried sum gains nothing."""
+    """The entries, map after map; a carried sum adds nothing."""
     target = construction.target
     slim = isinstance(construction, NarrowExactSlim)
     above = _offsets(target) if slim else {}
@@ -211,7 +210,7 @@ def _packed_inputs(construction: NarrowPacked) -> Runs:
 
 
 def _packed_direct(construction: NarrowPacked) -> Runs:
-    """Whole weights of whole numbers, which are 2^c times what was read, or x over the step."""
+    """Integer weights of integers, which are 2^c times the number read, or x over the step."""
     scaled, sizing = construction.scaled, construction.sizing
     reading = construction.reading(sizing.bits.c, sizing.layout.cells)
     steps = [top_of(1 / axis.step) + 1 for axis in reading.axes]
@@ -230,7 +229,7 @@ def _packed_direct(construction: NarrowPacked) -> Runs:
 
 
 def _packed_fields(construction: NarrowPacked) -> Runs:
-    """Field after field, and the fields of packed outputs."""
+    """The fields in order, and the fields of packed outputs."""
     scaled, sizing = construction.scaled, construction.sizing
     layout, bits = sizing.layout, sizing.bits
     reading = construction.reading(bits.c, layout.cells)
@@ -260,7 +259,7 @@ def _packed_fields(construction: NarrowPacked) -> Runs:
 
 
 def _packed_output(construction: NarrowPacked) -> int:
-    """What lifts the sums, and the biases."""
+    """The scaling of the sums, and the biases."""
     scaled, sizing = construction.scaled, construction.sizing
     size = max(float(sizing.high[-1].max()), float(sizing.low[-1].max()))
     tops = [top_of(Fraction(bias)) for bias in construction.target.biases[-1].tolist()]

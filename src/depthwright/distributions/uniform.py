@@ -35,17 +35,15 @@ class Isotropic(Centred):
 
     @property
     def domain(self) -> Ball:
-        """The ball."""
         return Ball(self.input_dim, self.radius)
 
     @abstractmethod
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """The norm, over radius, that a share `u` of the law stays below."""
+        """The u-quantile of the norm divided by radius."""
 
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64
@@ -63,7 +61,7 @@ class UniformRadius(Isotropic):
         return 1 / (2 * self.radius) if self.input_dim == 1 else math.inf
 
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """u."""
+        """u: uniform."""
         return u
 
 
@@ -79,7 +77,7 @@ class UniformBall(Isotropic):
         )
 
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """u^{1/d}."""
+        """u^{1/d}: a ball of radius r has a share r^d of the volume."""
         return u ** (1 / self.input_dim)
 
 
@@ -99,7 +97,6 @@ class UniformBox(Distribution):
 
     @cached_property
     def domain(self) -> Box:
-        """The box."""
         return Box.of(self.input_dim, self.radius, self.lower, self.upper)
 
     @property
@@ -111,7 +108,6 @@ class UniformBox(Distribution):
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64

@@ -21,7 +21,7 @@ BOXES = 2_000_000
 
 
 def certified_sup(network: Network, target: Target) -> float | None:
-    """At least sup over the ball of abs(N − f); None where no such bound can be had."""
+    """An upper bound on sup over the ball of abs(N − f); None where none can be computed."""
     shape = network.architecture
     if not isinstance(target, Radial) or target.input_dim > MOST_INPUTS:
         return None

@@ -24,7 +24,7 @@ def residuals(network: Network, target: Target, x: torch.Tensor) -> torch.Tensor
 
 
 def moved(x: torch.Tensor, inputs: Inputs | None) -> torch.Tensor:
-    """Every row of `x` moved to the nearest of `inputs`; None leaves all where they are."""
+    """Every row of `x` moved to the nearest of `inputs`; with None, unchanged."""
     import torch
 
     if inputs is None:

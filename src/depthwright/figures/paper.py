@@ -30,7 +30,7 @@ LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 
 def paper(chart: Chart, *paths: Path) -> None:
-    """Draw it into every path; the suffix says the format."""
+    """Draw the chart into every path; the suffix gives the format."""
     drawing, axes = figure(len(chart.panels))
     for at, panel in zip(axes, chart.panels, strict=True):
         _panel(at, panel)

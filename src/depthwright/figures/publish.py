@@ -29,7 +29,7 @@ FIGURE = "figure"
 
 
 def publish(folder: Path, logger: LoggerConfig) -> Renewal:
-    """Bring a figure's run up to date.
+    """Update a figure's run.
 
     `folder` holds the figure. Raises Refusal where there is none; whatever W&B does, nothing else.
     """

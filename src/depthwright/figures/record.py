@@ -53,7 +53,7 @@ class Record:
 
 
 def write(record: Record, rows: polars.DataFrame, folder: Path) -> None:
-    """Rows, pictures, and last the record itself."""
+    """The record itself is written last: it marks the others as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{record.name}.csv") as partial:
         rows.write_csv(partial)

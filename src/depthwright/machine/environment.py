@@ -49,7 +49,7 @@ CACHE = ".cache"
 
 
 def prepare() -> None:
-    """What every command does first, before anything slow is imported."""
+    """What every command does first, before slow imports."""
     codecs.register_error("plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -63,15 +63,14 @@ def prepare() -> None:
 
 
 class _ToStderr(logging.Handler):
-    """To what standard error is by then: bars and spinners take its place while they are drawn."""
+    """Writes to sys.stderr as it is at that moment: progress bars replace it for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
         print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """A codec's error handler: every letter becomes some that are ASCII."""
+    """A codec's error handler: letters outside ASCII are replaced by ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     wrong = error.object[error.start : error.end]
@@ -83,7 +82,7 @@ def _nearest(letter: str) -> str:
 
 
 def give_cache(output: Path) -> None:
-    """Let libraries keep their files in the results folder where the user's cannot be written to.
+    """Libraries keep their files in the results folder where the user's cache cannot be written to.
 
     Compiled code, the font list and the log of W&B's process go there; elsewhere each of them
     would fail, warn or do its work again in every process.

@@ -33,13 +33,13 @@ _told: dict[Callable[..., Any], str] = {}
 
 
 def digest(*modules: ModuleType) -> str:
-    """Of the modules' source files."""
+    """Digest of the modules' source files."""
     sources = (Path(str(module.__file__)).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As `numba.njit`, for an entry that does `name`: stored where there is a place for it."""
+    """As `numba.njit`, for an entry `name`: stored on disk where there is a folder for it."""
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:
@@ -55,7 +55,7 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def need_compiler() -> None:
-    """Raises Refusal where NUMBA_DISABLE_JIT or what is said of threads keeps code from running.
+    """Refusal where NUMBA_DISABLE_JIT or numba's thread settings keep compiled code from running.
 
     Most of what is compiled is far too slow without, and the training step cannot do without.
     """
@@ -78,13 +78,13 @@ def need_compiler() -> None:
 
 
 class _Announcement(event.Listener):
-    """Says what is being compiled once it takes long; there is never more than one at a time."""
+    """Prints what is being compiled when it takes long; at most one message at a time."""
 
     def __init__(self) -> None:
         self._open: list[threading.Timer | None] = []
 
     def on_start(self, event: Any) -> None:
-        """Of an entry, or of a function that it calls."""
+        """Compilation of an entry starts, or of a function that it calls."""
         told = _told.get(event.data["dispatcher"].py_func)
         timer = threading.Timer(WAIT, log.info, [told]) if told else None
         if timer:
@@ -93,7 +93,7 @@ class _Announcement(event.Listener):
         self._open.append(timer)
 
     def on_end(self, event: Any) -> None:
-        """However it ended."""
+        """Compilation ended, with or without an error."""
         timer = self._open.pop()
         if timer:
             timer.cancel()

@@ -73,7 +73,7 @@ class Intervals:
         """Per map, bounds of abs(z) that it reads."""
 
     def _later(self, high: Upper) -> list[Upper]:
-        """Bounds of the hidden states, from that of the first one."""
+        """Bounds of the hidden states after the first, computed from it."""
         states = [high]
         for matrix, bias in list(zip(self.target.weights, self.target.biases, strict=True))[1:-1]:
             high = product(np.maximum(matrix, 0), high) + Upper.of(np.maximum(bias, 0))
@@ -98,7 +98,7 @@ class Intervals:
         return c0 + 1 if exponent is None else max(c0 + 1, 2 * c0 + exponent)
 
     def terms(self, c0: int) -> dict[str, float]:
-        """The error on good inputs, source by source, of the output with the largest."""
+        """The error on good inputs, source by source, for the output with the largest."""
         return {name: float(term) for name, term in self._terms(c0).items()}
 
     def _terms(self, c0: int) -> dict[str, Upper]:
@@ -185,7 +185,6 @@ class Integers:
 
 
 def integers(target: ReLUNetwork, inputs: BitInputs, c0: int) -> Iterator[Integers]:
-    """Map by map."""
     for i, (matrix, bias) in enumerate(zip(target.weights, target.biases, strict=True)):
         if i:
             scales, shifts = [Fraction(2**c0)] * matrix.shape[1], [Fraction(0)] * matrix.shape[1]

@@ -183,7 +183,7 @@ class Reading:
 
     @cached_property
     def share(self) -> Fraction:
-        """What part of the box is bad, at most: a union over the coordinates."""
+        """Upper bound on the bad share of the box: a union bound over the coordinates."""
         return sum((a.share for a in self.axes if isinstance(a, Cells)), Fraction(0))
 
     def in_bad_set(self, x: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def choose(
 
 
 def shortened(layout: Layout) -> Iterator[Layout]:
-    """The layouts with one layer more that is truncated."""
+    """The layouts that truncate one layer more."""
     last = len(layout.ways) - 1
     for level, way in enumerate(layout.ways):
         if way == "exact" or (way == "tent" and level < last):
@@ -84,7 +84,7 @@ def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: 
 
 @dataclass(frozen=True)
 class Known:
-    """What a point achieves, and what it costs; no arrays, since thousands are looked at."""
+    """Error and cost of a point; it holds no arrays, since there are thousands."""
 
     error: float
     cost: int
@@ -123,7 +123,7 @@ class Moves:
 
 
 class Search:
-    """Points looked at so far, for one wanted error."""
+    """The points evaluated so far, for one wanted error."""
 
     def __init__(
         self, bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout
@@ -132,7 +132,7 @@ class Search:
         self.known: dict[Point, Known | None] = {}
 
     def look(self, point: Point) -> Known | None:
-        """What the certified bounds say; None where the point is no choice of bits."""
+        """The certified error and cost; None where the point is no valid choice of bits."""
         if point not in self.known:
             bits = self.bits(point)
             sizing = self.bounds.sizing(self.layout, bits) if bits else None
@@ -141,24 +141,24 @@ class Search:
         return self.known[point]
 
     def sizing(self, point: Point) -> Sizing:
-        """All that follows from a point that has been looked at."""
+        """Everything that follows from a point that has been evaluated."""
         bits = self.bits(point)
         assert bits is not None
         return self.bounds.sizing(self.layout, bits)
 
     def exact(self, point: Point) -> Known:
-        """What is known of a point that the search stands on."""
+        """The certified facts of a point from which the search goes on."""
         found = self.look(point)
         assert found is not None
         return found
 
     def good(self, point: Point) -> bool:
-        """Whether the error is kept."""
+        """Whether the certified error is within the wanted one."""
         found = self.look(point)
         return found is not None and found.error <= self.error
 
     def bits(self, point: Point) -> Bits | None:
-        """The bits a point speaks of, if there are such bits."""
+        """The bits of a point; None where they are not valid."""
         layout = self.layout
         given = dict(zip(entries(layout), point, strict=True))
         c = given.get(("c", 0), 1)
@@ -177,7 +177,7 @@ class Search:
         return Bits(c, tuple(p), tuple(q))
 
     def ample(self) -> Point:
-        """Equally many bits everywhere, and enough."""
+        """Equal bits everywhere, enough for the wanted error."""
         for start in range(8, BITS_LIMIT, 8):
             doubled = {("f", 0)} if self.layout.ways[0] == "read" else set()
             point = tuple(start << (entry in doubled) for entry in entries(self.layout))
@@ -211,7 +211,7 @@ class Search:
         return errors, costs
 
     def balanced(self, point: Point) -> Point:
-        """Bits that make each part of the error proportional to its price, rounded up."""
+        """Bits that make each part of the error proportional to its cost, rounded up."""
         _, costs = self.neighbours(point)
         parts = np.array([self.part(point, i) for i in range(len(point))])
         prices = np.where(np.isfinite(costs[:, STEPS + 1]), costs[:, STEPS + 1], 1.0)
@@ -225,7 +225,7 @@ class Search:
         return point
 
     def part(self, point: Point, i: int) -> float:
-        """What one bit less of entry i adds to the error, from as many less as it takes to see."""
+        """The error that one bit less of entry i adds, from the fewest bits that show it."""
         here, found, fewer = self.exact(point).error, 1e-300, 1
         while fewer < point[i]:
             less = self.look(moved(point, {i: -fewer}))
@@ -238,7 +238,7 @@ class Search:
         return found
 
     def mended(self, point: list[int]) -> Point:
-        """The weights of a truncated layer with so many bits that there is something to cut."""
+        """Raise the weight bits of a truncated layer until there are bits to truncate."""
         named = entries(self.layout)
         given = dict(zip(named, point, strict=True))
         below = given.get(("c", 0), 0) if self.layout.ways[0] == "direct" else 0
@@ -249,7 +249,7 @@ class Search:
         return tuple(given[entry] for entry in named)
 
     def better(self, point: Point, moves: Moves) -> Point | None:
-        """A cheaper point one move away, the cheapest first, if the error is kept."""
+        """A cheaper point one move away, cheapest first, that keeps the error."""
         errors, costs = self.neighbours(point)
         here = self.exact(point)
         at = moves.entries, moves.changes + STEPS
@@ -269,7 +269,7 @@ class Search:
 
 
 def entries(layout: Layout) -> list[tuple[str, int]]:
-    """What the entries of a point stand for: c, f_l, q_l, levels counted from 0."""
+    """The meaning of a point's entries: c, f_l, q_l, levels counted from 0."""
     named = [("c", 0)] if layout.cells else []
     for level, way in enumerate(layout.ways):
         if level or not layout.exact_first:
@@ -280,5 +280,4 @@ def entries(layout: Layout) -> list[tuple[str, int]]:
 
 
 def moved(point: Point, move: Mapping[int, int]) -> Point:
-    """The point after a move."""
     return tuple(v + move.get(i, 0) for i, v in enumerate(point))

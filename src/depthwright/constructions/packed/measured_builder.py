@@ -53,7 +53,6 @@ class MeasuredBuilder(Builder):
         return self.relu(expressions)
 
     def closed(self, outputs: Sequence[Linear]) -> ExactNetwork:
-        """The network with these outputs."""
         for expression in outputs:
             self.measured(expression)
         return self.output(outputs, "exact", self.inputs, self.bits)

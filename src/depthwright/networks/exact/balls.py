@@ -29,7 +29,7 @@ MANY = 1 << 14
 
 
 def first_bits(weight_bits: int) -> int:
-    """Kept at first: error bounds of a triangle grow by 6 where its values grow by 2."""
+    """Bits kept at first: a triangle multiplies error bounds by 6 and values by 2."""
     return 3 * weight_bits + SPARE
 
 
@@ -54,7 +54,7 @@ def rounded(
 def _attempt(
     layers: Sequence[Layer], x: np.ndarray, bits: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values, and which points are done."""
+    """Values, and for which points they are settled."""
     slots = input_slots(x)
     radii = [NOTHING] * len(slots)
     last = len(layers) - 1
@@ -71,7 +71,7 @@ def _attempt(
 
 
 def _carried(layer: Layer, radii: list[float]) -> list[float]:
-    """Radii behind an affine map: Σ abs(w)·radius, as logarithms rounded up."""
+    """Radii after an affine map: Σ abs(w)·radius, as logarithms rounded up."""
     parts: list[list[float]] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
         if column != BIAS and radii[column] > NOTHING:
@@ -95,7 +95,7 @@ def _log2(integer: int) -> float:
 
 
 def _cut(slots: list[Slot], radii: list[float], bits: int) -> tuple[list[Slot], list[float]]:
-    """Integers of more bits than that lose the last ones."""
+    """Integers with more bits than this are rounded."""
     kept, wider = [], []
     for (values, power), radius in zip(slots, radii, strict=True):
         excess = max((int(v.bit_length()) for v in values), default=0) - bits

@@ -222,7 +222,7 @@ def apply(network: ExactNetwork, inputs: Sequence[Linear]) -> Program:
 
 
 def compose(outer: ExactNetwork, inner: ExactNetwork) -> ExactNetwork:
-    """x ↦ outer(inner(x)): the inner one's last map and the outer one's first become one."""
+    """x ↦ outer(inner(x)): the last map of `inner` and the first of `outer` become one."""
     builder = Builder(inner.architecture.input_dim)
     middle = builder.run(apply(inner, builder.values))
     return builder.output(
