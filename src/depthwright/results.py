@@ -124,12 +124,12 @@ UNITS: dict[str, str] = {
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:
-    """Finish a run."""
+    """Write the rows, which mark a run as finished."""
     write_json(folder / RESULTS, [asdict(row) for row in rows])
 
 
 def finished(folder: Path) -> bool:
-    """Whether the run of this folder has its rows."""
+    """Whether the run of this folder has rows."""
     return (folder / RESULTS).exists()
 
 
@@ -146,7 +146,7 @@ def read(folder: Path) -> list[Row]:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows as they are stored, a comparison's or a figure's."""
+    """Rows as stored, of a comparison or a figure."""
     try:
         stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -164,7 +164,7 @@ def _damaged(folder: Path, error: object) -> Refusal:
 
 
 def _held(row: dict[str, Any]) -> list[str]:
-    """The columns to take from a stored row: all, but for added ones that it lacks."""
+    """The columns to take from a stored row: all, except added ones that it lacks."""
     return [name for name in COLUMNS if name in row or name not in ADDED]
 
 
@@ -177,7 +177,7 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 
 
 def contradictions(rows: polars.DataFrame) -> list[str]:
-    """Promises that rows break: attacked sup errors above the claim, path norms below the floor."""
+    """Claims that rows contradict: attacked sup errors above them, path norms below the floor."""
 
     def told(row: dict[str, Any]) -> str:
         return f"{row['contender']} in dimension {row['input_dim']} at accuracy {row['accuracy']}: "

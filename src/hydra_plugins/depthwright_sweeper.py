@@ -10,10 +10,10 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class CellSweeper(BasicSweeper):
-    """Hydra's grid, of which finished cells are skipped and failing ones stop nothing."""
+    """Hydra's grid of cells: finished ones are skipped, failing ones do not stop the others."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """The cells, when every one of them has rows; raises depthwright.runs.sweep.Incomplete."""
+        """The cells, once each of them has rows; raises depthwright.runs.sweep.Incomplete."""
         from depthwright.runs.sweep import launch_with, run
 
         assert self.hydra_context is not None

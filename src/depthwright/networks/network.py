@@ -26,7 +26,7 @@ class Network(ABC):
 
     @property
     def differentiable(self) -> bool:
-        """Whether `forward` follows the network closely enough for its gradient to be of use."""
+        """Whether `forward` is close enough to the network for its gradient to be useful."""
         return True
 
     @property
@@ -68,7 +68,7 @@ class Network(ABC):
         """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""
 
     def unfit(self, dtype: torch.dtype) -> str | None:
-        """Why floats of this dtype do not hold the network, if they do not."""
+        """Why floats of this dtype cannot hold the network; None if they can."""
         return None
 
     def save(self, path: str | Path) -> None:
@@ -82,7 +82,7 @@ class Network(ABC):
             self._save(path)
 
     def _save_onnx(self, path: Path) -> None:
-        """In the floats of the network's own arithmetic, whose rounding the claim counts."""
+        """In the dtype of the network's own arithmetic, whose rounding the claim includes."""
         import torch
 
         from depthwright.networks import onnx_writer

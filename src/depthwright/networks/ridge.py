@@ -84,7 +84,7 @@ class RidgeNetwork(Network):
 
     @cached_property
     def linear_part(self) -> np.ndarray:
-        """(input_dim,) the linear function that all kinks at 0 leave, carried by two neurons."""
+        """(input_dim,) the linear function that the kinks at 0 leave, computed by two neurons."""
         total = np.zeros(self.input_dim)
         for group in self.groups:
             for coordinate, value in group.linear_part:
@@ -192,7 +192,6 @@ class RidgeNetwork(Network):
     # ── other forms ───────────────────────────────────────────────────────────────────────────
 
     def to_exact(self) -> ExactNetwork:
-        """The plain form, its floats as dyadic numbers."""
         from depthwright.networks.reading import exact_network
 
         return exact_network(self.to_torch())
@@ -290,7 +289,7 @@ class RidgeNetwork(Network):
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:
-    """Read what `RidgeNetwork.save` wrote; a damaged file is refused with what is wrong with it."""
+    """Read the file of `RidgeNetwork.save`; a damaged one is refused with the fault."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -321,7 +320,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
 
 
 def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:
-    """Shapes that fit together, coordinates that exist, numbers that are numbers."""
+    """Check that shapes fit together, coordinates exist and numbers are finite."""
     shapes = [getattr(group, field).shape for field in FIELDS]
     n, m = len(group.weights), len(group.kinks)
     k = group.indices.shape[-1]

@@ -46,7 +46,7 @@ class RidgeGroup:
         return [(int(j), float(total[j])) for j in np.flatnonzero(total)]
 
     def dense(self, input_dim: int) -> np.ndarray:
-        """(n, input_dim) the directions written out."""
+        """The directions as a dense matrix (n, input_dim)."""
         matrix = np.zeros((len(self.weights), input_dim))
         np.put_along_axis(matrix, self.indices, self.values, axis=1)
         return matrix
@@ -54,7 +54,7 @@ class RidgeGroup:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What rounding needs to know of a group: its directions are counted, not listed."""
+    """What the rounding bound needs of a group: its directions are counted, not listed."""
 
     count: int
     """Directions."""

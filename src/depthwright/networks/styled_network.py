@@ -83,7 +83,7 @@ class StyledNetwork(LayerNetwork):
     def _first_kinks(
         self, weight: torch.Tensor, bias: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where a neuron equals the mean of its layer, if that is what σ is applied to."""
+        """With layer norm: where a neuron equals the mean of its layer."""
         if not normalises(self._links[1]):
             return weight, bias
         return weight - weight.mean(dim=0), bias - bias.mean()

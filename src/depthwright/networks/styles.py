@@ -44,7 +44,6 @@ Links = tuple[str, ...]
 
 
 def check_style(style: str) -> None:
-    """Refuse a style that does not exist."""
     if style not in STYLES:
         raise Refusal(f"style={style!r} is unknown; choose one of {', '.join(STYLES)}")
 

@@ -55,7 +55,7 @@ class Upper:
         return _rounded_up(self._at(top) + other._at(top)) << top
 
     def __sub__(self, other: Upper) -> Upper:
-        """What is left if anything is, otherwise 0; `other` is taken as an exact number."""
+        """The difference where it is positive, otherwise 0; `other` is taken as an exact number."""
         top = self._common(other)
         # Terms far below the larger one are rounded to 0 or not at all, hence the tiny summand.
         left = self._at(top) * (1 + UNIT) - other._at(top) * (1 - UNIT)
@@ -69,16 +69,13 @@ class Upper:
         return _rounded_up(self.mantissa / other.mantissa) << self.exponent - other.exponent
 
     def max(self) -> Upper:
-        """The largest element."""
         return self[self.argmax()]
 
     def argmax(self) -> int:
-        """Where the largest element is."""
         order = np.where(self.mantissa > 0, self.exponent, LEAST)
         return int(np.lexsort((self.mantissa, order))[-1])
 
     def sum(self) -> Upper:
-        """Of all elements."""
         return product(np.ones((1, len(self))), self)[0]
 
     def floats(self) -> np.ndarray:
@@ -98,7 +95,7 @@ class Upper:
         return np.maximum(mine, np.where(other.mantissa > 0, other.exponent, mine))
 
     def _at(self, top: np.ndarray | int) -> np.ndarray:
-        """As floats in units of 2^top; what is far below becomes 0."""
+        """As floats in units of 2^top; far smaller numbers become 0."""
         return np.ldexp(self.mantissa, (self.exponent - top).clip(-FAR, FAR))
 
 

@@ -34,7 +34,6 @@ class Radial(Target):
 
     @property
     def domain(self) -> Ball:
-        """The unit ball."""
         return Ball(self.input_dim)
 
     @abstractmethod
@@ -82,16 +81,15 @@ class PiecewiseLinear(Radial):
 
     @property
     def curvature(self) -> float:
-        """Straight between the breaks."""
+        """0: linear between the breaks."""
         return 0.0
 
     @property
     def lipschitz(self) -> float:
-        """The steepest piece."""
         return float(np.abs(self._slopes).max())
 
     def profile(self, r: Any) -> Any:
-        """The line of the piece that r is on: rounding does not add up over the pieces."""
+        """Evaluates the piece that contains r, so that rounding does not add up over the pieces."""
         at: Any = self.breaks
         values: Any = self.values
         slopes: Any = self._slopes
@@ -109,7 +107,6 @@ class PiecewiseLinear(Radial):
 
     @property
     def norms(self) -> Mapping[str, float]:
-        """Exact integrals over the pieces."""
         a, b, h = self.values[:-1], self.values[1:], np.diff(self.breaks)
         crossing = a * b < 0
         span = np.where(crossing, np.abs(a) + np.abs(b), 1.0)
@@ -128,12 +125,11 @@ class Cone(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Just the ends."""
         return np.array([0.0, 1.0])
 
     @property
     def values(self) -> np.ndarray:
-        """ϕ = r there."""
+        """ϕ = r at the breaks."""
         return np.array([0.0, 1.0])
 
 
@@ -152,12 +148,12 @@ class Hat(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """The tip, the brim at 1/slope, the rim of the ball."""
+        """0, 1/slope and 1."""
         return np.array([0.0, 1 / self.slope, 1.0])
 
     @property
     def values(self) -> np.ndarray:
-        """1/slope at the tip, 0 from the brim on."""
+        """1/slope at 0, and 0 from 1/slope on."""
         return np.array([1 / self.slope, 0.0, 0.0])
 
 
@@ -180,7 +176,6 @@ class RandomProfile(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Equally spaced."""
         return np.linspace(0.0, 1.0, self.pieces + 1)
 
     @cached_property
@@ -191,7 +186,6 @@ class RandomProfile(PiecewiseLinear):
 
     @property
     def values(self) -> np.ndarray:
-        """Running sums of the slopes."""
         return self._values
 
 
@@ -223,12 +217,10 @@ class Monomial(Radial):
 
     @property
     def even_polynomial(self) -> tuple[int, ...]:
-        """One coefficient."""
         return (0,) * self.power + (1,)
 
     @property
     def norms(self) -> Mapping[str, float]:
-        """Integrals of powers."""
         k = self.power
         return {
             "sup": 1.0,

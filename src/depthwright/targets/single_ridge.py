@@ -26,7 +26,6 @@ class SingleRidge(Target):
 
     @property
     def domain(self) -> Box:
-        """The cube of radius 1."""
         return Box.of(self.input_dim)
 
     @property
@@ -79,7 +78,7 @@ class SineRidge(SingleRidge):
 
     @property
     def direction(self) -> np.ndarray:
-        """Ones, then zeros."""
+        """1 in the first `terms` coordinates, otherwise 0."""
         return (np.arange(self.input_dim) < self.terms).astype(np.float64)
 
     @property
@@ -89,7 +88,7 @@ class SineRidge(SingleRidge):
 
     @property
     def curvature(self) -> float:
-        """Of g, not of f."""
+        """sup abs(g''), not of f."""
         return self.height * math.sqrt(2) * math.pi**2
 
     def profile(self, t: Any) -> Any:

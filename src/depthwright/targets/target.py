@@ -24,7 +24,7 @@ class Target(ABC):
     @property
     @abstractmethod
     def domain(self) -> Domain:
-        """Where it is to be approximated."""
+        """The domain of the approximation."""
 
     @property
     @abstractmethod
@@ -41,7 +41,7 @@ class Target(ABC):
         """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch."""
 
     def truth(self, x: torch.Tensor) -> torch.Tensor:
-        """The values that a claim is held against, float64: as right as this target can be had.
+        """The values that claims refer to, float64, as accurate as this target can compute them.
 
         By default what calling it gives; a target known exactly rounds once.
         """

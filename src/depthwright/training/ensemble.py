@@ -75,7 +75,6 @@ class Ensemble(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
         return self.weights[0].dtype
 
     def _draw(

@@ -42,7 +42,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 @dataclass(frozen=True)
 class Trial:
-    """What tells a member of a family from the others."""
+    """The settings in which members of a family differ."""
 
     seed: int
     """Index of the initialisation."""
@@ -119,17 +119,14 @@ class Family(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The shape."""
         return self.ensemble.widths
 
     @property
     def style(self) -> str:
-        """How its maps are joined."""
         return self.ensemble.style
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
         return self.ensemble.dtype
 
     @property
@@ -140,18 +137,18 @@ class Family(nn.Module):
 
     @property
     def lowest(self) -> torch.Tensor:
-        """The errors that members are chosen by, of their best snapshots."""
+        """The best errors of the members, by the criterion of selection."""
         return self.best_rmse if self.criterion == "l2" else self.best_sup
 
     def executor(self, device: torch.device) -> Executor:
-        """What takes the steps, made once and compiled, before any clock runs."""
+        """Takes the steps; made once and compiled before any time is measured."""
         if self._executor is None:
             losses = [run.loss for run in self.runs]
             self._executor = executor(self.ensemble, self.adam, losses, device)
         return self._executor
 
     def train_on(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """One step per batch of `x` (steps, batch, input_dim), no wait for the device inside."""
+        """One step per batch of `x` (steps, batch, input_dim), without waiting for the device."""
         steps = self.executor(x.device)
         start = _now(x.device)
         steps.train(x.to(self.dtype), y.to(self.dtype), factors)
@@ -159,7 +156,7 @@ class Family(nn.Module):
 
     @torch.no_grad()
     def validate(self, x: torch.Tensor, y: torch.Tensor, step: int) -> None:
-        """Measure every member, keep the snapshots that are better, drop who has diverged."""
+        """Measure every member, keep better snapshots, drop members that have diverged."""
         measured = self.executor(x.device)
         start = _now(x.device)
         rmse, sup, value_range = (found.to(x.device) for found in measured.errors(x, y))
@@ -184,7 +181,7 @@ class Family(nn.Module):
         self.seconds += _now(x.device) - start
 
     def _keep_better(self, rmse: torch.Tensor, sup: torch.Tensor) -> None:
-        """Copy the weights of members that are better than ever, and their errors."""
+        """Copy the weights and errors of members that are better than before."""
         better = ((rmse if self.criterion == "l2" else sup) < self.lowest) & self.adam.alive
         for kept, now in ((self.best_rmse, rmse), (self.best_sup, sup)):
             kept.copy_(torch.where(better, now, kept))
@@ -193,7 +190,7 @@ class Family(nn.Module):
             kept.copy_(torch.where(mask, now, kept))
 
     def halve(self, step: int, halving: int) -> None:
-        """A rung of the search: only the best one in `halving` goes on."""
+        """One rung of successive halving: only the best member in `halving` goes on."""
         self._drop(losers(self.lowest.tolist(), self.alive, halving), self.stopped_at, step)
 
     def _drop(self, members: Sequence[int], ends: list[int | None], step: int) -> None:
@@ -206,11 +203,11 @@ class Family(nn.Module):
             ends[k] = step
 
     def now(self) -> float:
-        """The lowest error among the living at the last validation; inf where none lives."""
+        """The lowest error of living members at the last validation; inf if there are none."""
         return min((self.current[k] for k in self.alive), default=math.inf)
 
     def winner(self) -> tuple[float, int]:
-        """(lowest error of any snapshot by the criterion, whose it is), the diverged left out."""
+        """(lowest error of any snapshot by the criterion, its member), without diverged members."""
         kept = self.lowest.tolist()
         fit = [k for k, end in enumerate(self.diverged_at) if end is None]
         return min(((kept[k], k) for k in fit), default=(math.inf, -1))
@@ -220,7 +217,7 @@ class Family(nn.Module):
         return self.best.member(member)
 
     def records(self) -> list[Member]:
-        """What became of every member."""
+        """The outcome of every member."""
         return [self._record(k, run) for k, run in enumerate(self.runs)]
 
     def _record(self, k: int, run: Trial) -> Member:
@@ -243,12 +240,12 @@ class Family(nn.Module):
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors; plain lists and numbers."""
+        """The checkpoint's part beside the tensors; plain lists and numbers."""
         found = {name: getattr(self, name) for name in _STATE}
         return found | {"seconds": self.seconds, "steps": self.adam.steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`; ValueError where it is not one of this family."""
+        """Continue from a `state`; ValueError where it is not one of this family."""
         for name, kinds in _STATE.items():
             values = state[name]
             if [type(value) in kinds for value in values] != [True] * len(self.runs):
@@ -269,7 +266,7 @@ _STATE: dict[str, tuple[type, ...]] = {
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, after all that was asked of the device is done."""
+    """Time in seconds, after the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

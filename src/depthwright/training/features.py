@@ -61,7 +61,6 @@ class Fitted:
 
 
 def check_kind(kind: str) -> None:
-    """Refuse features that do not exist."""
     if kind not in KINDS:
         raise Refusal(f"features={kind!r} is unknown; choose one of {', '.join(KINDS)}")
 

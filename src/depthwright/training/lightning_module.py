@@ -90,7 +90,7 @@ class RivalTraining(pl.LightningModule):
         """Of the points; replaced by one of the device before the first step."""
 
     def _new_families(self, starts: Mapping[str, Layers]) -> dict[Kind, Family]:
-        """Those of the contenders; and of `starts`, which become contenders as well."""
+        """Families of the contenders, and of `starts`, which become contenders as well."""
         config = self.config
         seeds = [stream(self.seed, "initialisation", k) for k in range(config.seeds)]
         runs = trials(config)
@@ -110,7 +110,6 @@ class RivalTraining(pl.LightningModule):
         return families
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
-        """The family of a shape and style."""
         found = self.families[self.index[shape, style]]
         assert isinstance(found, Family)
         return found
@@ -119,14 +118,14 @@ class RivalTraining(pl.LightningModule):
         return [self.family(*kind) for kind in self.index]
 
     def train_dataloader(self) -> range:
-        """One entry for each chunk that is left: the points are drawn on the device."""
+        """One entry for each remaining chunk: the points are drawn on the device."""
         return range(math.ceil((self.steps - self.steps_done) / self.config.chunk_steps))
 
     def configure_optimizers(self) -> None:
         """Nothing of Lightning's: each family has its own Adam."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors; plain lists, texts and numbers."""
+        """The checkpoint's part beside the tensors; plain lists, texts and numbers."""
         return {
             "steps_done": self.steps_done,
             "history": self.history,
@@ -134,7 +133,7 @@ class RivalTraining(pl.LightningModule):
         }
 
     def restore(self, state: Mapping[str, Any], generator: torch.Generator) -> None:
-        """Go on from a `state`, with the generator of the points; raises where it is none."""
+        """Continue from a `state`, with the generator of the points; raises if it does not fit."""
         for family, saved in zip(self._all(), state["families"], strict=True):
             family.restore(saved)
         self.history = {
@@ -144,7 +143,7 @@ class RivalTraining(pl.LightningModule):
         self.steps_done, self.generator = int(state["steps_done"]), generator
 
     def retell(self) -> None:
-        """The curves so far to whoever watches: it has seen nothing of what was restored."""
+        """Report the curves so far: the listener has not received what was restored."""
         steps: dict[int, dict[str, float]] = {}
         for name, points in self.history.items():
             for step, error in points:
@@ -154,7 +153,7 @@ class RivalTraining(pl.LightningModule):
                 self.on_validated(step, errors)
 
     def on_fit_start(self) -> None:
-        """Draw the validation points (on the CPU: the same on every device), seed the others."""
+        """Draw the validation points (on the CPU: equal on all devices), seed the generators."""
         generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
         points = self.distribution.sample(self.config.validation_points, generator, self.number)
         self.validation_x = points.to(self.device)
@@ -175,7 +174,7 @@ class RivalTraining(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Where everybody starts from."""
+        """The errors before the first step."""
         if not self.steps_done:
             self._validate()
 
@@ -220,7 +219,7 @@ class RivalTraining(pl.LightningModule):
         return min(self.family(*kind).now() for kind in self.contenders[name])
 
     def rival(self, name: str) -> Rival | None:
-        """The contender's best; None where all its members were dropped."""
+        """The contender's best member; None where all were dropped."""
         families = [self.family(*kind) for kind in self.contenders[name]]
         best = min(families, key=lambda family: family.winner()[0])
         error, member = best.winner()
@@ -238,13 +237,13 @@ class RivalTraining(pl.LightningModule):
 
 
 def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
-    """Every shape in every style, those that change nothing as plain."""
+    """Every shape in every style; styles that change nothing count as plain."""
     found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
     return tuple(dict.fromkeys(found))
 
 
 def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
-    """Of weights that no `repr` shows, values and dtypes: of a network target and the starts."""
+    """Digest of weights that no `repr` shows, values and dtypes: of network targets and starts."""
     found = hashlib.sha256()
     arrays = [*target.weights, *target.biases] if isinstance(target, ReLUNetwork) else []
     for layers in starts.values():

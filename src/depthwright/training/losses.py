@@ -29,7 +29,6 @@ SHARPNESS = 10.0
 
 
 def check_loss(loss: str) -> None:
-    """Refuse a loss that does not exist."""
     if loss not in LOSSES:
         raise Refusal(f"loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}")
 

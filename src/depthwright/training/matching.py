@@ -56,7 +56,7 @@ Widths = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Match:
-    """What a rule makes of an architecture."""
+    """The shapes that a rule derives from an architecture."""
 
     rule: str
     shapes: tuple[Widths, ...]
@@ -129,7 +129,6 @@ RULES: dict[str, Callable[[Architecture], Match]] = {
 
 
 def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist."""
     if rule not in RULES:
         raise Refusal(f"matching={rule!r} is not a rule; choose one of {', '.join(RULES)}")
 
@@ -153,7 +152,7 @@ STORED_BITS = (32, 64)
 
 @dataclass(frozen=True)
 class Size:
-    """What a network takes."""
+    """Width, depth, parameters, memory and operations of a network."""
 
     width: int
     depth: int
@@ -182,7 +181,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Equality:
-    """A rival beside the construction that it was matched with."""
+    """A rival and the construction whose size it matches."""
 
     rival: Size
     construction: Size

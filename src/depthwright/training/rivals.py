@@ -92,7 +92,7 @@ def train_rivals(
 def _told(
     module: RivalTraining, on_validation: OnValidation | None, bar: Bar | None
 ) -> OnValidation:
-    """What is done with the errors of every validation: drawn, and told to the caller."""
+    """The callback after every validation: it shows the errors and passes them to the caller."""
     lowest = math.inf
 
     def told(step: int, errors: Mapping[str, float]) -> None:
@@ -107,7 +107,7 @@ def _told(
 
 
 def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    """Lightning on one device, writing nothing by itself."""
+    """Lightning's trainer on one device; it writes no files."""
     return pl.Trainer(
         accelerator=_accelerator(accelerator),
         devices=1,
@@ -130,7 +130,7 @@ def _accelerator(name: str) -> str:
 
 
 def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
-    """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
+    """Fit. Ctrl-C stays KeyboardInterrupt: Lightning makes it an exit and ignores a second one."""
     before = signal.getsignal(signal.SIGINT)  # in the background a shell has it ignored
     try:
         engine.fit(module)
@@ -144,7 +144,7 @@ def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
 @process_wide
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's banners and tips, and the warnings it draws upon itself."""
+    """Lightning without its banners and tips, and without the warnings that it causes itself."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -160,7 +160,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Torch's threads set to `count`, and back; 0 leaves them."""
+    """Set torch's number of threads for a while; 0 leaves it as it is."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -177,7 +177,7 @@ def _check(
     seed: int,
     starts: bool,
 ) -> None:
-    """Refuse what no training can begin with."""
+    """Refuse settings with which no training can begin."""
     if not isinstance(seed, Integral) or seed < 0:
         raise Refusal(f"seed={seed} is no whole number from 0 on; seeds start at 0")
     if distribution.input_dim != target.input_dim:

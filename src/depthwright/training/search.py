@@ -35,7 +35,7 @@ def kept(members: int, halving: int) -> int:
 
 
 def _spent(members: int, halving: int, ends: Sequence[int]) -> int:
-    """Network-steps, where members are dropped at all `ends` but the last."""
+    """Network-steps, if members are dropped at all `ends` but the last."""
     total = before = 0
     for end in ends:
         total += members * (end - before)
@@ -45,7 +45,7 @@ def _spent(members: int, halving: int, ends: Sequence[int]) -> int:
 
 
 def network_steps(config: TrainingConfig, members: int, steps: int) -> int:
-    """What a family of `members` takes in all, none diverging."""
+    """Network-steps of a family of `members`, if none diverges."""
     return _spent(members, config.halving, [*rungs(config, steps), steps])
 
 
@@ -78,6 +78,6 @@ def planned_steps(config: TrainingConfig, members: int) -> int:
 
 
 def losers(errors: Sequence[float], alive: Sequence[int], halving: int) -> list[int]:
-    """Those of `alive` that a rung drops: all but the best, ties to the earlier member."""
+    """Members of `alive` that a rung drops: all but the best; ties go to the earlier member."""
     order = sorted(alive, key=lambda k: (math.isnan(errors[k]), errors[k], k))
     return sorted(order[kept(len(order), halving) :])

@@ -63,7 +63,6 @@ class ExactNetwork(Network):
 
     @cached_property
     def architecture(self) -> Architecture:
-        """Counted on the layers."""
         sizes = (layer.fan_out for layer in self.layers[:-1])
         hidden = [Block((size,), sum(1 for _ in run)) for size, run in groupby(sizes)]
         nonzeros = sum(layer.nonzeros for layer in self.layers)
@@ -115,7 +114,7 @@ class ExactNetwork(Network):
         return torch.from_numpy(values).to(x.device)
 
     def _exact(self, x: np.ndarray, engine: Engine, device: torch.device) -> np.ndarray:
-        """By limbs where that is faster, or asked for; by integers elsewhere."""
+        """By limbs where they are faster or asked for; otherwise by integers."""
         if engine not in ENGINES:
             raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
         if engine == "integers":
@@ -133,7 +132,7 @@ class ExactNetwork(Network):
 
     @cached_property
     def _cut(self) -> int | None:
-        """Bits that balls keep at first, where values are much longer than weights."""
+        """Bits kept at first by ball arithmetic, where values are much longer than weights."""
         longest = self.value_bits or 0
         if longest <= balls.MANY:
             return None
@@ -151,7 +150,6 @@ class ExactNetwork(Network):
         return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:
-        """Itself."""
         return self
 
     def to_torch(
@@ -161,7 +159,7 @@ class ExactNetwork(Network):
         return floats.to_torch(self.layers, self.value_bits, dtype, rounding=rounding)
 
     def unfit(self, dtype: torch.dtype) -> str | None:
-        """Bits or range that weights and values need beyond the dtype."""
+        """Bits or range of weights and values that the dtype does not have."""
         name = str(dtype).removeprefix("torch.")
         return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
 

@@ -46,7 +46,6 @@ class Node:
     attributes: dict[str, Any]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """An attribute."""
         return self.attributes.get(key, default)
 
 
@@ -119,7 +118,7 @@ def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ..
 def _run(
     tape: Tape, proto: Any, opset: int, values: dict[str, Ids], constants: dict[str, np.ndarray]
 ) -> None:
-    """One node: its outputs join `values` (what depends on the input) or `constants`."""
+    """Run one node: its outputs join `values` (dependent on the input) or `constants`."""
     from onnx import helper
 
     attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
@@ -220,7 +219,7 @@ def _gemm(tape: Tape, node: Node, a: Any, b: Any, c: Any = None) -> Ids:
 
 
 def _geometry(node: Node, ids: Ids, kernel: Sequence[int]) -> tuple[Any, Any, Any]:
-    """Stride, borders, dilation."""
+    """Stride, padding, dilation."""
     rank = len(kernel)
     stride = node.get("strides", [1] * rank)
     dilation = node.get("dilations", [1] * rank)

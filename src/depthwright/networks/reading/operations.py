@@ -99,7 +99,7 @@ def batch_norm(
     tape: Tape, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool,
     momentum: float, eps: float,
 ) -> tuple[Ids, ...]:  # fmt: skip
-    """(x − mean)/√(variance + eps) · weight + bias, per channel; and statistics of no use."""
+    """(x − mean)/√(variance + eps) · weight + bias, per channel; also returns unused statistics."""
     if training or mean is None:
         raise Refusal(
             "normalises with the statistics of its own batch; call eval() on a module that has "
@@ -113,7 +113,7 @@ def batch_norm(
 def normalise(
     tape: Tape, x: Ids, weight: Any, bias: Any, mean: np.ndarray, variance: np.ndarray, eps: float
 ) -> Ids:
-    """As `batch_norm`; the factor is no float in general, so its rounding is bounded.
+    """As `batch_norm`; the factor is rarely a float, so its rounding is bounded.
 
     √, +, · and / in floats are each off by at most one unit: 4 of them by less than 6 units.
     """
@@ -205,7 +205,7 @@ def max_pool(
     tape: Tape, x: Any, kernel: Sequence[int], stride: Sequence[int] = (),
     padding: Sequence[int] = (0,), dilation: Sequence[int] = (1,), ceil_mode: bool = False,
 ) -> tuple[Ids, Ids]:  # fmt: skip
-    """Values, and positions that nobody may read."""
+    """Values, and positions that nobody may use."""
     rank = len(kernel)
     borders = [(p, p) for p in _each(padding, rank)]
     out = windows.max_pool(
@@ -240,14 +240,14 @@ def adaptive_average_pool(tape: Tape, x: Any, sizes: Sequence[int]) -> Ids:
 
 
 def constant_pad(tape: Tape, x: Any, pad: Sequence[int], value: float = 0) -> Ids:
-    """A border of one number; negative widths crop."""
+    """Padding with one number; negative widths crop."""
     fill = int(tape.constant([value])[0])
     padded = torch.constant_pad_nd(torch.from_numpy(np.ascontiguousarray(x)), list(pad), fill)
     return padded.numpy()
 
 
 def clamp(tape: Tape, x: Any, low: Any = None, high: Any = None) -> Ids:
-    """min(max(x, low), high); tensors as limits are met entry by entry."""
+    """min(max(x, low), high); tensors as limits apply entry by entry."""
     if all(v is None or isinstance(v, (int, float)) for v in (low, high)):
         return tape.clamp(x, low, high)
     out = x if low is None else tape.maximum(x, _ids(tape, low))

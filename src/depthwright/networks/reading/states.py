@@ -67,7 +67,7 @@ def read_state(
     like: Any = None,
     input_shape: Sequence[int] | None = None,
 ) -> PlainNetwork:
-    """A state dict as plain layers, if the order of its layers is fixed."""
+    """A state dict as plain layers, if it determines the order of its layers."""
     _check_mapping(state)
     if like is not None:
         return _read_like(state, like, input_shape)
@@ -111,7 +111,7 @@ def _check_mapping(state: Mapping[str, Any]) -> None:
 
 
 def _layers(state: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name of layer → weight (two axes) and bias, as given."""
+    """Name of layer → weight (two axes) and bias, unchanged."""
     layers = {}
     used = set()
     for name, values in state.items():
@@ -159,7 +159,7 @@ def _numbered(names: Sequence[str]) -> list[str] | None:
 def _read_like(
     state: Mapping[str, Any], like: Any, input_shape: Sequence[int] | None
 ) -> PlainNetwork:
-    """The state dict in a copy of `like`, in eval mode."""
+    """Load the state dict into a copy of `like`, in eval mode."""
     import torch
 
     from depthwright.networks.reading.modules import read_module

@@ -41,7 +41,6 @@ class Batched:
         self.alive: torch.Tensor | None = None
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """As `Executor.train`."""
         scales = torch.tensor(
             [self.adam.advance(factor) for factor in factors],
             dtype=self.ensemble.dtype,
@@ -93,7 +92,6 @@ class Batched:
         return graph
 
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """As `Executor.errors`."""
         row = x.dtype.itemsize * max(self.ensemble.widths) * self.ensemble.members
         rows = max(1, buffer_bytes(x.device) // row)
         total = torch.zeros(self.ensemble.members, dtype=torch.float64, device=x.device)

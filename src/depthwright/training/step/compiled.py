@@ -63,7 +63,6 @@ class Compiled:
         self.shape = self.layout.shape(_tile(self.layout))
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """As `Executor.train`."""
         batches = Batches(self._padded(x), self._padded(y, y.shape[2]), x.shape[1])
         parts = self.adam.moments()
         flat = [self._pack(tensors) for tensors in parts]
@@ -80,7 +79,6 @@ class Compiled:
             self.layout.unpack(whole, *_halves(tensors))
 
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """As `Executor.errors`."""
         inputs, truth = self._padded(x[None]), y.double().numpy()
         flat = self._pack(list(self.ensemble.parameters()))
         found = np.empty((3, len(flat)))
@@ -132,7 +130,7 @@ class Compiled:
 
 
 def _tile(layout: Layout) -> int:
-    """How many points go through a network of this layout together."""
+    """Number of points that go through a network of this layout together."""
     maps, fewest, most = layout.maps, *TILES
     matrices = maps["rows"][1:] * maps["columns"][1:] * layout.itemsize
     if (matrices > TILE_BYTES).any():  # matrices that leave the cache: use each as often as may be

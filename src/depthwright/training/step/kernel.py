@@ -60,7 +60,7 @@ class Hidden(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What going backward needs: one network's gradients, and room for those of a tile."""
+    """Memory of the backward pass: one network's gradients, and room for those of a tile."""
 
     weights: Pointer
     """By every weight and bias, in the places of these; added to."""

@@ -93,7 +93,6 @@ class Layout:
         return maps
 
     def shape(self, tile: int) -> Shape:
-        """For the compiled functions."""
         columns = self.maps["columns"]
         inner = self.maps["rows"][1:] * columns[1:]
         return Shape(
@@ -132,7 +131,7 @@ class Layout:
     def unpack(
         self, flat: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
-        """The other way, into the arrays given."""
+        """The inverse of `pack`, into the given arrays."""
         for view, part in zip(self._views(flat), (*weights, *biases), strict=True):
             part[...] = view
 

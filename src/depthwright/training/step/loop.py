@@ -38,7 +38,7 @@ FAST = {"contract", "nsz"}
 
 
 class Batches(NamedTuple):
-    """What the steps are taken on, flat; batch and inputs padded with zeros to multiples of 4."""
+    """The batches of all steps, flat; batch and inputs padded with zeros to multiples of 4."""
 
     x: np.ndarray
     """(steps, padded batch, padded inputs)."""

@@ -230,7 +230,7 @@ class Compiler(Facts):
         return best
 
     def append(self, rows: Sequence[Row | None]) -> None:
-        """The instructions of one layer (None: a row that nobody reads)."""
+        """The instructions of one layer; a row of None is one that nobody reads."""
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()
@@ -292,7 +292,7 @@ def _compiled(
     step: Callable[[float], None],
     lowest: Sequence[Sequence[float]],
 ) -> LimbProgram | None:
-    """With digits left out below these floors; None where the outputs would be too far off."""
+    """With digits below these floors left out; None where outputs would be too inaccurate."""
     arena = Arena()
     magnitude = reach[0].bit_length() + reach[1]
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))

@@ -65,7 +65,7 @@ def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 class Programs:
-    """The compiled programs of one network, the last ones used, and what they save."""
+    """The compiled programs of one network; the last ones used are kept."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Programs:
         value_bits: int | None,
         integer_bits: int,
     ) -> None:
-        """`integer_bits`: how long the integers are that do what is left to them."""
+        """`integer_bits`: length of the integers that evaluate the remaining rows."""
         self.layers, self.inputs, self.value_bits = layers, inputs, value_bits
         self.kept: dict[tuple[int, Bound], LimbProgram] = {}
         self._terms = sum(len(layer.rows) for layer in layers)
@@ -92,7 +92,7 @@ class Programs:
         return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
 
     def worth_compiling(self, points: int, known: bool) -> bool:
-        """Whether compiling and running is faster than integers, for so many points.
+        """Whether compiling and running is faster than integers, for this many points.
 
         Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
         values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
@@ -106,7 +106,7 @@ class Programs:
         return program + machine_code + running < integers
 
     def program(self, grid: int, box: Bound) -> LimbProgram:
-        """Compiled once per grid and box, and kept while among the last ones used."""
+        """Compiled once per grid and box; the last ones used are kept."""
         program = self.kept.pop((grid, box), None)
         if program is None:
             with Bar("compiling the network") as bar:
@@ -150,14 +150,14 @@ class Programs:
 
 
 def tile_size(program: LimbProgram, points: int) -> int:
-    """Points a tile: as many as leave the longest slots in the cache, 16 to 128."""
+    """Points per tile: 16 to 128, as many as let the longest slots fit into the cache."""
     longest = int(program.rows[:, 3].max(initial=1))
     fitting = CACHED // (8 * 6 * longest)
     return int(np.clip(min(fitting, points) // 16 * 16, 16, 128))
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, all threads that numba may use; in a forked process only the calling one.
+    """On the CPU, on all of numba's threads; in a forked process, on the calling thread alone.
 
     Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
     """

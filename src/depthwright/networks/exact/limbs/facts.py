@@ -72,7 +72,7 @@ class Facts:
         return Form(bounds.added(parts), bounds.above(*bounds.total(errors)))
 
     def bounded(self, terms: list[Term], forms: dict[tuple[object, ...], Form], relu: bool) -> Row:
-        """A row with its form and interval; terms of slots that are 0 are dropped."""
+        """A row with its form and interval; terms of slots that are always 0 are dropped."""
         constant = [term[1:] for term in terms if term[0] == BIAS]
         bias = bounds.total(constant)
         kind = RELU if relu else SUM
@@ -109,18 +109,18 @@ class Facts:
         return Row(kept, constant, form, scale, bias, interval, kind=kind)
 
     def error(self, form: Form | None, scale: Bound, cut: Bound) -> Bound:
-        """How far off scale·form + bias is at most, and with `cut` what is left out of it."""
+        """Error bound of scale·form + bias; with `cut`, including the digits that are left out."""
         if not self.inexact:
             return ZERO
         parts = [cut] if form is None else [cut, times(size_of(scale), form.error)]
         return bounds.above(*bounds.total(parts))
 
     def off(self, slot: Slot) -> Bound:
-        """How far off a slot is at most."""
+        """Error bound of a slot."""
         return self.error(slot.form, slot.scale, slot.cut)
 
     def ends(self, row: Row) -> tuple[Row, Row] | None:
-        """An output's row less its error and plus it; None where that is too much to be of use."""
+        """An output's row less its error and plus it; None where the error is too large."""
         m, e = self.error(row.form, row.scale, ZERO)
         if not m:
             return row, row
@@ -150,10 +150,8 @@ class Facts:
 
 
 def times(a: Bound, b: Bound) -> Bound:
-    """Their product."""
     return a[0] * b[0], a[1] + b[1]
 
 
 def size_of(number: Bound) -> Bound:
-    """Without its sign."""
     return abs(number[0]), number[1]

@@ -31,7 +31,7 @@ Key = tuple[Term, ...]
 
 
 def worthwhile(layers: Sequence[Layer], value_bits: int | None) -> bool:
-    """Whether values are longer than weights give reason for."""
+    """Whether values are much longer than the weights explain."""
     bits = value_bits or 0
     if bits <= WORTHWHILE:
         return False
@@ -83,7 +83,7 @@ def _below(
     forms: dict[Key, float],
     steepest: dict[tuple[Part, ...], float],
 ) -> tuple[list[float], dict[Key, float]]:
-    """Floors of a layer's rows, and of its forms, from those of the forms that read it."""
+    """Floors of a layer's rows, and of its forms, from the floors of the forms that read it."""
     wanted = [math.inf] * len(keys)
     shared: dict[Key, float] = {}
     for reader, floor in forms.items():

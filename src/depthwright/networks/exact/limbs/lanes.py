@@ -8,7 +8,6 @@ import triton.language as tl
 
 @triton.jit
 def word(pointer):  # type: ignore[no-untyped-def]
-    """An unsigned word."""
     return tl.load(pointer).to(tl.uint64, bitcast=True)
 
 
