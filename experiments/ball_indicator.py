@@ -44,7 +44,7 @@ class Protocol:
     decay_every: int = 1000
     """Batches."""
     last_rate: float = 1e-4
-    """Where training ends."""
+    """The learning rate at which training ends."""
 
     @property
     def steps(self) -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 30
 COUNTS = {"smoke": 40, "cpu": 1797, "gpu": 1797}
-"""Images that are evaluated."""
+"""Number of images that are evaluated."""
 LEVELS = 8
 """Half of the pixel range 0…16: inputs are (pixel − LEVELS)/LEVELS."""
 

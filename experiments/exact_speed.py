@@ -39,11 +39,11 @@ ACCURACY = FAILURE = 1e-2
 WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (4, 8, 16, 64, 256, 1024)}
 POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
 SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 1.0}
-"""A run of one of the slower ways takes about so long."""
+"""Approximate time of a run of one of the slower methods."""
 REPEATS = 3
-"""Runs of every way; the fastest counts."""
+"""Runs of every method; the fastest counts."""
 WAYS = {"gmpy2": "gmpy2", "python-flint": "flint", "Python": "builtins"}
-"""Integers, and the module that has them."""
+"""Integer types, and their modules."""
 COLOURS = {"gmpy2": "#c8553d", "python-flint": "#e09f3e", "Python": "#6b705c", "GPU": "#4c956c"}
 GPU_INTEGER_LANES = 64
 """32-bit integer additions a cycle and multiprocessor, on compute capabilities 7.0 to 9.0."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DATA = ("moons", "iris", "diabetes")
 POINTS = {"smoke": 200, "cpu": 20_000, "gpu": 100_000}
-"""Random points of the box."""
+"""Number of random points of the box."""
 MOONS, RADIUS = 1000, 3.0
 HIDDEN, STEPS = 6, 300
 ACCURACY, PROBABILITY = 1e-2, 1e-3

@@ -44,7 +44,7 @@ NAMES = {
     "floor": "no network of the packed width below this (counting)",
 }
 KINDS: dict[str, Kind] = {"floor": "floor", "narrow_packed_gaps": "matched"}
-"""How a curve is drawn that is no size of its own colour."""
+"""How curves of other colours are drawn."""
 
 
 def target_parameters(input_dim: int, depth: int, width: int) -> int:

@@ -11,8 +11,6 @@ evaluated exactly at some points and the error there is compared with the claim.
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, peak_gigabytes
 from depthwright.figures.chart import Chart, Panel, series
 
 if TYPE_CHECKING:
@@ -37,12 +35,6 @@ EVALUATED, POINTS = 128, 2
 """Networks of targets up to this width are evaluated at so many points."""
 LIMITS = 60.0, 4.0
 """Seconds and GB that building the largest twin is meant to stay under."""
-
-
-def peak_gigabytes() -> float:
-    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
-    unit = 1e9 if sys.platform == "darwin" else 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def alone(width: int, points: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ SEEDS = {"smoke": 2, "cpu": 4, "gpu": 4}
 POINTS = 4096
 COLLAPSED = 0.98
 TWIN = 1e-9
-"""Rounding of float64 through a thousand layers stays far below."""
+"""Far above the rounding of float64 through a thousand layers."""
 COLOURS = dict(zip(STYLES, ("#c8553d", "#e09f3e", "#6d1a36", "#4c956c"), strict=True))
 
 

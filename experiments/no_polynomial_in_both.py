@@ -38,7 +38,7 @@ WAYS = {"frequency": "d = 3, m = k", "dimension": "d = k + 2, m = 1", "both": "d
 COLOURS = {"frequency": "#e09f3e", "dimension": "#0b6e99", "both": "#c8553d"}
 PALE = {"frequency": "#f0c98f", "dimension": "#86b9d1", "both": "#e6a99c"}
 SHARE = 0.5
-"""Of the height of f: the error allowed."""
+"""The allowed error, as a share of the height of f."""
 SHARE_L2 = 0.25
 FAILURE = 1e-3
 MASSES = {"smoke": (1, 2, 3), "cpu": (1, 2, 3, 4, 5, 6), "gpu": (1, 2, 3, 4, 5, 6, 8, 12)}

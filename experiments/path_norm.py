@@ -40,7 +40,7 @@ STEPS = {"smoke": (100,), "cpu": (500, 3000), "gpu": (500, 3000, 20_000)}
 RIDGES = {"smoke": (0.3,), "cpu": (0.3, 0.2, 0.1), "gpu": (0.3, 0.2, 0.1)}
 """Accuracies of the construction by polynomials, in units of the target's range."""
 CURVE = {"cone": np.geomspace(2e-5, 0.5, 30), "hat": np.geomspace(0.01, 0.25, 25)}
-"""Errors at which the floor is computed, from about the smallest that is met."""
+"""Errors at which the floor is computed, from about the smallest error of the networks."""
 NAMES = {
     "trained_architecture": "trained",
     "random_features": "random features",

@@ -39,9 +39,9 @@ ALL = (8, 11, 16, 24, 32, 53, 64, 80, 106, 128, 160, 192, 224, 256, 272, 288, 32
 BITS = {"smoke": FEW, "cpu": ALL, "gpu": ALL}
 POINTS = {"smoke": 8, "cpu": 40, "gpu": 40}
 SLOWER = {"narrow_bits": 8}
-"""Theorem 2's 3,648 layers take a tenth of a second a point and a number of bits: fewer points."""
+"""Theorem 2's 3,648 layers take a tenth of a second per point and number of bits: fewer points."""
 PLAIN = ("narrow_exact", "narrow_exact_slim")
-"""Equal to their target: they ask for no accuracy."""
+"""Equal to their target, so without an accuracy."""
 NAMES = {
     "smoke": ("narrow_packed", *PLAIN, "ridge"),
     "cpu": ("narrow_packed", "narrow_bits", *PLAIN, "ridge"),
@@ -49,7 +49,7 @@ NAMES = {
 }
 MACHINE = {8: "bfloat16", 24: "float32", 53: "float64"}
 FLOOR = 1e-75
-"""Where exact values are drawn: an error of 0 has no logarithm."""
+"""Where exact values are drawn, since an error of 0 has no logarithm."""
 LOWEST = 1e-20
 """The same for errors against the target."""
 RIDGE = "#e09f3e"

@@ -55,7 +55,7 @@ CERTAIN = "sparse_ridge_certain"
 MOST_CERTAIN = 4
 """A covering of the ball is for d up to this; the construction refuses others."""
 TOO_LONG = (CERTAIN, "ZigZag", 3, 0.02)
-"""Its covering has not ended after a quarter of an hour on one core."""
+"""Its covering does not end within a quarter of an hour on one core."""
 COLOURS = {
     "ridge": "#0b6e99",
     "radial_depth_three": "#c8553d",

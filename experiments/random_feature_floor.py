@@ -39,7 +39,7 @@ WIDTHS = {
 DRAWS = {"smoke": 2, "cpu": 4, "gpu": 12}
 TRAINING = TrainingConfig(validation_points=40_000)
 SPREAD = 2.0
-"""Of the biases, in medians of abs(w·x)."""
+"""Scale of the biases, in medians of abs(w·x)."""
 
 
 def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:

@@ -39,17 +39,17 @@ from depthwright.refusal import Refusal
 
 FOLDER = Path(__file__).parent
 LIMITS = {"smoke": 1200.0, "cpu": 7200.0, "gpu": 7200.0}
-"""Seconds after which one experiment is given up: it ends what hangs, on a slow machine, too."""
+"""Seconds after which an experiment is stopped, also on a slow machine."""
 AT_ONCE = {"smoke": min(4, cores()), "cpu": 1, "gpu": 1}
-"""Experiments that run beside each other; the larger scales use all cores in each."""
+"""Experiments that run at the same time; at the larger scales each uses all cores."""
 LOG = "log.txt"
-"""In an experiment's folder: what it said on its way."""
+"""In an experiment's folder: its output."""
 INTERVAL = 0.25
-"""Seconds between two looks at those that run."""
+"""Seconds between two checks of the running experiments."""
 TOLD = 40
 """Last lines of an error that the page shows."""
 DOING = 60
-"""Letters of its last line that are shown of one that runs."""
+"""Characters shown of the last line of a running experiment."""
 
 
 def found() -> dict[str, Path]:
@@ -93,7 +93,7 @@ class Process:
     file: Path
     how: How
     threads: int | None
-    """None leaves them to the experiment."""
+    """None: the experiment decides."""
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:

@@ -13,8 +13,6 @@ above the accuracy; the narrower budgets promise nothing.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,7 @@ from depthwright.bounds import rotation_average
 from depthwright.constructions import SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, peak_gigabytes
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks.ridge import RidgeNetwork
 from depthwright.targets import Cone, Hat, Radial
@@ -61,7 +59,7 @@ class Case:
     record: int | None = None
     """Width that should suffice."""
     frames: int | None = None
-    """Of plain random frames, for the same error."""
+    """Width that plain random frames need for the same error."""
 
     @property
     def cell(self) -> dict[str, Any]:
@@ -146,12 +144,6 @@ def _frame(directions: np.ndarray, count: int, rng: np.random.Generator) -> np.n
 def _program(network: RidgeNetwork, target: Radial) -> float:
     """The error that is left in the mean over rotations, where directions no longer matter."""
     return rotation_average(network).sup_distance(target)[0]
-
-
-def peak_gigabytes() -> float:
-    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
-    unit = 1e9 if sys.platform == "darwin" else 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def measure(

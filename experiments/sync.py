@@ -29,7 +29,7 @@ from depthwright.runs.aggregate import aggregate
 from depthwright.tracking import KEPT, LoggerConfig, Renewal, is_offline, need_key
 
 BATCH = 100
-"""Runs per call of `wandb sync`: a command line has an end."""
+"""Runs per call of `wandb sync`: the length of a command line is limited."""
 
 
 def unsent(output: Path) -> list[Path]:

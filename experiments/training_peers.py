@@ -29,9 +29,9 @@ INPUT_DIM = 10
 RATE = 3e-3
 SEED = 0
 ALONE = 2
-"""Networks that the trainers of single networks are timed on."""
+"""Number of networks on which trainers of single networks are timed."""
 POOL = 50
-"""Batches drawn; longer trainings of the others go through them again (timing only)."""
+"""Batches drawn; longer trainings of the other trainers use them again (timing only)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ Finish = Callable[[], np.ndarray]
 """Root mean squared errors of the networks that were trained, (members,)."""
 
 Trainer = Callable[[Work, int], Finish]
-"""Trains for some steps; what it returns is not timed."""
+"""Trains for the given number of steps; the function it returns is not timed."""
 
 
 class One(pl.LightningModule):

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import polars
 
 SECONDS = {"smoke": 0.05, "cpu": 1.0, "gpu": 1.0}
-"""What a repeat should take."""
+"""Intended time of a repeat."""
 REPEATS = {"smoke": 1, "cpu": 5, "gpu": 5}
 OURS = "this trainer"
 COLOURS = {

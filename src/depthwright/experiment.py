@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import resource
 import shlex
 import sys
 import time
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from depthwright.runs.store import Cell
 
 SCALES = ("smoke", "cpu", "gpu")
-"""Seconds on a laptop; minutes on one; as large as one large GPU does in its share of an hour."""
+"""smoke: seconds on a laptop; cpu: minutes on one; gpu: within its share of an hour on a large GPU.
+"""
 
 QUICK = ("training=quick", "evaluation=quick", "trainer.progress=false")
-"""What makes a comparison one of scale smoke."""
+"""The overrides that make a comparison one of scale smoke."""
 LOGGERS = {"none": "none", "offline": "offline", "wandb": "online"}
 """Names of conf/logger, and the modes of W&B that they stand for."""
 
@@ -62,13 +64,14 @@ class Run:
     output: Path
     """Results folder; an experiment's own is output/NAME."""
     source: str = ""
-    """Of the experiment's file: a cell computed by another version of it is computed again."""
+    """Source of the experiment's file: cells of another version are computed again."""
     overrides: tuple[str, ...] = ()
-    """KEY=VALUE, for those that sweep comparisons; those of a launcher go to every experiment."""
+    """KEY=VALUE for experiments that sweep comparisons; those of a launcher apply to every
+    experiment."""
     logger: str = "none"
-    """What watches those comparisons: a name of conf/logger."""
+    """The logger of those comparisons: a name of conf/logger."""
     parts: list[Provenance] = field(default_factory=list)
-    """With what the rows were computed, as they come together."""
+    """Provenance of the rows, cell by cell."""
 
     @property
     def folder(self) -> Path:
@@ -167,6 +170,12 @@ def fastest(times: int, run: Callable[[], object]) -> float:
     return min(seconds)
 
 
+def peak_gigabytes() -> float:
+    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
+    unit = 1e9 if sys.platform == "darwin" else 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def no_broken_promise(rows: polars.DataFrame) -> list[str]:
     """For experiments that only measure."""
     return []
@@ -181,9 +190,9 @@ class Experiment:
     sentence: Callable[[polars.DataFrame], str]
     """What the theory says, what was measured, with numbers taken from the rows."""
     columns: tuple[str, ...] = ()
-    """Of the page's table; () shows all."""
+    """Columns of the page's table; () shows all."""
     broken: Callable[[polars.DataFrame], list[str]] = no_broken_promise
-    """The promises that the rows contradict, one sentence each; any makes the run fail."""
+    """The claims that the rows contradict, one sentence each; any makes the run fail."""
 
     def main(self, file: str) -> None:
         from depthwright.cli import guard

@@ -31,7 +31,7 @@ class Row:
     "random_features" and "constructed_features" where the output layer alone is fitted, "tuned"
     for what was trained on from the construction's own weights."""
     construction: str
-    """What built it, or what the rival or the features were matched with."""
+    """The construction that built it, or that the rival or the features were matched with."""
     style: str | None
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""
@@ -69,15 +69,15 @@ class Row:
     error_sup_attacked: float | None
     """A better lower bound."""
     error_sup_certified: float | None
-    """An upper bound on all that the claim speaks of, proved; for a depth-2 network without a claim
-    and a radial target in dimension 3 or less, by branch and bound (errors/certified.py)."""
+    """A proved upper bound on all inputs of the claim; for a depth-2 network without a claim and a
+    radial target in dimension 3 or less, by branch and bound (errors/certified.py)."""
     error_promised: float | None
     """The claim: an upper bound outside a set of probability `failure_probability`, proved."""
     promised_for: str | None = None
-    """The inputs that the promise speaks of, in words."""
+    """The inputs for which the claim holds, in words."""
     points: str | None = None
     """Where all errors of the row were measured: draws of `distribution`, perhaps moved to the
-    nearest of the inputs that the run's claims speak of."""
+    nearest of the inputs for which the run's claims hold."""
     exceedance: float | None
     """Share of points with an error above `accuracy`."""
     exceedance_upper: float | None
@@ -89,7 +89,7 @@ class Row:
     path_norm_floor: float | None = None
     """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
     path_norm_needed: float | None = None
-    """The same at `accuracy`: what it takes to be that near to the target, proved."""
+    """The same at `accuracy`: the path norm that this accuracy needs, proved."""
     build_seconds: float | None
     train_seconds: float | None
     evaluate_seconds: float
@@ -120,7 +120,7 @@ UNITS: dict[str, str] = {
     for name in COLUMNS
     if name in SECONDS or (name.startswith("error_") and name != "error_l2_relative")
 }
-"""What a column counts in; the other columns are names and seeds."""
+"""Units of the columns; the other columns are names and seeds."""
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:

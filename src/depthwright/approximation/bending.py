@@ -31,7 +31,7 @@ from depthwright.approximation.ridge_function import averaged
 BENDING_POINTS = 256
 REWEIGHTINGS = 4
 WEIGHT_FLOOR = 1e-2
-"""Of the mean of abs(g''), so that weights stay finite where g is straight."""
+"""Share of the mean of abs(g''): weights stay finite where g is straight."""
 
 
 @dataclass(frozen=True)

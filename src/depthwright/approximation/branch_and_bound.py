@@ -39,11 +39,11 @@ from depthwright.targets.radial import Radial
 
 GAP = 0.1
 BOXES = 10_000_000
-"""Looked at before the search gives up and says how far it came."""
+"""Boxes examined before the search stops with the bounds it has."""
 BATCH = 1 << 16
 """Boxes halved at once: the worst ones."""
 SAMPLES = 33
-"""Radii a box at which a profile is looked at of which only a Lipschitz constant is known."""
+"""Radii per box at which a profile is evaluated of which only a Lipschitz constant is known."""
 MOST_INPUTS = 6
 
 
@@ -52,13 +52,13 @@ class Bracket:
     """A lower and an upper bound on sup abs(N − f) over the ball."""
 
     lower: float
-    """The error at `at`, rounding taken off."""
+    """The error at `at` minus its rounding."""
     upper: float
-    """Proved."""
+    """A proved upper bound."""
     at: np.ndarray
     """(d,) a point of the ball."""
     boxes: int
-    """Looked at."""
+    """Number of boxes examined."""
 
     @property
     def gap(self) -> float:
@@ -74,7 +74,7 @@ class Boxes:
     half: np.ndarray
     bound: np.ndarray
     axis: np.ndarray
-    """Along which to halve: where the two lines lie furthest apart."""
+    """The axis to halve: where the two lines lie furthest apart."""
 
     def __getitem__(self, at: np.ndarray) -> Boxes:
         return Boxes(self.centre[at], self.half[at], self.bound[at], self.axis[at])

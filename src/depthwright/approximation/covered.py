@@ -16,11 +16,11 @@ from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 
 MOST_DIRECTIONS = 20_000
-"""Most directions a knot that a covering is tried with."""
+"""Most directions per knot for which a covering is tried."""
 GROWTH = 1.15
-"""From one number of directions to the next."""
+"""Factor between two tried numbers of directions."""
 MOST_GIVEN_UP = 2
-"""Coverings given up as too fine before the accuracy is refused."""
+"""Number of coverings that may be too fine before the accuracy is refused."""
 
 
 @dataclass(frozen=True)

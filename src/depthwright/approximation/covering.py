@@ -27,13 +27,14 @@ from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import PiecewiseLinear, Radial
 
 MOST_WORK = 2 * 10**9
-"""Neurons times cubes, about a minute on one core; a covering that needs more is given up."""
+"""Neurons times cubes, about a minute on one core; a covering that needs more is abandoned."""
 BATCH_ENTRIES = 1 << 21
 UNIT_ROUNDOFF = 2.0**-53
 STEP = 1e-6
-"""Of the difference quotient for smooth profiles."""
+"""Step of the difference quotient for smooth profiles."""
 QUOTIENT_ROUNDING = 4e-9
-"""What float64 may do to it, for a profile of height 1: 16 units in the last place over STEP."""
+"""Rounding error of that quotient, for a profile of height 1: 16 units in the last place over STEP.
+"""
 
 
 class TooFine(Exception):

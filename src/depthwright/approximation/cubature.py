@@ -132,19 +132,6 @@ class Cubature:
         """Σ abs(A_i), at least 1."""
         return float(sum(abs(o.total_weight) for o in self.orbits)) if self.orbits else 1.0
 
-    def residuals(self) -> list[Fraction]:
-        """Rule minus sphere, one per moment equation; all 0 when the rule is exact."""
-        return [
-            sum(
-                (
-                    o.total_weight * orbit_moment(o.generator, parts, self.dimension)
-                    for o in self.orbits
-                ),
-                -sphere_moment(self.dimension, parts),
-            )
-            for parts in _equations(self.dimension, self.half_degree)
-        ]
-
     def directions(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         """Per orbit: coordinates (n, k), their values (n, k) of norm 1, and the weight A_i."""
         if not self.orbits:

@@ -17,7 +17,7 @@ import numpy as np
 
 SPREADING_STEPS = 120
 SPREADING_LIMIT = 5e9
-"""Largest n²·d that is spread, about a minute on a core: two products of that size a step."""
+"""Largest n²·d that is spread, about a minute on a core: a step takes two such products."""
 
 
 def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:

@@ -18,9 +18,9 @@ import numpy as np
 from depthwright.refusal import Refusal
 
 MOST_ROUNDS = 80
-"""Bisections; the last ones meet the resolution of float64."""
+"""Number of bisections; the last ones reach the resolution of float64."""
 MOST_CELLS = 1 << 16
-"""Cells alive at once; more mean that no sharper bound is worth its price."""
+"""Most cells at once; with more, a sharper bound costs too much."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Methods and options of scipy's `linprog`, the sharpest first."""
 MOST_STEPS = 4000
-"""Of a method: one that needs more has lost its way."""
+"""Step limit of a method: one that needs more does not converge."""
 COLUMN_SIZE = 1024.0
-"""Largest entry of a column as HiGHS sees it, which drops entries below 1e-9."""
+"""Scale of the largest entry of a column; HiGHS drops entries below 1e-9."""
 
 
 @dataclass(frozen=True)

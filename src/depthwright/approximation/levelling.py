@@ -15,7 +15,7 @@ from depthwright.targets.radial import Radial
 
 ROUNDS, STEPS, STARTS = 4, 100, 256
 WORK = 4e10
-"""Multiply-adds one climb may take; fewer starts where it would take more."""
+"""Multiply-adds one ascent may take; it gets fewer starts where it would take more."""
 STEP_SIZE, SHRINKAGE = 0.05, 1e-3
 
 

@@ -46,10 +46,10 @@ Price = Callable[[np.ndarray], np.ndarray]
 Support = tuple[np.ndarray, np.ndarray]
 """Knots and radii."""
 Told = Callable[[int, float], None]
-"""Number of an exchange, and about how high the floor is then."""
+"""Receives the number of an exchange, and the approximate floor after it."""
 START_KNOTS, START_RADII = 48, 96
 SEARCH_POINTS = 3001
-"""Grid on which violations are looked for, before each is refined."""
+"""Size of the grid on which violations are sought, before each is refined."""
 LARGEST_ARRAY = 1 << 22
 """Entries of radii × knots held at once."""
 SMALLEST_ERROR = 1e-9
@@ -57,14 +57,14 @@ SMALLEST_ERROR = 1e-9
 SMALLEST_COLUMN = 1e-11
 """Knots b with T h_b(1) below this stay out of the program: float64 cannot use them."""
 FIRST_PENALTY = 30.0
-"""First price of excess error, in units of 1/E abs(w_1): the measure of a cone needs 2."""
+"""First penalty of excess error, in units of 1/E abs(w_1): the measure of a cone needs 2."""
 NEAR = 3e-3
-"""Relative distance of the neighbours that a known support is given."""
+"""Relative distance of the neighbours added to a known support."""
 MOST_EXCESS = 0.01
-"""A primal that exceeds the error asked for by more than this share is none."""
+"""A primal that exceeds the wanted error by more than this share is not used."""
 BLURRED, MOST_FALLS = 0.25, 2
-"""Rounding of a dual's constraint, against 1, from which on measures may grow beyond what float64
-can tell apart; floors below half of the best, one after another there, that end the search."""
+"""Rounding of a dual's constraint, against 1, above which measures may grow by noise of float64;
+and the number of successive floors below half of the best after which the search ends."""
 SMALLEST_FLOOR = 2.0**-960
 """Below, products underflow."""
 
@@ -131,7 +131,7 @@ class Minimum:
 
     primal: RadialSum
     error: float
-    """Rigorous bound on sup abs(primal − ϕ); the ε asked for, up to the gap and about 1e-9."""
+    """Rigorous bound on sup abs(primal − ϕ): the wanted ε, up to the gap and about 1e-9."""
     cost: float
     """Σ price·abs(weights): the mass where no price was given."""
     radii: np.ndarray
@@ -139,7 +139,7 @@ class Minimum:
     measure: np.ndarray
     """… and its weights, which sum to 0."""
     floor: float
-    """Rigorous lower bound on the minimum at the ε asked for, from the dual."""
+    """Rigorous lower bound on the minimum at the wanted ε, from the dual."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,11 @@ class Floor:
     """A lower bound on M_ε; it holds whether or not the primal was solved."""
 
     value: float
-    """Rigorous."""
+    """The lower bound, rigorous."""
     settled: bool
-    """Whether it is M_ε up to the gap."""
+    """Whether it equals M_ε up to the gap."""
     support: Support
-    """Knots of the primal and radii of the dual: where to start for a smaller ε."""
+    """Knots of the primal and radii of the dual: a start for a smaller ε."""
 
 
 def minimum(target: Radial, error: float, price: Price | None = None, gap: float = 1e-7) -> Minimum:

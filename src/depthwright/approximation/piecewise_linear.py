@@ -16,7 +16,8 @@ import numpy as np
 from depthwright.approximation.polynomial import EPS, Polynomial
 
 SAMPLES = 64
-"""Samples per piece in the certificate; what lies between them adds 2/SAMPLES² of the error."""
+"""Samples per piece in the certificate; between them the error grows by at most 2/SAMPLES² of it.
+"""
 MOST_PIECES = 4096
 """Most pieces that are tried."""
 

@@ -19,11 +19,11 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 CERTIFICATE_POINTS = {"smooth": 1 << 14, "lipschitz": 1 << 17}
-"""Angles at which a best approximation is checked; the gap between them is in the bound."""
+"""Angles at which a best approximation is checked; the bound includes the gaps between them."""
 
 ENDS = np.array([0.0, 1.0])
 UNITS = (2.0**-10, 2.0**10)
-"""Least range and largest size of values that linear programs take as they are."""
+"""Values of smaller range or larger size than these are scaled before a linear program."""
 
 
 def clenshaw_rounding(degree: int) -> float:

@@ -15,8 +15,8 @@ Proof
     Theorem 1 as printed lacks the square on the left.)
 
 Builds
-    Nothing. Read as a floor on the error for given norms (`error_floor`), on the norms for a given
-    error (`norms_needed`), and on the width of networks with bounded weights (`width_needed`).
+    Nothing. Gives a floor on the error for given norms (`error_floor`) and on the norms for a given
+    error (`norms_needed`).
 
 Claim
     L2 error over the pair law. Through x = (u + v)/2, ‖x‖² = (1 + u·v)/2, a radial function of x
@@ -64,13 +64,13 @@ if TYPE_CHECKING:
 MOST_DEGREES = 400
 """Degrees n that are tried."""
 CELL_NODES, FEWEST_CELLS, MOST_CELLS = 4, 1 << 14, 1 << 17
-"""Of the quadrature in θ."""
+"""Nodes per cell and fewest cells of the quadrature in θ."""
 CELLS_A_DEGREE = 6
 """Cells for each degree of the trigonometric polynomials: 4 nodes err by 1e-12 there."""
 CHORD_SHARE = 1e-4
-"""Of the largest value: what φ should leave its chords by at most, if MOST_CELLS allows."""
+"""Share of the largest value by which φ may leave its chords, if MOST_CELLS allows."""
 COEFFICIENT_ROUNDING = 1e-9
-"""Of the vector of coefficients, in units of ‖φ‖; measured at most 1e-12."""
+"""Rounding of the vector of coefficients, in units of ‖φ‖; measured at most 1e-12."""
 NORM_CELLS, NORM_END = 750, 12.0
 """Grid points tanh(y) on each side of 0, with y up to NORM_END."""
 NORM_ROUNDING, NORM_SLACK, NORM_UNDERFLOW = 1e-6, 4e-9, 1e-140
@@ -191,15 +191,6 @@ class GegenbauerTail:
     def norms_needed(self, error: float) -> float:
         """The smallest Σ‖g_i‖ with which ‖f − Σ g_i‖ ≤ `error` is possible."""
         return max(0.0, float(((self.tails - error) * self._root_dimensions).max()))
-
-    def width_needed(self, error: float, weights: float) -> float:
-        """The fewest hidden neurons, all weights and biases at most `weights` in size.
-
-        A neuron a·σ(w·x − b) of x = (u + v)/2 in the unit ball has norm at most
-        weights·(weights·√d + weights); the constant counts as one neuron more.
-        """
-        largest = max(weights, weights**2 * (math.sqrt(self.dimension) + 1))
-        return max(0.0, self.norms_needed(error) / largest - 1)
 
 
 def of_radial(target: Radial) -> GegenbauerTail:

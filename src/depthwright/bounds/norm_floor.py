@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-7
 """Relative excess of the averaged error's upper bound."""
 TINY = 2.0**-1000
-"""Above what is lost of a neuron where its outer weight or its smaller inner weights underflow."""
+"""Above all that underflows of a neuron with tiny outer weight or inner weights."""
 GAP = 1e-5
 """Relative gap at which the floor's program may stop; it is certified in any case."""
 CONTINUATION, CONTINUATION_GAP = 1.6, 1e-3
-"""Ratio of the errors that lead down to one that is not reached at once, and the gap there."""
+"""Ratio of the errors on the way to one that is not reached directly, and the gap on the way."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Neurons:
     rounding: float
     """Bound on how far these norms move the averaged function."""
     short: float = 0.0
-    """Share by which ‖w‖ may be less than told, beyond rounding."""
+    """Share by which ‖w‖ may be less than stated, beyond rounding."""
 
 
 @cache

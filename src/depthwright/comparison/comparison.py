@@ -18,7 +18,7 @@ from depthwright.training.features import check_kind
 from depthwright.training.matching import Match, check_rule, match
 
 MEMORY_LIMIT = 8 * 10**9
-"""Most that the evaluation points, with what is computed of them, may take, in bytes."""
+"""Limit in bytes for the evaluation points and the values computed at them."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Comparison:
     trainer: TrainerConfig
     seed: int
     failure_probability: float
-    """The δ of the run, asked of the constructions that take one."""
+    """The δ of the run, for the constructions that have one."""
     accuracy: float
-    """The ε of the run: asked of the constructions that take one, counted against by all."""
+    """The ε of the run, for the constructions that have one; exceedances of all count against it.
+    """
     names: Mapping[str, str]
     """The registry names of target, distribution and construction, for the rows."""
 

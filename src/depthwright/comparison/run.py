@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 SILENT = Listener()
 CHECKPOINT = "training.ckpt"
-"""In a run's folder while it is not finished."""
+"""In a run's folder until it is finished."""
 CURVES = "curves.json"
 FEATURES = "_features"
-"""Ends the names of contenders whose output layer alone is fitted."""
+"""Suffix of the names of contenders of which only the output layer is fitted."""
 
 
 def run(

@@ -37,16 +37,16 @@ class Claim:
     """
 
     accuracy: float
-    """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
+    """The theorem's ε; 0 for constructions that are equal."""
     norm: Literal["sup", "floats", "probability", "drawn", "none"]
     domain: str
     terms: Mapping[str, float]
     """Each source of error with its rigorous bound; the claim is their sum."""
     arithmetic: Arithmetic = "float64"
-    """The arithmetic of the evaluation that the claim speaks of."""
+    """The arithmetic of the evaluation for which the claim holds."""
     failure_probability: float = 0.0
     density_bound: float | None = None
-    """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
+    """VYS22's β of the law under which norm "probability" is meant; None: the uniform law."""
 
     @property
     def words(self) -> str:
@@ -83,7 +83,7 @@ class Built:
     in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
     """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
     domain: Domain | None = None
-    """Where the claim holds, if the network itself is not built for certain inputs."""
+    """Where the claim holds, if the network itself does not restrict its inputs."""
 
     def decides(self, x: torch.Tensor) -> torch.Tensor:
         """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).

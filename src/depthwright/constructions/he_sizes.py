@@ -1,7 +1,7 @@
 """Sizes of all narrow twins of a He-initialised target, at any width, no matrix drawn.
 
 Statement. Let N0 : [−1, 1]^d → R have depth L, hidden width n, weights N(0, 2/fan_in), biases 0.
-With probability at least 1 − doubt its norms are below those of he_norms.py, and then each
+With probability at least 1 − DOUBT its norms are below those of he_norms.py, and then each
 construction of the table has at most the parameters of its `Architecture` here.
 
 Builds. Nothing. Theorems 2 and 5 take c0 and c from VYS22's printed constants (B the largest
@@ -36,12 +36,13 @@ from depthwright.constructions.packed.widths import architecture
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.refusal import Refusal
 
+DOUBT = 1e-6
+"""Probability with which the norms, and so the sizes, may fail to bound those of a target."""
 
-def he_sizes(
-    input_dim: int, width: int, depth: int, accuracy: float, doubt: float = 1e-6
-) -> dict[str, Architecture]:
+
+def he_sizes(input_dim: int, width: int, depth: int, accuracy: float) -> dict[str, Architecture]:
     """Construction → size, "narrow_bits_paper" with the printed constants beside the certified."""
-    norms = HeNorms(input_dim, width, depth, doubt)
+    norms = HeNorms(input_dim, width, depth, DOUBT)
     widths = norms.widths
     paper = printed(1.0, norms.largest, width, input_dim, depth, accuracy)
     certified = interval_budget(list(norms.maps()), accuracy)
@@ -51,7 +52,7 @@ def he_sizes(
         "narrow_minimal": _theorem_5(widths, certified),
         "narrow_exact": _theorem_7(widths),
         "narrow_exact_slim": _slim(widths),
-        "narrow_packed": he_architecture(input_dim, width, depth, accuracy, doubt),
+        "narrow_packed": he_architecture(input_dim, width, depth, accuracy),
     }
 
 
@@ -60,11 +61,10 @@ def he_architecture(
     width: int,
     depth: int,
     accuracy: float,
-    doubt: float = 1e-6,
     long_gaps: bool = False,
 ) -> Architecture:
     """The architecture of the packed network."""
-    norms = HeNorms(input_dim, width, depth, doubt)
+    norms = HeNorms(input_dim, width, depth, DOUBT)
     _, *maps = norms.maps()
     possible = layouts(norms.widths, True, long_gaps)
     sizing = choose(

@@ -19,11 +19,11 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.single_ridge import SingleRidge
 
 DEPTH_LIMIT = 5_000_000
-"""Layers; deeper networks are sized but not built."""
+"""Layers; of deeper networks only the size is computed."""
 
 
 LEAST_ACCURACY = 1e-290
-"""Of networks evaluated in float64: far above where it loses digits."""
+"""For networks evaluated in float64: far above the accuracy of that arithmetic."""
 
 
 def check_float_accuracy(accuracy: float) -> None:

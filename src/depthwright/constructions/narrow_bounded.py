@@ -68,7 +68,7 @@ class NarrowBounded(Construction):
 
     target: ReLUNetwork
     accuracy: float | None = None
-    """Handed to `inner`; those that equal their target need none."""
+    """The accuracy of `inner`; None for constructions that equal their target."""
     failure_probability: float = 0.0
     inner: str = "narrow_packed"
     scaling: Literal["layer", "neuron"] = "layer"

@@ -46,7 +46,6 @@ from depthwright.constructions.hypotheses import check_float_accuracy, check_rad
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,8 @@ MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its matrices."""
 MOST_KNOTS = 100_000
 LEAST_BREAK = 1e-150
-"""Breaks below, whose squares leave float64, are no knots; the Lipschitz constant covers them."""
+"""Smaller breaks are no knots, since their squares underflow; the Lipschitz constant covers them.
+"""
 ROUNDING_SHARE = 1e-3
 SHARES = np.linspace(0.02, 0.6, 30)
 """Parts of the accuracy tried for the profile."""
@@ -77,7 +77,7 @@ class RadialDepthThree(Construction):
     """Depth-3 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
     theorem: ClassVar[str] = "ES16, SES19 (depth 3)"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
 
     def __post_init__(self) -> None:
@@ -116,18 +116,13 @@ class RadialDepthThree(Construction):
             )
         return Built(ModuleNetwork(module), claim, domain=self.target.domain)
 
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
     @cached_property
     def _plan(self) -> Plan:
         budget = self.accuracy * (1 - ROUNDING_SHARE)
         d, lipschitz = self.target.input_dim, self.target.lipschitz
         plans = []
         for share in SHARES:
-            radii = _knots(self._radial, share * budget * (1 - 1e-12))
+            radii = _knots(self.target, share * budget * (1 - 1e-12))
             if radii is None:
                 continue
             least = lipschitz * math.sqrt(d / 2) / ((1 - share) * budget)
@@ -156,7 +151,7 @@ class RadialDepthThree(Construction):
         identity = np.repeat(np.eye(d), len(kinks), axis=0)
         weight = np.concatenate([identity, -identity])
         bias = np.tile(-kinks, 2 * d)
-        values = np.asarray(self._radial.profile(plan.radii), dtype=np.float64)
+        values = np.asarray(self.target.profile(plan.radii), dtype=np.float64)
         if not (np.diff(s) > 0).all():
             raise Refusal(
                 f"accuracy={self.accuracy} needs knots whose squares are the same in float64; "

@@ -64,7 +64,6 @@ from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 LARGEST_HALF_DEGREE = {2: 40, 3: 40, 4: 12, 5: 12}
 """Largest K tried in low dimensions, where a rule costs few directions, …"""
@@ -74,15 +73,16 @@ MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its structured form."""
 BYTES_PER_ENTRY, BYTES_PER_DIRECTION = 32, 16
 PATIENCE = 4
-"""Degrees that may bring no narrower network before the search ends."""
+"""Degrees without a narrower network after which the search ends."""
 ROUNDING_ALLOWANCE = 1e-6
-"""Part of the accuracy that is kept for rounding at first."""
+"""Part of the accuracy first reserved for rounding."""
 REPLANS = 4
-"""Times that a plan is made again because rounding costs more than was kept for it."""
+"""Times that a plan is made again because rounding costs more than was reserved."""
 FIRST_SHARES: tuple[float, ...] = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
-"""Parts of what the best polynomial leaves that are given up to bend less, at the first degree."""
+"""Shares of the error left by the best polynomial that are used to lower curvature, first degree.
+"""
 SHARE_STEP = 0.2
-"""From the best share of one degree to those tried at the next."""
+"""Factor from the best share of one degree to those tried at the next."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Plan:
     cubature: Cubature | ProductRule
     ridge: EvenPiecewiseLinear
     rounding: float
-    """Of an evaluation in the arithmetic that was asked for."""
+    """Rounding error of an evaluation in the wanted arithmetic."""
 
     @property
     def width(self) -> int:
@@ -119,10 +119,10 @@ class Ridge(Construction):
     """Depth-2 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
     theorem: ClassVar[str] = "SES19 Theorems 1, 2, 3"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
     arithmetic: Arithmetic = "float64"
-    """Of the evaluation that the claim speaks of: float64 or float32."""
+    """Arithmetic of the evaluation for which the claim holds: float64 or float32."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
@@ -137,11 +137,6 @@ class Ridge(Construction):
                 f"input_dim={self.target.input_dim} has no sphere of directions to average over; "
                 "Ridge needs input_dim ≥ 2"
             )
-
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
 
     # --- 1. polynomials
 
@@ -173,7 +168,7 @@ class Ridge(Construction):
             half_degree += 1 + half_degree // 10
 
     def _approximate(self, half_degree: int) -> EvenApproximation:
-        target = self._radial
+        target = self.target
         if (exact := target.even_polynomial) is not None and len(exact) <= half_degree + 1:
             coefficients = [Fraction(0)] * (2 * len(exact) - 1)
             coefficients[::2] = map(Fraction, exact)
@@ -186,7 +181,7 @@ class Ridge(Construction):
         self, half_degree: int, budget: float, shares: tuple[float, ...]
     ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
         """The best uniform approximation, one of smaller curvature, and the shares to try next."""
-        target = self._radial
+        target = self.target
         closest = self._approximate(half_degree)
         program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
         room = budget - closest.error

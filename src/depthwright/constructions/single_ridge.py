@@ -42,7 +42,7 @@ from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
 ROUNDING_SHARE = 1e-3
-"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+"""Part of the accuracy reserved for rounding; the part that is not needed is not claimed."""
 UNIT_ROUNDOFF = 2.0**-53
 
 

@@ -60,20 +60,19 @@ from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
 """Largest array of directions that is drawn, in bytes."""
 ROUNDING_SHARE = 1e-6
-"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+"""Part of the accuracy reserved for rounding; the part that is not needed is not claimed."""
 CERTAIN_SHARE = 0.4
-"""Part of the accuracy that the program takes where a covering certifies the rest."""
+"""Part of the accuracy for the program where a covering certifies the rest."""
 PROGRAM_GAP = 1e-3
 """Relative gap at which the programs stop; their residuals are certified."""
 SPREAD = 2.0
-"""A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
+"""A budget is planned for a sup error of SPREAD·√d standard deviations: the best value found."""
 TILTS = np.geomspace(1e-2, 1e2, 241)
 """Values of μ·a_k·n/n_k, in units of 1/√d, over which deviations are minimised."""
 
@@ -107,12 +106,12 @@ class SparseRidge(Construction):
     """Depth-2 network near a radial target: a probable claim, a certain one, or a budget."""
 
     theorem: ClassVar[str] = "SES19 Theorems 1, 2 (sparse)"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
     failure_probability: float = 1e-3
-    """0 asks for a claim without exception, which d ≤ 4 can have."""
+    """0: a claim without exception, possible for d ≤ 4."""
     width: int | None = None
-    """A budget of hidden neurons; no claim is made then, and accuracy is only recorded."""
+    """A budget of hidden neurons: nothing is claimed, and accuracy is only recorded."""
     seed: int = 0
     """Of the directions."""
 
@@ -152,7 +151,7 @@ class SparseRidge(Construction):
             return self._constant
         if self._covered:
             return self._certain
-        plan, target = self._plan, self._radial
+        plan, target = self._plan, self.target
         memory = 8 * int(plan.counts.sum()) * target.input_dim
         if memory > MEMORY_LIMIT:
             raise Refusal(
@@ -173,16 +172,11 @@ class SparseRidge(Construction):
         self._check_rounding(built.claim)
         return built
 
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
     @cached_property
     def _range(self) -> tuple[float, float]:
         """Lowest and highest value of ϕ, sampled."""
-        radii = np.union1d(np.linspace(0, 1, 1001), self._radial.breaks)
-        phi = np.asarray(self._radial.profile(radii), dtype=np.float64)
+        radii = np.union1d(np.linspace(0, 1, 1001), self.target.breaks)
+        phi = np.asarray(self.target.profile(radii), dtype=np.float64)
         return float(phi.min()), float(phi.max())
 
     @property
@@ -197,7 +191,7 @@ class SparseRidge(Construction):
 
         A budget gets it only where ϕ is so flat that no program sees it bend.
         """
-        target, d = self._radial, self.target.input_dim
+        target, d = self.target, self.target.input_dim
         if self.width is not None:
             size = target.lipschitz + max(map(abs, self._range))
             if self._half_range > SMALLEST_ERROR * size:
@@ -258,7 +252,7 @@ class SparseRidge(Construction):
         price = _price(d)
         for error in largest * np.geomspace(0.9, 0.02, 10):
             try:
-                program = minimum(self._radial, float(error), price, PROGRAM_GAP)
+                program = minimum(self.target, float(error), price, PROGRAM_GAP)
             except Refusal:
                 return
             if len(program.primal.knots):
@@ -295,7 +289,7 @@ class SparseRidge(Construction):
     @cached_property
     def _certain(self) -> Built:
         """Shows a progress bar: a steep piece next to the sphere takes minutes."""
-        target, d = self._radial, self.target.input_dim
+        target, d = self.target, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
 

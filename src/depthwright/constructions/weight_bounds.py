@@ -10,7 +10,7 @@ Both are upper bounds, checked against every network that is built.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,23 +39,26 @@ Runs = Iterator[tuple[int, int]]
 
 def weight_exponent(construction: Construction) -> int:
     """An e such that no entry of the network that `construction` builds exceeds 2^e."""
-    if isinstance(construction, NarrowBits):
-        return _bits_weight(construction)
-    if isinstance(construction, NarrowPacked):
-        return _packed_weight(construction)
-    if isinstance(construction, (NarrowExact, NarrowExactSlim)):
-        return _exact_weight(construction)
-    raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
+    return _by_kind(construction, _bits_weight, _packed_weight, _exact_weight)
 
 
 def gain_exponent(construction: Construction) -> int:
     """An s such that scales per neuron leave the outputs divided by at most 2^s."""
+    return _by_kind(construction, _bits_gain, _packed_gain, _exact_gain)
+
+
+def _by_kind(
+    construction: Construction,
+    bits: Callable[[NarrowBits], int],
+    packed: Callable[[NarrowPacked], int],
+    exact: Callable[[NarrowExact | NarrowExactSlim], int],
+) -> int:
     if isinstance(construction, NarrowBits):
-        return _bits_gain(construction)
+        return bits(construction)
     if isinstance(construction, NarrowPacked):
-        return _packed_gain(construction)
+        return packed(construction)
     if isinstance(construction, (NarrowExact, NarrowExactSlim)):
-        return _exact_gain(construction)
+        return exact(construction)
     raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
 
 

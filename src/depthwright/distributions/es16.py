@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CELLS = 1 << 15
 BEYOND = 60.0
-"""Z lies this far beyond ν, where J_ν has been oscillating for a while."""
+"""z lies this far beyond ν, where J_ν has oscillated for a while."""
 
 
 def density(z: np.ndarray, order: float) -> np.ndarray:

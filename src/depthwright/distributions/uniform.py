@@ -86,9 +86,9 @@ class UniformBox(Distribution):
     """Uniform on [−radius, radius]^d, or between `lower` and `upper`, which replace `radius`."""
 
     radius: float | None = None
-    """1 where nothing is given."""
+    """1 where neither radius nor sides are given."""
     lower: Any = None
-    """A number for every coordinate, or one each."""
+    """One number for all coordinates, or one per coordinate."""
     upper: Any = None
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from depthwright.targets.target import Target
 
 MOST_INPUTS = 3
 BOXES = 2_000_000
-"""A few seconds of the networks of a comparison; they take a few thousand."""
+"""A few seconds for the networks of a comparison, which take a few thousand."""
 
 
 def certified_sup(network: Network, target: Target) -> float | None:

@@ -54,9 +54,9 @@ class Measurement:
     sup_good: float | None
     """As sampled, without the points that the claim leaves out; None where it leaves out none."""
     left_out: np.ndarray
-    """(·, input_dim) the sampled points that it leaves out."""
+    """(·, input_dim) the sampled points that the claim leaves out."""
     sup_attacked: float | None
-    """None for a network that offers no gradient."""
+    """None for a network without a usable gradient."""
     exceedance: Exceedance
     """How often the error is above the accuracy."""
     evaluate_seconds: float

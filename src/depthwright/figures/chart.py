@@ -38,7 +38,7 @@ class Series:
     y: Numbers
     kind: Kind = "measured"
     contender: str = ""
-    """Who has the colour (style.py); the name where it is empty."""
+    """The contender that gives the colour (style.py); the name where it is empty."""
     low: Numbers | None = None
     """Lower end of the interval of y."""
     high: Numbers | None = None
@@ -70,7 +70,7 @@ class Panel:
     lines: tuple[tuple[str, float], ...] = ()
     """Horizontal lines: name and height."""
     ticks: tuple[float, ...] = ()
-    """Where x has its ticks; () leaves it to the renderer."""
+    """Ticks of x; () leaves them to the renderer."""
     title: str = ""
 
     def __post_init__(self) -> None:

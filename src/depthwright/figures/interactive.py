@@ -29,9 +29,9 @@ LANDMARK = {"size": 12, "symbol": "diamond"}
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
 MOST_TICKS = 9
-"""On a logarithmic axis."""
+"""Most ticks of a logarithmic axis."""
 LEAST_DECADES = 1.5
-"""From here on a logarithmic axis has ticks at powers of ten alone."""
+"""From this many decades on, a logarithmic axis has ticks at powers of ten alone."""
 
 
 def interactive(chart: Chart) -> list[dict[str, Any]]:

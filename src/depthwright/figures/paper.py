@@ -25,7 +25,7 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
 }
 LABEL = 36
-"""Letters of an upright label that fit beside its panel."""
+"""Characters of an upright label that fit beside its panel."""
 LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 

@@ -31,9 +31,9 @@ COLOURS = {
     "narrow_exact_slim": "#7a5195",
     "floor": "#222222",
 }
-"""Distinguishable in grey and with red–green blindness, among those that meet in one picture."""
+"""Distinct in grey and with red–green blindness, for contenders that share a picture."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
-"""For contenders that most pictures do not have; by name, so that it is the same everywhere."""
+"""For other contenders; chosen by name, so that each is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 

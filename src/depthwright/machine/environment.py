@@ -41,11 +41,11 @@ PLAIN = {
     "∈": "in",
     "½": "1/2",
 }
-"""How a letter is written where the output has none for it."""
+"""Replacements for letters that the output cannot encode."""
 COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"})
 """Variables that can keep compiled code from running at all."""
 CACHE = ".cache"
-"""In the results folder: what libraries keep between processes, where there is no home for it."""
+"""In the results folder: caches of libraries, where the user's cache cannot be written to."""
 
 
 def prepare() -> None:

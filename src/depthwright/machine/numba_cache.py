@@ -29,7 +29,7 @@ from depthwright.refusal import Refusal
 
 log = logging.getLogger("depthwright")
 _told: dict[Callable[..., Any], str] = {}
-"""Entry → what is said while it is compiled."""
+"""Entry → the message shown while it is compiled."""
 
 
 def digest(*modules: ModuleType) -> str:

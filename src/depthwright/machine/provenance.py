@@ -35,7 +35,7 @@ class Provenance:
     commit: str | None = None
     """Of the checkout that the package was run from; None where it was not run from one."""
     clean: bool | None = None
-    """Whether that checkout had no change which is not in the commit."""
+    """Whether that checkout had no uncommitted change."""
 
     @classmethod
     def here(cls) -> Provenance:

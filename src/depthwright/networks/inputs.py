@@ -22,7 +22,7 @@ class Inputs:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     numbers: Numbers = "real"
-    """"real": all, though only a float64 can be handed over; "float64", "float32": those floats."""
+    """"real": all, though only float64 can be given; "float64", "float32": those floats."""
     grid: float | None = None
     """Step h: only coordinates lower_j + h·k, k whole."""
 

@@ -20,9 +20,9 @@ class Network(ABC):
     """A function R^input_dim → R^output_dim computed by affine maps and σ(z) = max(0, z)."""
 
     arithmetic: Arithmetic = "float64"
-    """The arithmetic its claim speaks of, and the one it is measured in."""
+    """The arithmetic for which its claim holds, in which it is measured."""
     inputs: Inputs | None = None
-    """Those it was built for, where it refuses others."""
+    """The inputs it was built for, where it refuses others."""
 
     @property
     def differentiable(self) -> bool:
@@ -35,7 +35,7 @@ class Network(ABC):
         """Counted on what was built, nonzeros included."""
 
     suffix: ClassVar[str] = ".safetensors"
-    """Of the files that `save` writes."""
+    """Suffix of the files that `save` writes."""
 
     @property
     def weight_bits(self) -> int:

@@ -39,7 +39,7 @@ FORMAT = "depthwright-ridge"
 """Written into every such file."""
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
 UNIT_TOLERANCE = 1e-9
-"""By which a direction's norm may differ from 1."""
+"""Allowed difference of a direction's norm from 1."""
 
 
 class RidgeNetwork(Network):

@@ -34,13 +34,13 @@ BOTH = "normalised_residual"
 STYLES = (PLAIN, RESIDUAL, NORMALISED, BOTH)
 
 FIRST = "first"
-"""The link of the first map, which takes the input as it is."""
+"""The link of the first map, which is applied to the input directly."""
 
 EPSILON = 1e-5
 """Added to the mean squared deviation."""
 
 Links = tuple[str, ...]
-"""One per affine map: how it takes what comes before it."""
+"""One per affine map: what it is applied to."""
 
 
 def check_style(style: str) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
 
 SUFFIX = ".safetensors"
-"""Files of module networks end so."""
+"""Suffix of the files of module networks."""
 
 FORMAT = "depthwright-module"
 """Written into every such file."""

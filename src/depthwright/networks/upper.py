@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 UNIT = 2.0**-52
-"""Relative, at least twice what one rounding loses."""
+"""Relative, at least twice the error of one rounding."""
 SAFE = 400
 """Products of two numbers between 2^−SAFE and 2^SAFE stay far inside the range of float64."""
 FAR = 4000
-"""More bits apart than float64 spans."""
+"""Distance in bits that float64 does not span."""
 LEAST = np.iinfo(np.int64).min
 
 
@@ -27,7 +27,7 @@ class Upper:
     mantissa: np.ndarray
     """In [1/2, 1), or 0."""
     exponent: np.ndarray
-    """Whole numbers, same shape; of no meaning where the mantissa is 0."""
+    """Integers, same shape; without meaning where the mantissa is 0."""
 
     @classmethod
     def of(cls, values: np.ndarray | float) -> Upper:
@@ -120,14 +120,3 @@ def product(matrix: np.ndarray, vector: Upper) -> Upper:
     tops = np.where(tops == LEAST, 0, tops)
     terms = np.ldexp(terms, (exponent - tops).clip(-FAR, FAR))
     return _rounded_up(terms.sum(axis=1), matrix.shape[1]) << tops[:, 0]
-
-
-def row_norms(matrix: np.ndarray) -> Upper:
-    """(m,) upper bounds of the Euclidean norms of the rows, each scaled by its own largest entry.
-
-    A row of norm 1e-175 beside one of norm 1 keeps all its digits, and so does one of 1e-320.
-    """
-    tops = np.frexp(np.abs(matrix).max(axis=1))[1].astype(np.int64)
-    scaled = np.ldexp(matrix, -tops[:, None])
-    squares = (scaled * scaled).sum(axis=1)
-    return _rounded_up(np.sqrt(squares), matrix.shape[1]) << tops

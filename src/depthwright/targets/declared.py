@@ -19,8 +19,8 @@ SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
 ROUNDING = 16 * 2.0**-52
-"""What a profile's own rounding may be: relative to its largest value, and to its argument, whose
-rounding the profile stretches by its Lipschitz constant."""
+"""Allowance for a profile's own rounding: relative to its largest value, and to its argument, whose
+rounding the profile magnifies by its Lipschitz constant."""
 
 
 def check_radial(target: Radial) -> None:

@@ -64,7 +64,7 @@ class SineRidge(SingleRidge):
 
     input_dim: int = 10
     terms: int = 2
-    """How many of the inputs it depends on."""
+    """Number of inputs it depends on."""
     height: float = 1.0
 
     def __post_init__(self) -> None:

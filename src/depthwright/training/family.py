@@ -24,8 +24,8 @@ from depthwright.training.search import losers
 from depthwright.training.step.executor import Executor, executor
 
 DEAD = 1e-6
-"""A network is dead when its values spread no further than this share of the target's root mean
-square: a constant, but for rounding."""
+"""A network is dead when the spread of its values is below this share of the target's root mean
+square: a constant up to rounding."""
 
 EXPLOSION = 1e3
 """A member has diverged when its error is not finite, or this many times the larger of its first
@@ -262,7 +262,7 @@ _STATE: dict[str, tuple[type, ...]] = {
     "diverged_at": (int, NoneType),
     "stopped_at": (int, NoneType),
 }
-"""What a checkpoint holds of each member, and of which types."""
+"""The state of each member in a checkpoint, and its types."""
 
 
 def _now(device: torch.device) -> float:

@@ -57,7 +57,7 @@ class Fitted:
     validation_rmse: float
     penalty: float
     seconds: float
-    """Drawing and fitting, everything that was tried."""
+    """Time of drawing and fitting, for everything that was tried."""
 
 
 def check_kind(kind: str) -> None:

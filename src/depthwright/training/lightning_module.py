@@ -34,7 +34,7 @@ OnValidation = Callable[[int, Mapping[str, float]], None]
 Widths = tuple[int, ...]
 
 Kind = tuple[Widths, str]
-"""Of a family: its shape and style."""
+"""A family's shape and style."""
 
 _STREAMS = {"points": 0, "validation": 1, "initialisation": 2}
 
@@ -58,7 +58,6 @@ class RivalTraining(pl.LightningModule):
         distribution: Distribution,
         config: TrainingConfig,
         seed: int = 0,
-        on_validation: OnValidation | None = None,
         starts: Mapping[str, Layers] | None = None,
     ) -> None:
         super().__init__()
@@ -70,11 +69,11 @@ class RivalTraining(pl.LightningModule):
         self.distribution = distribution
         self.config = config
         self.seed = seed
-        self.on_validated = on_validation
+        self.on_validated: OnValidation | None = None
         self.number = torch.float32 if config.dtype == "float32" else torch.float64
-        """The dtype of points, and of weights that are drawn."""
+        """The dtype of points, and of initial weights."""
         self.steps = planned_steps(config, len(trials(config)))
-        """Of whoever is trained to the end."""
+        """Steps of a member that is trained to the end."""
         self.rungs = set(rungs(config, self.steps))
         families = self._new_families(starts or {})
         self.index = {kind: k for k, kind in enumerate(families)}
@@ -83,11 +82,11 @@ class RivalTraining(pl.LightningModule):
             f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
             f"weights {_digest(target, starts or {})}"
         )
-        """Of this training: a checkpoint of another is none of ours."""
+        """Identity of this training: checkpoints of others are refused."""
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self.generator = torch.Generator().manual_seed(stream(seed, "points"))
-        """Of the points; replaced by one of the device before the first step."""
+        """Generator of the points; replaced by one of the device before the first step."""
 
     def _new_families(self, starts: Mapping[str, Layers]) -> dict[Kind, Family]:
         """Families of the contenders, and of `starts`, which become contenders as well."""

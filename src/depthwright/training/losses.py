@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 L2, L8, SMOOTH_MAXIMUM = "l2", "l8", "smooth_maximum"
 LOSSES = (L2, L8, SMOOTH_MAXIMUM)
-"""In the order of the compiled trainer's numbers."""
+"""In the order of the compiled step's numbers."""
 
 SHARPNESS = 10.0
 """β."""

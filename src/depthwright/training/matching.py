@@ -60,7 +60,7 @@ class Match:
 
     rule: str
     shapes: tuple[Widths, ...]
-    """Full widths, one shape per family of rivals; empty where training is hopeless."""
+    """Full widths, one shape per family of rivals; empty where no shape can be trained."""
     note: str = ""
     """Why there are no shapes."""
 
@@ -147,7 +147,7 @@ def match(architecture: Architecture, rule: str) -> Match:
 
 
 STORED_BITS = (32, 64)
-"""Floats; longer weights are counted as they are."""
+"""Bits of floats; longer weights count with their own bits."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TUNED = "tuned"
 DEPTH_LIMIT = 5_000
-"""Deepest construction that is trained on."""
+"""Deepest construction from which training may start."""
 
 
 def start(network: Network) -> Layers:

@@ -31,7 +31,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork, affine_range
 
 BITS_LIMIT = 1000
-"""No accuracy that needs more bits than this per number is tried."""
+"""An accuracy that needs more bits per number is refused."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Intervals:
         lower, upper = target.lower, target.upper
         high, _ = affine_range(target.weights[0], target.biases[0], lower, upper)
         self.reaches = [Upper.of(np.maximum(np.abs(lower), np.abs(upper))), *self._later(high)]
-        """Per map, bounds of abs(z) that it reads."""
+        """For each map, bounds of abs(z) of its inputs."""
 
     def _later(self, high: Upper) -> list[Upper]:
         """Bounds of the hidden states after the first, computed from it."""

@@ -35,7 +35,7 @@ Floats: TypeAlias = Literal["float64", "float32"]
 SIGNIFICANT: dict[str, int] = {"float64": 53, "float32": 24}
 """Bits of a float, the leading one included."""
 FINEST: dict[str, int] = {"float64": 1074, "float32": 149}
-"""Every float is a multiple of 2 to minus this."""
+"""Every float is a multiple of 2^{−FINEST}."""
 WIDTH_BITS = 8
 """Significant bits of a cell's width: less than a hundredth wider than the least."""
 HALF = Fraction(1, 2)

@@ -29,7 +29,7 @@ class Digits(Axis):
     """The binary digits of one coordinate."""
 
     start: Fraction
-    """u = 0."""
+    """The x where u = 0."""
     scale: Fraction
     """κ."""
     slope_bits: int | None = None
@@ -62,7 +62,7 @@ class BitInputs:
     """The digits of all coordinates, for any number of bits."""
 
     inputs: Inputs
-    """What is promised to be read right, but for the bad set where it is all of a box."""
+    """Inputs that are read correctly, except for the bad set where they are all reals of a box."""
 
     @property
     def dim(self) -> int:

@@ -25,7 +25,7 @@ from depthwright.targets.network import spectral_bound
 
 SLACK = 2.0**-49
 ATOM = 2.0**-500
-"""More than all that underflows in one sum or one norm of fewer than 2^40 terms."""
+"""More than the total underflow of a sum or norm of fewer than 2^40 terms."""
 TINY = Fraction(1, 2**1075)
 
 
@@ -61,7 +61,7 @@ class Facts:
     """Σ_j abs(w_ij)."""
     bias: np.ndarray
     residual: Callable[[int, np.ndarray], Residual]
-    """Of the weights rounded to so many bits after the point, of inputs that reach so far."""
+    """Of weights rounded to this many bits after the point, for inputs of this size."""
     matrix: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
@@ -140,9 +140,9 @@ class Layout:
     ways: tuple[str, ...]
     """"direct" (first layer only), "tent" (before the last: with long gaps), "exact", "read"."""
     sums: bool
-    """The outputs are added up as real numbers; else they are packed and taken apart."""
+    """Whether outputs are summed as real numbers; otherwise they are packed and unpacked."""
     cells: bool = True
-    """The inputs are read bit by bit."""
+    """Whether inputs are read bit by bit."""
 
     @property
     def exact_first(self) -> bool:

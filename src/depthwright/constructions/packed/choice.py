@@ -27,13 +27,13 @@ from depthwright.refusal import Refusal
 Point = tuple[int, ...]
 
 BITS_LIMIT = 2048
-"""No accuracy that needs more bits than this is tried."""
+"""An accuracy that needs more bits than this is refused."""
 STEPS = 2
 """A move changes an entry by at most this many bits."""
 DOUBT = 0.02, 0.1
 """Shares by which the modelled error of an exchange may exceed the limit, the likelier first."""
 TRIES = 20
-"""Exact looks a step, per entry of the point, before the search is over."""
+"""Certified evaluations in a step, per entry of the point, before the search ends."""
 
 
 def choose(

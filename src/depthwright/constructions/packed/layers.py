@@ -31,7 +31,7 @@ HALF = Dyadic(1, -1)
 MARGIN = 60
 """Bits by which the noise behind long gaps stays below what is added up."""
 LENGTH_LIMIT = 2_000_000
-"""Binary digits of a packed number with long gaps; beyond it sizes are all there is."""
+"""Binary digits of a packed number with long gaps; beyond it only sizes are computed."""
 
 
 # --- the network
@@ -43,7 +43,7 @@ class Sink:
 
     starts: list[Dyadic]
     columns: list[list[Dyadic]]
-    """Neuron → what a unit of its whole number adds to each."""
+    """Neuron → the amount that a unit of its integer adds to each."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Reader:
     slope: int
     """The ramps' slope is 2^slope."""
     columns: Sequence[Dyadic]
-    """Bit → what it adds to the sum."""
+    """Bit → the amount that it adds to the sum."""
     top: int
     """r < 2^top."""
 

@@ -30,7 +30,7 @@ class Fields:
 
     s: tuple[int, ...]
     gap: int = 0
-    """Zeros behind each field, beside the one that is always there."""
+    """Zeros after each field, beside the one that is always there."""
 
     @property
     def length(self) -> int:
@@ -83,7 +83,8 @@ class Numbers:
     """(fan_out, inputs), whole; an input is a bit, a whole number X_j or a neuron's value."""
     biases: list[int]
     offsets: list[int]
-    """What is taken off a field when it has been read: off its upper bits where it is cut."""
+    """The offset subtracted from a field after it was read; from its upper bits where it is
+    truncated."""
     lifts: list[int]
     """F_i − V_i."""
 

@@ -23,7 +23,7 @@ from depthwright.progress import Bar
 NOTHING = -math.inf
 """The logarithm of a radius of 0."""
 SPARE = 512
-"""Bits beyond three times those of the longest weight, to begin with."""
+"""Bits first added to three times those of the longest weight."""
 MANY = 1 << 14
 """Values of fewer bits than this are computed exactly."""
 

@@ -41,7 +41,7 @@ class PlainNetwork:
     weight_errors: Errors
     bias_errors: Errors
     before: str = ""
-    """What was given, with its size, in words."""
+    """The given network with its size, in words."""
     lower: np.ndarray | None = None
     """(d,): the box of inputs that a file declares."""
     upper: np.ndarray | None = None

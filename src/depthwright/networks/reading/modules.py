@@ -51,7 +51,7 @@ CURES: dict[str, str] = {
     "multi_head_attention": ATTENTION,
     "scaled_dot_product_flash_attention_for_cpu": ATTENTION,
 }
-"""By operation."""
+"""Cure by operation."""
 USUAL_CURE = "give the part of the network without it"
 
 
@@ -325,7 +325,8 @@ def _changes(part: nn.Module) -> str | None:
 CHECK_POINTS = 8
 """Normal points, seed 0, at which the values of a module are compared with those of its layers."""
 SLACK = 16
-"""For roundings of the module that its layers do not show, as those of a BatchNorm's division."""
+"""For roundings of the module that its layers do not have, such as those of a BatchNorm's division.
+"""
 
 
 def check_values(module: nn.Module, network: PlainNetwork, shape: Sequence[int]) -> None:

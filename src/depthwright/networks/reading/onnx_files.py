@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from depthwright.networks.onnx_writer import need_onnx
 from depthwright.networks.reading import operations, windows
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
@@ -76,12 +77,7 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> PlainNetw
 
 
 def _load(path: Path) -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise Refusal(
-            f"{path.name} needs the onnx package; pip install 'depthwright[onnx]'"
-        ) from error
+    onnx = need_onnx(path)
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf has no common class

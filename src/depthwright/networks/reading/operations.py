@@ -322,7 +322,7 @@ PRODUCT = (
     "give the part without it"
 )
 UNKNOWN = -1
-"""The element number of what is not a piecewise linear value, as the position of a maximum."""
+"""The element number of values that are not piecewise linear, such as the position of a maximum."""
 NOTHING = np.zeros(0, dtype=np.int64)
 """A result that is not used in eval mode."""
 

@@ -34,7 +34,7 @@ INNER = {
     "original0": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
     "original1": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
 }
-"""What pruning and reparametrisations leave in a state dict, by the last part of the name."""
+"""Names that pruning and reparametrisations leave in a state dict, by the last part."""
 
 
 def read_safetensors(

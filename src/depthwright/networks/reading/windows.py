@@ -18,7 +18,7 @@ from depthwright.networks.reading.expressions import Ids, Tape, check_entries
 from depthwright.refusal import Refusal
 
 OUTSIDE = -1
-"""What a window reads beyond the border."""
+"""The element number beyond the border."""
 Padding = Sequence[tuple[int, int]]
 """Per axis, before and after."""
 

@@ -22,7 +22,8 @@ from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import LOSSES, loss_of
 
 WARM_UP = 3
-"""Steps before recording, whose effects are undone: libraries set themselves up in the first."""
+"""Steps before recording, whose effects are undone: libraries initialise themselves in the first.
+"""
 
 
 class Batched:

@@ -63,13 +63,13 @@ class Gradients(NamedTuple):
     """Memory of the backward pass: one network's gradients, and room for those of a tile."""
 
     weights: Pointer
-    """By every weight and bias, in the places of these; added to."""
+    """Gradient with respect to each weight and bias, in their order; added to."""
     transposed: Pointer
     """All hidden matrices but the first, transposed."""
     delta: Pointer
-    """By the values of a hidden layer, points × padded neurons."""
+    """Gradient with respect to the values of a hidden layer, points × padded neurons."""
     next_delta: Pointer
-    """The same, of the layer that comes next on the way back."""
+    """The same for the next layer of the backward pass."""
 
 
 @numba.njit(**INNER)

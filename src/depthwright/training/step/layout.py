@@ -30,13 +30,10 @@ MAP = np.dtype(
         )
     ]
 )  # fmt: skip
-"""What there is to know of a hidden map.
-
-Where its weight and its bias begin in the flat array, and its transposed weight among the
-transposed; inputs and the same padded, outputs and the same padded; whether its input is added to
-its output; whether a layer norm follows; whether its values before ReLU are needed; how many padded
-neurons lie before its own.
-"""
+"""Fields of a hidden map. Where its weight and its bias begin in the flat array, and its transposed
+weight among the transposed; inputs and the same padded, outputs and the same padded; whether its
+input is added to its output; whether a layer norm follows; whether its values before ReLU are
+needed; number of padded neurons before its own."""
 
 
 class Shape(NamedTuple):
@@ -54,7 +51,7 @@ class Shape(NamedTuple):
     widest: int
     """Of the hidden layers, padded."""
     transposed: int
-    """Numbers in the transposed weights."""
+    """Size of the transposed weights."""
     tile: int
     """Most points that go through the network together."""
     styled: bool

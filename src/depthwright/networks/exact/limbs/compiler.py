@@ -305,7 +305,7 @@ def _compiled(
         inputs.append([place, arena.starts[place], limbs])
     compiler = Compiler(slots, arena=arena)
     patterns: dict[tuple[int, int, int], list[list[int]]] = {}
-    terms = split(rows_of(layers[0], patterns), dimension)
+    terms = split(rows_of(layers[0], patterns))
     for number in range(len(layers)):
         last = number == len(layers) - 1
         if number % 64 == 0:

@@ -32,12 +32,12 @@ ARENA_LIMIT = 1 << 30
 PROGRAMS = 8
 """Programs that a network keeps."""
 CACHED = 1 << 20
-"""Bytes of a tile's live slots that should stay in a core's second cache."""
+"""Bytes of a tile's live slots that should stay in a core's second-level cache."""
 
 _loaded: set[str] = set()
 _in_child = False
-"""Whether this process was forked. Its parent may have started numba's threads, which are not here:
-an OpenMP that finds them missing ends the process."""
+"""Whether this process was forked. The threads that numba started in its parent do not exist here,
+and an OpenMP that finds them missing ends the process."""
 
 
 def _forked() -> None:

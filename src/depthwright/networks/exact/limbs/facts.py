@@ -28,7 +28,7 @@ class Facts:
 
     slots: list[Slot]
     inexact: bool = False
-    """Whether any row has left digits out."""
+    """Whether digits of any row have been left out."""
     _joint: dict[tuple[tuple[Part, ...], Interval], Interval] = field(default_factory=dict)
     _steepest: dict[tuple[Part, ...], Bound] = field(default_factory=dict)
 

@@ -72,7 +72,7 @@ class Slot:
     ceiling: Bound | None = None
     """value = min(σ(scale·form + bias), ceiling) where a form is known."""
     cut: Bound = ZERO
-    """How far off this slot's own row may be at most, by the digits that it has left out."""
+    """Bound on the error of this slot's own row by the digits that it has left out."""
     tent: tuple[int, int] | None = None
     """Of triangles: the row, and the power of two that is twice their height."""
 

@@ -171,7 +171,7 @@ def negated(number: Bound) -> Bound:
     return -number[0], number[1]
 
 
-def split(rows: Sequence[Sequence[Term]], dimension: int) -> list[list[Term]]:
+def split(rows: Sequence[Sequence[Term]]) -> list[list[Term]]:
     """x = x₊ − x₋: column j becomes columns 2j and 2j + 1."""
     return [
         [
