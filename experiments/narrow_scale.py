@@ -32,7 +32,7 @@ WIDTHS = {
     "gpu": (64, 128, 256, 512, 1024, 2048, 4096),
 }
 EVALUATED, POINTS = 128, 2
-"""Networks of targets up to this width are evaluated at so many points."""
+"""Networks of targets up to this width are evaluated, at this many points."""
 LIMITS = 60.0, 4.0
 """Seconds and GB that building the largest twin is meant to stay under."""
 

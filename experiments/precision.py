@@ -1,4 +1,4 @@
-"""Where does each theorem's network die? One network, any number of mantissa bits.
+"""Where does each theorem's network fail? One network, any number of mantissa bits.
 
     python experiments/precision.py [--scale smoke|cpu|gpu]
 

@@ -148,7 +148,7 @@ class Process:
             error = "\n".join(last) or f"it ended with status {status}"
         try:
             record = read(self.folder)
-            # A broken promise is told by the record itself.
+            # The record itself names a broken claim.
             return Entry(record if record.broken else replace(record, error=error), self.folder)
         except Refusal as nothing:
             title, about = described(self.file.read_text(encoding="utf-8"))

@@ -120,7 +120,7 @@ def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> t
     quarter = count // 4
     sphere = rng.standard_normal((quarter, d))
     own = directions[rng.integers(len(directions), size=quarter)]
-    # Sums of 2 to d directions with signs, where many of one frame are met at once.
+    # Sums of 2 to d directions with signs, where many directions of one frame add up.
     few = rng.integers(2, d + 1, size=quarter)
     sums = np.stack([rng.choice([-1.0, 1.0], n) @ _frame(directions, n, rng) for n in few])
     starts = np.concatenate([sphere, own, sums])

@@ -43,7 +43,7 @@ def covered(
     """The fewest directions tried with which bound and twice the rounding are within `accuracy`.
 
     `primal`: a sum of averaged hinges near the profile. `rounding(hinges, offset)`: what float64
-    evaluation adds. `step` is told how far the search is.
+    evaluation adds. `step` receives the progress of the search.
     """
     d = target.input_dim
     first, given_up = 2.0 * d, 0

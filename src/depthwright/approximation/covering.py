@@ -50,7 +50,7 @@ def certify(
 ) -> float:
     """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where a value is above it.
 
-    `step` is told how many cubes have been looked at. Raises TooFine.
+    `step` receives the number of cubes examined. Raises TooFine.
     """
     check_radial(target)
     d = target.input_dim

@@ -1,8 +1,8 @@
 """Constants and scales that make a drawn network err as much above its target as below.
 
-A mean of hinges over finitely many directions peaks near its own directions and sags between them.
+A mean of hinges over finitely many directions is too large near them and too small between them.
 The scale of each knot and the constant are chosen again by a small linear program: least largest
-error on the worst points met by projected ascent, a few rounds of both.
+error on the worst points found by projected ascent, a few rounds of both.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ abs(∫ T h_b dμ) ≤ 1 for every b in [0, 1). Every feasible μ gives a lower 
 
 Both are solved together by exchange: a small linear program on a few radii and knots
 (`fit_program`), to which the radii that violate the primal and the knots that violate the dual are
-added until there are none. More error than ε has a price, which rises until nobody pays it: so
+added until there are none. Error above ε has a penalty, which grows until there is none: so
 each program has an answer, and its measures grow from small to large. What is returned is then
 certified between the samples (`enclosure`): the residual of the primal, and the dual value divided
 by sup_b abs(∫ T h_b dμ).

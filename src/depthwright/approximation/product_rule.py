@@ -8,7 +8,7 @@ for even K, keeps K + 1 angles of a half turn.
 
 *Size.* About K² + 3K/2 + 1 directions, twice the lower bound (K + 1)(K + 2)/2; all weights are
 positive and sum to 1. Nodes and weights are computed to 40 digits and rounded once: the rule is
-exact, what rounding does to it belongs to the network's rounding.
+exact; its rounding is a part of the network's rounding.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from depthwright.targets.single_ridge import SineRidge
 
 
 def fewest(target: SineRidge) -> float:
-    """C(d, ℓ)/4: so many random functions at least, for error height/4 with probability ½."""
+    """C(d, ℓ)/4: the fewest random functions with error height/4 with probability ½."""
     return math.comb(target.input_dim, target.terms) / 4
 
 

@@ -9,7 +9,7 @@ weight) or from the interval bounds of budget.py, with row sums in place of rows
 network, without the scales that a target of its own would give it, its bits from
 packed/bounds.py; Theorem 7 and its slimmer version know their size from
 the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64,
-which the interval bound of wide deep targets makes large, is left to whoever reads it.
+which the interval bound of wide deep targets makes large, is left to the reader.
 
 Claim. Upper bounds of the sizes, in probability over the draw of the target. The failure
 probability δ over the inputs sets the slopes of the bit tests and no size.

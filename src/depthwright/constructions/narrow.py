@@ -1,7 +1,7 @@
 """What the narrow constructions that read inputs bit by bit share: hypotheses, claim, bad set.
 
-Each of them reads a number of bits of every coordinate, and what it then computes is within
-`accuracy` of the target. A steep ramp cannot tell all real numbers apart: for some inputs, the *bad
+Each of them reads a number of bits of every coordinate and then computes a value within `accuracy`
+of the target. A continuous ramp cannot read a bit of all real numbers: for some inputs, the *bad
 set*, a bit is read wrong. `failure_probability=0` puts that set between the floats, where no input
 lies; δ > 0 lets it have probability δ; `grid` leaves only inputs that are far from it.
 """

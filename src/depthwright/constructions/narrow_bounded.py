@@ -1,4 +1,4 @@
-"""VYS22 Corollary 3: no weight exceeds 2 in size, whatever the theorem before it needed.
+"""VYS22 Corollary 3: no weight exceeds 2 in size, in any of the earlier theorems' networks.
 
 Statement. For every network N of depth D built by another construction (`inner`) there is a network
 with the same values, all weights and biases in [−2, 2], N's hidden widths and behind them layers

@@ -187,17 +187,17 @@ class Ridge(Construction):
         room = budget - closest.error
         found = []
         for share in shares:
-            gentle = program.gentlest(closest.error + share * room)
-            if gentle is not None:
-                found.append((gentle.bending / math.sqrt(1 - share), share, gentle.polynomial))
+            least = program.least_bending(closest.error + share * room)
+            if least is not None:
+                found.append((least.bending / math.sqrt(1 - share), share, least.polynomial))
         if not found:
             return [closest], shares
         _, share, polynomial = min(found, key=lambda entry: entry[0])
-        gentle_one = certified(
+        less_bent = certified(
             polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
         )
         steps = (share - SHARE_STEP, share, share + SHARE_STEP)
-        choice = [a for a in (gentle_one, closest) if a.error < budget]
+        choice = [a for a in (less_bent, closest) if a.error < budget]
         return choice, tuple(s for s in steps if 0 < s < 0.95)
 
     # --- 2, 3, 4. ridge function, directions, knots: all networks that are tried

@@ -47,7 +47,7 @@ def attack(
     step_size: float = 0.05,
     inputs: Inputs | None = None,
 ) -> float:
-    """The largest abs(N − f) met by projected gradient ascent from `starts` (points, input_dim).
+    """The largest abs(N − f) found by projected gradient ascent from `starts` (points, input_dim).
 
     Every start climbs abs(N − f) along the normalised gradient, in float64, with steps of
     `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. What

@@ -31,7 +31,7 @@ FIGURE = "figure"
 def publish(folder: Path, logger: LoggerConfig) -> Renewal:
     """Update a figure's run.
 
-    `folder` holds the figure. Raises Refusal where there is none; whatever W&B does, nothing else.
+    `folder` holds the figure. Raises Refusal where there is none, and no error of W&B.
     """
     import polars
 

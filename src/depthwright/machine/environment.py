@@ -1,6 +1,6 @@
-"""What is set around a command, made such that the command works: output, home, display.
+"""Settings of the process in which a command runs: output, home, display.
 
-Nothing here is for a program that imports the package: its process is its own.
+None of this happens in a program that imports the package.
 """
 
 from __future__ import annotations

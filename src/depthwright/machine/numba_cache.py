@@ -3,10 +3,10 @@
 Numba recompiles a stored function when its own file or a variable that it closes over has changed,
 but not when a function that it calls has, in another file. So a stored function closes over the
 `digest` of the other files that it is made of, and what it calls is not stored by itself: that
-would be taken from the disk without a look at those files.
+would be read from the disk without a check of those files.
 
 Where neither the package's folder nor the user's cache can be written to, nothing is stored and
-every process compiles anew. What compiles for more than two seconds is said on the log of this
+every process compiles again. What compiles for more than two seconds is named in the log of this
 package, at level INFO.
 """
 

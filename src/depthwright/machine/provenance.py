@@ -105,7 +105,7 @@ def _git(*arguments: str) -> str | None:
         done = subprocess.run(
             ["git", *arguments],
             cwd=PACKAGE,
-            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},  # reads only, beside whoever commits
+            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},  # another process may be committing
             capture_output=True,
             text=True,
             check=False,

@@ -4,8 +4,8 @@
 a kink b > 0 make two hidden neurons, σ(w_i·x − b) and σ(−w_i·x − b), and a kink at 0 makes one,
 since abs(t) = 2σ(t) − t and all the linear parts together are one linear function (two neurons).
 
-*Structured evaluation* projects on the directions and looks ĝ up: a cost of directions·(nonzeros
-+ 1) a point where the plain network pays width·d, and never a batch × width array.
+*Structured evaluation* projects on the directions and looks ĝ up: it costs directions·(nonzeros
++ 1) per point, the plain network width·d, and it never holds a batch × width array.
 
 *Rounding.* For ‖x‖ ≤ 1, `rounding_bound` and `dense_rounding_bound` bound how far structured and
 plain evaluation in floating point lie from the real-number value of the stored parameters.

@@ -2,7 +2,7 @@
 
 Width, depth and parameters are those of the matrices and biases, as in a plain network; residual
 sums and layer norms have no parameters. Files hold the tensors `maps.0.weight`, `maps.0.bias`,
-`maps.1.weight`, … and name the style, so that nobody takes them for the maps of a Sequential.
+`maps.1.weight`, … and name the style, so that they are not read as the maps of a Sequential.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Upper bounds that neither vanish nor overflow on the way: floats with exponents of their own.
+"""Upper bounds that neither underflow nor overflow: floats with separate exponents.
 
-A bound on a network is a sum of products of non-negative numbers. In float64 a factor may become
-0 or inf that a later one would have brought back. Here a number is mantissa·2^exponent, element by
-element, and every operation rounds up. Only `floats`, at the end, meets the range of float64.
+A bound on a network is a sum of products of non-negative numbers. In float64 a product may become 0
+or inf although a later factor would bring it back into range. Here a number is mantissa·2^exponent,
+element by element, and every operation rounds up. Only `floats`, at the end, is limited to the
+range of float64.
 """
 
 from __future__ import annotations

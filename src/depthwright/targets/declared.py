@@ -1,7 +1,7 @@
-"""What a target declares of its profile, held against samples: they can refute, never prove.
+"""A target's declarations of its profile, compared with samples: they can refute, never prove.
 
-Theorems believe a Lipschitz constant, a curvature, breaks. A user's class may declare them wrongly,
-and every claim would then be false; two values of the profile that lie too far apart say so.
+Theorems rely on a Lipschitz constant, a curvature, breaks. A user's class may declare them wrongly,
+and every claim would then be false; two values of the profile that differ too much refute them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Radial targets f(x) = ϕ(‖x‖) on the unit ball (SES19): the profile ϕ is all there is to say.
+"""Radial targets f(x) = ϕ(‖x‖) on the unit ball (SES19), given by their profile ϕ.
 
 `norms` are those of ϕ: "sup" on [0, 1], "l1", "l2" and "mean" under a uniform radius.
 """

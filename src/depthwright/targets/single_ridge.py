@@ -1,4 +1,4 @@
-"""Functions of one direction, f(x) = g(w·x): cheap for depth 2, dear for random first layers.
+"""Functions of one direction, f(x) = g(w·x): cheap for depth 2, expensive for random first layers.
 
 `norms` are those under the uniform law on the cube.
 """

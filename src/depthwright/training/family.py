@@ -65,7 +65,7 @@ def trials(config: TrainingConfig, noises: Sequence[float] = ()) -> list[Trial]:
         Trial(seed, rate, loss, name, noise)
         for seed in range(config.seeds)
         for name, noise in starts
-        if not (noise == 0 and seed)  # unperturbed, all seeds start alike
+        if not (noise == 0 and seed)  # unperturbed, all seeds start from the same weights
         for loss in config.losses
         for rate in config.learning_rates
     ]

@@ -1,7 +1,7 @@
 """All rivals of a run in one training: every family and member on the same batches.
 
 One Lightning step is a chunk of many optimiser steps, after which every member is validated; so
-Lightning's overhead and the host's look at the numbers are paid once a chunk. Points are drawn
+Lightning's overhead and the transfer of errors to the host occur once per chunk. Points are drawn
 on the device, fresh for every step. The seeds of the points, of each initialisation and of the
 validation points are separate streams of the run's one seed.
 """
@@ -102,7 +102,7 @@ class RivalTraining(pl.LightningModule):
         }
         for name, layers in starts.items():
             shape = (layers[0][0].shape[1], *(len(bias) for _, bias in layers))
-            kind = (shape, name)  # a family of its own: no style is called so
+            kind = (shape, name)  # a separate family: no style has this name
             dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
             self.contenders[name] = (kind,)
             families[kind] = Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion)

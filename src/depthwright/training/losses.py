@@ -1,4 +1,4 @@
-"""What a rival's weights descend. Constructions promise sup norm, so not squared error alone.
+"""The losses of training: squared error, and two close to the sup norm of the claims.
 
 With errors e over all points and outputs of a batch:
 

@@ -136,7 +136,7 @@ def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
         engine.fit(module)
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
-            raise  # somebody else's: submitit's, say, who queues a preempted job again
+            raise  # another library's, such as submitit's, which queues a preempted job again
         signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from error
 

@@ -3,9 +3,9 @@
 All members start; after steps/h^r, …, steps/h² and steps/h steps (h = `halving`, r = `rungs`,
 rounded up to whole chunks) the best one in h, rounded up, go on, by the lowest validation error
 so far. With M members this takes about M·steps·(1 + r·(h − 1)/h)/h^r network-steps, where all to
-the end would take M·steps. The schedule of the learning rate is that of the full length for
-everyone, so a rung compares networks before their rates have fallen: a member that needs small
-steps late is judged early, which is the price of the method.
+the end would take M·steps. All members have the learning-rate schedule of the full length, so a
+rung compares networks before their rates have fallen: a member that needs small steps late is
+judged early, a known drawback of the method.
 (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".)
 """
 
@@ -52,9 +52,9 @@ def network_steps(config: TrainingConfig, members: int, steps: int) -> int:
 def planned_steps(config: TrainingConfig, members: int) -> int:
     """The steps of those trained to the end: `steps`, or the most that `budget` allows.
 
-    More steps may cost less: where one more keeps two rungs apart that fell together before. But
-    rungs are the same for all steps of a chunk, where the cost rises; so chunks are tried from the
-    last that may do, which is where the budget would end with rungs that nobody rounds.
+    More steps may cost less, where two rungs that coincided become distinct. But rungs are the same
+    for all steps of a chunk, within which the cost rises; so chunks are tried downwards from the
+    last possible one, where the budget would end if rungs were not rounded.
     """
     budget, chunk = config.budget, config.chunk_steps
     if not budget:

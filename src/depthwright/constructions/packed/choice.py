@@ -6,8 +6,8 @@ f_l = p_l − q_{l−1}, bits after the point of its weights, where it is rounde
 p_1 − c where the first layer is direct, whose inputs have c bits); q_l for a layer that is
 truncated. The certified error is, but for a switch between two bounds, a sum with one part per
 entry of the point, and one bit more halves that part. So the search fits such a sum to the exact
-neighbours of a point, lets it rank all exchanges at once, and looks exactly at the few that it
-recommends: the model proposes, the certified bound decides.
+neighbours of a point, ranks all exchanges by it, and evaluates the best few exactly: the model
+proposes, the certified bound decides.
 
 Source. Ours.
 """

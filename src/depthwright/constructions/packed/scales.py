@@ -1,11 +1,10 @@
-"""The target of NarrowPacked as its bounds and its builder see it: neurons that count, and scales.
+"""The target as NarrowPacked uses it: neurons that reach an output, and their scales.
 
 σ(2^a v) = 2^a σ(v), so hidden neuron i of layer l may be multiplied by 2^{a_li} and divided again
 where it is read: the same function. a_li is such that the scaled weights that read the neuron have
 a norm of about 1, from the outputs back. Then one unit of rounding costs every neuron of a layer
 about the same error of the output, numbers of any size in the target become numbers near 1, and
-what underflows counts for nothing. The outputs are scaled by the accuracy asked for: error 1 is
-about ε.
+underflow is negligible. The outputs are scaled by the accuracy: error 1 is about ε.
 
 Neurons that nothing reads and neurons that are never positive are left out, exactly.
 """

@@ -1,10 +1,10 @@
-"""Correctly rounded values of networks whose exact values are far longer than what counts of them.
+"""Correctly rounded values of networks whose exact values have far more digits than matter.
 
-A packed network adds noise of ever more digits below those that matter: exactly, its values have
-the square of the digits of its weights. Here an integer of more than `bits` bits loses its last
-ones, and its slot says how far off it may be: a ball. σ and sums of balls are balls again, since σ
-is 1-Lipschitz. An output is done when both ends of its ball round to one float64; the points that
-are not done are computed again with twice the bits, at last exactly. So the values are those of
+A packed network adds more and more digits of noise below those that matter: its exact values have
+the square of the digits of its weights. Here an integer of more than `bits` bits is rounded, and
+its slot holds a bound on the error: a ball. σ and sums of balls are balls again, since σ is
+1-Lipschitz. An output is settled when both ends of its ball round to one float64; points that are
+not settled are computed again with twice the bits, in the end exactly. So the values are those of
 exact evaluation, rounded once.
 """
 

@@ -1,4 +1,4 @@
-"""Exact values in big integers: the reference that every other evaluator is held against.
+"""Exact values in big integers: the reference for every other evaluator.
 
 Each value is an integer times a power of two. The power belongs to the slot (one neuron of one
 layer), is the same for the whole batch, and follows from the powers of the weights, so it is never

@@ -1,7 +1,7 @@
 """Exact networks: sparse affine layers with dyadic entries (integer × 2^k), held as data.
 
 They can be counted, saved, checked and evaluated exactly by anyone in any language; a torch
-module is one rendering of them, refused where the dtype cannot hold what they need.
+module is one form of them, refused where the dtype cannot hold their weights and values.
 """
 
 from __future__ import annotations

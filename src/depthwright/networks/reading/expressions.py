@@ -1,4 +1,4 @@
-"""What a network computes on the way, as affine expressions of its ReLUs' values.
+"""A network's intermediate values, as affine expressions of its ReLUs' values.
 
 Every number that occurs is an *element*, a row of some affine map of *atoms*; an atom is an input
 or the value of one ReLU. Readers speak of elements by number: an array of element numbers stands

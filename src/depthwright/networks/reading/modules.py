@@ -1,6 +1,6 @@
-"""torch modules, whatever their class, read by running them once on numbers of elements.
+"""torch modules of any class, read by running them once on numbers of elements.
 
-The module is called as it is, on a tensor that knows of each entry which element it stands for
+The module is called unchanged, on a tensor whose entries are the numbers of elements
 (a `Symbol`). torch's dispatcher shows every operation that meets such a tensor: movements are run
 on the element numbers, so that views and in-place operations share what they share in torch;
 those of `operations` are recorded. What depends on weights alone (pruning, weight_norm)
@@ -8,7 +8,7 @@ torch computes itself, and the result is the weight. A module whose run needs th
 (dynamic control flow) or any other operation is refused by the name of the layer.
 
 This takes more modules than torch.fx or torch.export: python runs as usual, so that loops, asserts
-on shapes, hooks, overridden `forward`s and parametrizations need no understanding.
+on shapes, hooks, overridden `forward`s and parametrizations need no special treatment.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def convolution(
     tape: Tape, x: Any, weight: Any, bias: Any, stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int], transposed: bool, extra: Sequence[int], groups: int,
 ) -> Ids:  # fmt: skip
-    """torch.nn.functional.conv1d and its kin, transposed ones included."""
+    """torch.nn.functional.conv1d, conv2d and conv3d, transposed ones included."""
     if _depends(weight) or _depends(bias):
         raise Refusal("convolves with weights that depend on the input")
     rank = weight.ndim - 2
@@ -225,7 +225,7 @@ def average_pool(
     padding: Sequence[int] = (0,), ceil_mode: bool = False, count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Ids:  # fmt: skip
-    """torch.nn.functional.avg_pool2d and its kin."""
+    """torch.nn.functional.avg_pool1d, avg_pool2d and avg_pool3d."""
     rank = len(kernel)
     borders = [(p, p) for p in _each(padding, rank)]
     stride = _each(stride or kernel, rank)
@@ -235,7 +235,7 @@ def average_pool(
 
 
 def adaptive_average_pool(tape: Tape, x: Any, sizes: Sequence[int]) -> Ids:
-    """torch.nn.functional.adaptive_avg_pool2d and its kin."""
+    """torch.nn.functional.adaptive_avg_pool1d, 2d and 3d."""
     return windows.average(tape, windows.adaptive(x, sizes))
 
 

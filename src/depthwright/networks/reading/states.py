@@ -3,8 +3,8 @@
 Names say which weights there are, not in which order they act nor what acts between them. They are
 read as Linear layers with a ReLU between each two where the order is fixed: by a single number in
 each name that counts the layers (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), by this
-package's own metadata, or by the user's `order`. `like`, a module of the same parameters, tells
-everything; what is not a plain chain of Linear and ReLU needs it.
+package's own metadata, or by the user's `order`. `like`, a module with the same parameters,
+determines everything; anything but a plain chain of Linear and ReLU needs it.
 """
 
 from __future__ import annotations

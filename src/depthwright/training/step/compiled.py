@@ -1,7 +1,7 @@
-"""A family's steps on the processor: each network by itself, all steps of a chunk in one call.
+"""A family's steps on the processor: one network at a time, all steps of a chunk in one call.
 
 A network's weights stay in the cache of the core that trains it, and cores never wait for each
-other; a chunk's networks are handed out one by one. The compiled steps are in `loop`.
+other; each takes the next network of the chunk. The compiled steps are in `loop`.
 """
 
 from __future__ import annotations

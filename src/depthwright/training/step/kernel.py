@@ -7,8 +7,8 @@ The gradients of a network h_{k+1} = A_k(σ(h_k)) are δ_k = [h_k > 0]·(δ_{k+1
 dW_k = σ(h_k)ᵀ δ_{k+1}, db_k = Σ δ_{k+1}, points in rows; where a map is added to its input, δ_{k+1}
 is added to δ_k; layer norm passes (δ − mean δ − n̂·mean(δ·n̂))/√(v + ε) on, where n̂ is what it gave.
 
-What a number is computed from, and in which order, depends on the shape and the batch alone: not on
-how many threads there are, nor on what other networks are trained. All arrays are flat; `layout`
+The order of operations depends on the shape and the batch alone, not on the number of threads, nor
+on the other networks that are trained. All arrays are flat; `layout`
 says what lies where.
 """
 

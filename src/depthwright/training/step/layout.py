@@ -2,7 +2,7 @@
 
 The first matrix gets rows up to a multiple of four, hidden widths grow to whole vectors, all filled
 with zeros. A padded neuron has weights and bias 0, so its value is 0, ReLU's derivative there is 0,
-and so is every gradient of its own: it stays what it is, and changes no other neuron.
+and so are all its gradients: its weights stay 0, and it changes no other neuron.
 """
 
 from __future__ import annotations

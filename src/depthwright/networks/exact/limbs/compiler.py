@@ -202,7 +202,7 @@ class Compiler(Facts):
         )  # fmt: skip
 
     def continued(self, row: Row) -> Slot | None:
-        """The slot of a triangle of a triangle that nobody else reads: one more in its row."""
+        """The slot of a triangle of a triangle that no other row reads: one more in its row."""
         column, integer, power = row.terms[0]
         slot = self.slots[column]
         if row.kind != TENTS or len(row.terms) > 1 or integer != 1 or slot.tent is None:
@@ -230,7 +230,7 @@ class Compiler(Facts):
         return best
 
     def append(self, rows: Sequence[Row | None]) -> None:
-        """The instructions of one layer; a row of None is one that nobody reads."""
+        """The instructions of one layer; a row of None is never read."""
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()

@@ -1,11 +1,11 @@
-"""Exact values by limb programs: which points, which program, which executor, or none.
+"""Exact values by limb programs: the choice of points, program and executor.
 
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
-not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
+not lengthen the limbs of all; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
-repay compiling are left to the integers; but they are counted, so that small batches that keep
-coming are compiled for once that pays. So is a point at which digits that a program has left out
-could change the result (none in 10^5, where those were noise).
+repay compiling are left to the integers; they are counted, so that many small batches lead to
+compiling as well. A point at which omitted digits could change the result is left to the integers
+too (none in 10^5, where those digits were noise).
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Programs:
         """Values (batch, output_dim), rounded once, and which rows are left to the integers: those
         of batches too small to compile for, and those that `run` has not settled.
 
-        `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
+        `forced` compiles in any case; `device` is a torch device, CUDA for the GPU.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
         out = np.empty((len(x), self.layers[-1].fan_out))

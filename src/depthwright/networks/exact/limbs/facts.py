@@ -1,12 +1,11 @@
-"""What is known of each row of a limb program: the interval of its exact values, and how far off
-those are that the program computes.
+"""Facts about each row of a limb program: the interval of its exact values, and its error bound.
 
-Where values are far longer than what counts of them (floors.py), rows leave digits out below
-their floor. What is left out is bounded, and so is what it does to the outputs: a slot is off by at
-most its form's error times its scale, and by `cut`, what its own row has left out; σ and the clamp
-do not enlarge it, and slots of one form, off together, are one function of that form, with one
-steepest slope. Intervals hold the exact values; limbs are counted for these and the error. Such a
-program has every output twice, the lower and the upper end of where the exact value lies.
+Where values have far more digits than matter (floors.py), rows omit the digits below their floor.
+The omitted part is bounded, and so is its effect on the outputs: the error of a slot is at most its
+form's error times its scale, plus `cut`, what its own row omits; σ and the clamp do not enlarge it,
+and slots of one form are one function of that form, with one steepest slope. Intervals hold the
+exact values; limbs are counted for these and the error. Such a program has every output twice: the
+lower and the upper end of an interval that holds the exact value.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def written_over(
             over.append((index, row, main, place))
     reads = [{slots[column].place for column, _, _ in row.terms} for _, row, _, _ in over]
     readers = Counter(place for places in reads for place in places)
-    # a candidate reads its own buffer: it is free when nobody else does
+    # a candidate reads its own buffer: it is free if no other row does
     free = [number for number, candidate in enumerate(over) if readers[candidate[3]] == 1]
     waiting = [True] * len(over)
     order, first = [], 0
