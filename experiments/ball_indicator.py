@@ -169,7 +169,7 @@ def name(hidden: str) -> str:
     return f"depth {2 + hidden.count('×')}, hidden {hidden}"
 
 
-def look(hidden: str) -> str:
+def colour(hidden: str) -> str:
     return LOOKS[tuple(int(n) for n in hidden.split(" × "))]
 
 
@@ -203,7 +203,7 @@ def chart(rows: polars.DataFrame) -> Chart:
                 tuple(over["step"].to_list()),
                 tuple(over["mean"].to_list()),
                 "measured",
-                contender=look(str(hidden)),
+                contender=colour(str(hidden)),
                 low=tuple(over["best"].to_list()),
                 high=tuple(over["worst"].to_list()),
                 band=True,
@@ -215,7 +215,7 @@ def chart(rows: polars.DataFrame) -> Chart:
             (row["parameters"],),
             (row["mean"],),
             "measured",
-            contender=look(row["hidden"]),
+            contender=colour(row["hidden"]),
             low=(row["best"],),
             high=(row["worst"],),
         )
@@ -235,7 +235,7 @@ def sentence(rows: polars.DataFrame) -> str:
     ends = finals(rows)
     deep = ends.filter(ends["hidden"].str.contains("×")).row(0, named=True)
     flat = [row for row in ends.iter_rows(named=True) if row["hidden"] != deep["hidden"]]
-    told = ", ".join(f"{row['hidden']}: {row['mean']:.3f}" for row in flat)
+    texts = ", ".join(f"{row['hidden']}: {row['mean']:.3f}" for row in flat)
     best = min(flat, key=lambda row: row["mean"])
     below = (
         "below all of depth 2"
@@ -247,7 +247,7 @@ def sentence(rows: polars.DataFrame) -> str:
         f"SS17 reports that depth 3 ends below every network of depth 2; here after {steps:,} "
         f"batches ({PROTOCOL.steps:,} in full) depth 3 with {deep['parameters']:,} parameters has "
         f"a validation RMSE of {deep['mean']:.3f} ({deep['best']:.3f} to {deep['worst']:.3f} over "
-        f"{rows['seed'].n_unique()} seeds), {below}, by width {told}."
+        f"{rows['seed'].n_unique()} seeds), {below}, by width {texts}."
     )
 
 

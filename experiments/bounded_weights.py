@@ -102,14 +102,14 @@ def chart(rows: polars.DataFrame) -> Chart:
 
     column = polars.col
     prices, weights = [], []
-    for inner, told in INNER.items():
+    for inner, text in INNER.items():
         for scaling, how in SCALINGS.items():
             part = rows.filter((column("inner") == inner) & (column("scaling") == scaling))
             kind = "matched" if scaling == "neuron" else "size"
-            prices.append(series(part, "n", "price", f"{told}, {how}", kind, contender=inner))  # type: ignore[arg-type]
+            prices.append(series(part, "n", "price", f"{text}, {how}", kind, contender=inner))  # type: ignore[arg-type]
         weights.append(
             series(
-                part, "n", "inner_weight_log2", f"{told}, unbounded", "promised", contender=inner
+                part, "n", "inner_weight_log2", f"{text}, unbounded", "promised", contender=inner
             )
         )
     x = "target width n"

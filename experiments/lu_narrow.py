@@ -207,15 +207,17 @@ def chart(rows: polars.DataFrame) -> Chart:
     ticks = tuple(float(n) for n in rows["target_width"].unique().sort())
     for d in (1, 2):
         curves = []
-        for name, told in NAMES.items():
+        for name, text in NAMES.items():
             if name == "narrow_exact_slim":
                 continue  # no error to draw on a logarithmic axis
             part = rows.filter((column("d") == d) & (column("contender") == name))
-            look = {"contender": "trained_width" if name == "trained" else name}
-            curves.append(series(part, "target_width", "error_rms", told, **look))  # type: ignore[arg-type]
+            who = "trained_width" if name == "trained" else name
+            curves.append(series(part, "target_width", "error_rms", text, contender=who))
             if name == "narrow_packed":
-                promise = f"{told}: promised"
-                curves.append(series(part, "target_width", "promised", promise, "promised", **look))  # type: ignore[arg-type]
+                promise = f"{text}: promised"
+                curves.append(
+                    series(part, "target_width", "promised", promise, "promised", contender=who)
+                )
         panels.append(
             Panel(
                 "target width 2k²",

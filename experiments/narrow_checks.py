@@ -119,12 +119,12 @@ def chart(rows: polars.DataFrame) -> Chart:
         numbers = [cases.index(row) for row in part.select("d", "n", "target_depth").rows()]
         where = tuple(number + 0.1 * beside for number in numbers)  # side by side
         notes = tuple("d = {}, n = {}, L = {}".format(*cases[k]) for k in numbers)
-        told = label(str(name))
+        text = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
-        errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))
+        errors.append(Series(text, where, tuple(ratio), "points", contender=str(name), notes=notes))
         shares.append(
             Series(
-                told,
+                text,
                 where,
                 tuple(part["exceedance"].to_list()),
                 "points",

@@ -91,17 +91,17 @@ def chart(rows: polars.DataFrame) -> Chart:
     )
     errors = []
     for name in MADE:
-        look: dict[str, Any] = {"contender": name, "inverse": True}
+        style: dict[str, Any] = {"contender": name, "inverse": True}
         worst = f"{NAMES[name]}: worst outside the bad set"
         errors += [
-            series(parts[name], "accuracy", "error_good", worst, "sampled", **look),
+            series(parts[name], "accuracy", "error_good", worst, "sampled", **style),
             series(
                 parts[name],
                 "accuracy",
                 "error_promised",
                 f"{NAMES[name]}: promised",
                 "promised",
-                **look,
+                **style,
             ),
         ]
     return Chart(
@@ -126,11 +126,11 @@ def sentence(rows: polars.DataFrame) -> str:
     slopes = {name: slope(rows, name) for name in NAMES}
     built = rows.drop_nulls("error_good")
     worst = float((built["error_good"] / built["error_promised"]).max())  # type: ignore[arg-type]
-    told = ", ".join(f"{NAMES[name]} {value:,.0f}" for name, (value, _) in slopes.items())
+    text = ", ".join(f"{NAMES[name]} {value:,.0f}" for name, (value, _) in slopes.items())
     straight = min(r for _, r in slopes.values())
     return (
         f"VYS22 promises a depth of O(n²L² log(ABn/ε)): ε costs layers through its logarithm "
-        f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {told}; a straight line "
+        f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {text}; a straight line "
         f"in log 1/ε fits every curve with R² ≥ {straight:.4f}. Outside the bad set the worst "
         f"error among {built['points'][0]:,} points is at most {worst:.0%} of the promised one, "
         f"down to ε = {least(built, 'accuracy'):.0e}; of all points "

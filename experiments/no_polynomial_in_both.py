@@ -101,7 +101,7 @@ def chart(rows: polars.DataFrame) -> Chart:
     def lines(
         column: str,
         kind: Kind,
-        told: str = "",
+        text: str = "",
         colours: dict[str, str] = COLOURS,
         interval: tuple[str, str] | None = None,
     ) -> list[Series]:
@@ -112,7 +112,7 @@ def chart(rows: polars.DataFrame) -> Chart:
                 rows.filter(rows["way"] == way),
                 "k",
                 column,
-                f"{name}{told}",
+                f"{name}{text}",
                 kind,
                 contender=colours[way],
                 interval=interval,
@@ -164,17 +164,17 @@ def local(rows: polars.DataFrame, way: str, column: str) -> tuple[float, float]:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    told = []
+    text = []
     for way, name in WAYS.items():
         first, last = local(rows, way, "path_norm_needed")
         tail_first, tail_last = local(rows, way, "norms_needed")
-        told.append(
+        text.append(
             f"along {name} like k^{first:.1f} at first and k^{last:.1f} at last "
             f"(D17's neuron norms: k^{tail_first:.1f}, k^{tail_last:.1f})"
         )
     return (
         "SES19 excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order "
-        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(told)}."
+        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(text)}."
     )
 
 

@@ -133,12 +133,12 @@ def chart(rows: polars.DataFrame) -> Chart:
                 part.filter(part["contender"] == contender),
                 "error_sup_averaged",
                 "path_norm",
-                told,
+                text,
                 "points",
                 contender=contender,
                 note="neurons",
             )
-            for contender, told in NAMES.items()
+            for contender, text in NAMES.items()
             if (part["contender"] == contender).any()
         ]
         panels.append(
@@ -169,14 +169,14 @@ def sentence(rows: polars.DataFrame) -> str:
 
     networks = over_floor(rows)
     without = rows.filter(polars.col("contender") != "floor").height - len(networks)
-    told = []
+    text = []
     for contender, name in NAMES.items():
         times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
         if len(times):
-            told.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
+            text.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
     return (
         "Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
-        f"of {len(networks)} networks here none lies below: {', '.join(told)} the floor. "
+        f"of {len(networks)} networks here none lies below: {', '.join(text)} the floor. "
         f"{without or 'No'} more {'has' if without == 1 else 'have'} a floor of 0, which says "
         "nothing of them."
     )

@@ -178,25 +178,25 @@ def chart(rows: polars.DataFrame) -> Chart:
 
     rounding, torchs, target, proved, promised = [], [], [], [], []
     for (name,), part in rows.group_by("construction", maintain_order=True):
-        told = label(str(name))
+        text = label(str(name))
         own: dict[str, Any] = {"contender": RIDGE if name == "ridge" else str(name)}
         first = part.row(0, named=True)
         equal = part.filter(polars.col("error_rounding") == 0)["mantissa_bits"].min()
         # Once equal, it stays so; one point of it is enough.
         upto = part if equal is None else part.filter(polars.col("mantissa_bits") <= equal)
-        rounding.append(curve(upto, "error_rounding", told, FLOOR, **own))
+        rounding.append(curve(upto, "error_rounding", text, FLOOR, **own))
         finite = part.filter(polars.col("error_torch").is_finite())
         if not finite.is_empty():
             torchs.append(
-                curve(finite, "error_torch", f"{told}, in torch", FLOOR, kind="matched", **own)
+                curve(finite, "error_torch", f"{text}, in torch", FLOOR, kind="matched", **own)
             )
-        target.append(curve(part, "error_target", told, LOWEST, **own))
+        target.append(curve(part, "error_target", text, LOWEST, **own))
         if bits := first["value_bits"]:
-            line = f"{told}, proved exact from here on"
+            line = f"{text}, proved exact from here on"
             proved.append(Series(line, (bits, bits), (FLOOR, 1.0), "promised", **own))
         if first["promised"] > 1e-6:
             ends = (float(part["mantissa_bits"][0]), float(part["mantissa_bits"][-1]))
-            line = f"{told}, promised"
+            line = f"{text}, promised"
             promised.append(Series(line, ends, (first["promised"],) * 2, "promised", **own))
     x = "mantissa bits p"
     logs: dict[str, Any] = {"x_log": True, "y_log": True}
@@ -221,31 +221,31 @@ def chart(rows: polars.DataFrame) -> Chart:
     return Chart((left, right))
 
 
-def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **look: Any) -> Series:
+def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **drawn: Any) -> Series:
     """A column against the number of bits; zeros are drawn at the lowest value of the axis."""
     heights = tuple(max(value, lowest) for value in part[column])
     notes = tuple("equal" if value == 0 else f"{value:.3g}" for value in part[column])
-    return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **look)
+    return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **drawn)
 
 
 def sentence(rows: polars.DataFrame) -> str:
     import polars
 
-    said = []
+    parts = []
     for (name,), part in rows.group_by("construction", maintain_order=True):
         last = part.row(-1, named=True)
         double = part.filter(polars.col("mantissa_bits") == 53).row(0, named=True)
         proof = f"proved from {last['value_bits']}" if last["value_bits"] else "nothing is proved"
         torchs = double["error_torch"]
         own = "overflows" if math.isinf(torchs) else f"errs by {torchs:.1e}"
-        said.append(
+        parts.append(
             f"{label(str(name))} ({last['layers']:,} layers): within the promised "
             f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round "
             f"by {double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
             f"{last['equal_from']} bits on ({proof}); at {last['mantissa_bits']} bits "
             f"{last['error_target']:.1e} off the target."
         )
-    return " ".join(part[0].upper() + part[1:] for part in said)
+    return " ".join(part[0].upper() + part[1:] for part in parts)
 
 
 def broken(rows: polars.DataFrame) -> list[str]:

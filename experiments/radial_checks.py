@@ -180,8 +180,8 @@ def chart(rows: polars.DataFrame) -> Chart:
                 ).rows()
             )
             ratios = tuple(part["ratio"].to_list())
-            told = label(str(name))
-            found.append(Series(told, where, ratios, "points", COLOURS[str(name)], notes=notes))
+            text = label(str(name))
+            found.append(Series(text, where, ratios, "points", COLOURS[str(name)], notes=notes))
         return tuple(found)
 
     promised = (("promised", 1.0),)
@@ -213,12 +213,12 @@ def sentence(rows: polars.DataFrame) -> str:
     counts = {verdict: (rows["verdict"] == verdict).sum() for verdict in rows["verdict"].unique()}
     built = rows.drop_nulls("ratio").sort("ratio")
     closest = built.row(-1, named=True)
-    told = f"{counts.get('holds', 0)} of {len(built)} claims hold under attack"
+    text = f"{counts.get('holds', 0)} of {len(built)} claims hold under attack"
     for verdict in ("too wide", "too long", "refused"):
         if verdict in counts:
-            told += f", {counts[verdict]} {verdict}"
+            text += f", {counts[verdict]} {verdict}"
     return (
-        f"{told}; the closest is {label(closest['construction'])} for {closest['target']} in "
+        f"{text}; the closest is {label(closest['construction'])} for {closest['target']} in "
         f"dimension {closest['input_dim']} at {closest['accuracy']:g}, attacked to "
         f"{closest['ratio']:.0%} of what is promised; the median case to "
         f"{float(np.median(built['ratio'].to_numpy())):.0%}."

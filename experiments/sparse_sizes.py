@@ -185,13 +185,13 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     sizes, errors = [], []
     for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
-        named, look = f"{target}, {kind}", COLOURS[str(target), str(kind)]
+        named, colour = f"{target}, {kind}", COLOURS[str(target), str(kind)]
         x = tuple(map(float, part["input_dim"]))
         notes = tuple(f"{target}, {kind}, accuracy {a:g}" for a in part["accuracy"])
         neurons = tuple(map(float, part["neurons"]))
-        sizes.append(Series(named, x, neurons, "points", look, notes=notes))
+        sizes.append(Series(named, x, neurons, "points", colour, notes=notes))
         ratio = tuple((part["error_sup_attacked"] / part["limit"]).to_list())
-        errors.append(Series(named, x, ratio, "points", look, notes=notes))
+        errors.append(Series(named, x, ratio, "points", colour, notes=notes))
     record = rows.drop_nulls("frames")
     for (target,), part in record.group_by("target", maintain_order=True):
         name = f"{target}, plain random frames"
@@ -223,7 +223,7 @@ def sentence(rows: polars.DataFrame) -> str:
     wide = rows.filter(polars.col("promise") == "budget").sort("input_dim").row(-1, named=True)
     ratio = float((rows["error_sup_attacked"] / rows["limit"]).max())  # type: ignore[arg-type]
     record = f"{kept} of {len(known)} widths of record suffice, and " if len(known) else ""
-    told = (
+    text = (
         f"{record}{below} of {len(rows)} attacked "
         f"errors are within the accuracy and the claim; the largest is {ratio:.1%} of its limit. "
         f"In dimension {wide['input_dim']:,}, {wide['target']} at accuracy {wide['accuracy']:g} "
@@ -231,11 +231,11 @@ def sentence(rows: polars.DataFrame) -> str:
         f"promised."
     )
     for row in rows.filter(polars.col("promise") != "budget").iter_rows(named=True):
-        told += (
+        text += (
             f" {row['target']} in dimension {row['input_dim']} at {row['accuracy']:g}, "
             f"{row['promise']}: {row['neurons']:,}."
         )
-    return told
+    return text
 
 
 def broken(rows: polars.DataFrame) -> list[str]:

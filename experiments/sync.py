@@ -36,11 +36,11 @@ def unsent(output: Path) -> list[Path]:
     """Offline W&B folders of finished cells that are not yet marked as sent."""
     found = []
     for finished in sorted(output.glob(f"*/*/{results.RESULTS}")):
-        told = finished.parent / KEPT
-        if not told.exists():
+        kept = finished.parent / KEPT
+        if not kept.exists():
             continue
         # By its name: the results may have been moved since.
-        attempt = finished.parent / "wandb" / Path(told.read_text(encoding="utf-8").strip()).name
+        attempt = finished.parent / "wandb" / Path(kept.read_text(encoding="utf-8").strip()).name
         if attempt.is_dir() and is_offline(attempt) and not list(attempt.glob("*.synced")):
             found.append(attempt)
     return found

@@ -179,18 +179,18 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     speeds, shares = [], []
     for (name,), part in rows.group_by("trainer", maintain_order=True):
-        told, colour = str(name), COLOURS[str(name)]
+        text, colour = str(name), COLOURS[str(name)]
         speeds.append(
             series(
                 part,
                 "width",
                 "network_steps_per_second",
-                told,
+                text,
                 contender=colour,
                 interval=("low", "high"),
             )
         )
-        shares.append(series(part, "width", "share_of_limit", told, contender=colour))
+        shares.append(series(part, "width", "share_of_limit", text, contender=colour))
     x, ticks = "width of the trained networks", tuple(map(float, rows["width"].unique().sort()))
     return Chart(
         (
@@ -205,7 +205,7 @@ def _panel(x: str, y: str, drawn: tuple[Series, ...], ticks: tuple[float, ...]) 
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    said = []
+    parts = []
     for (members, width, batch), part in rows.group_by(
         "members", "width", "batch", maintain_order=True
     ):
@@ -215,7 +215,7 @@ def sentence(rows: polars.DataFrame) -> str:
             if row["trainer"] != OURS
         ]
         one = part.row(0, named=True)
-        said.append(
+        parts.append(
             f"{members} networks 10 → {width} → 1 on batches of {batch}: {', '.join(others)}; this "
             f"trainer does {one['share_of_limit']:.1%} of what the processor can "
             f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
@@ -223,7 +223,7 @@ def sentence(rows: polars.DataFrame) -> str:
         )
     return (
         f"How many times faster this trainer is, on {rows['threads'][0]} threads, than — "
-        f"{'. '.join(said)}."
+        f"{'. '.join(parts)}."
     )
 
 

@@ -144,8 +144,8 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    told = TRAINING[run.scale]
-    more = {"steps": told["steps"], "seeds": told["seeds"], "rates": told["learning_rates"]}
+    config = TRAINING[run.scale]
+    more = {"steps": config["steps"], "seeds": config["seeds"], "rates": config["learning_rates"]}
     shapes = [(w, depth) for w in WIDTHS[run.scale] for depth in DEPTHS[run.scale]]
     cells = [{"width": w, "target_depth": depth, **more} for w, depth in [(0, 4), *shapes]]
     return run.cells(cells, measure)

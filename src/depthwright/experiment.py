@@ -109,8 +109,8 @@ class Run:
         """`measure(**cell)` for every cell, a row or a list of rows; each row begins with its cell.
 
         Cells are kept, so that running again computes what is missing. One that fails leaves its
-        traceback in its folder and the others go on; Incomplete is raised at the end. The override
-        `launcher=joblib` (or slurm) runs them beside each other.
+        traceback in its folder and the others continue; Incomplete is raised at the end. The
+        override `launcher=joblib` (or slurm) runs them in parallel.
         """
         import polars
 

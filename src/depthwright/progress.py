@@ -46,8 +46,8 @@ class Bar:
             self._drawn = Progress(console=Console(stderr=True), transient=True)
             self._task = self._drawn.add_task(self.name, total=1.0)
             self._drawn.start()
-        told = f"{self.name}, {note}" if note else self.name
-        self._drawn.update(self._task, completed=part, description=told)
+        text = f"{self.name}, {note}" if note else self.name
+        self._drawn.update(self._task, completed=part, description=text)
 
     def __exit__(
         self,

@@ -179,16 +179,16 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 def contradictions(rows: polars.DataFrame) -> list[str]:
     """Claims that rows contradict: attacked sup errors above them, path norms below the floor."""
 
-    def told(row: dict[str, Any]) -> str:
+    def place(row: dict[str, Any]) -> str:
         return f"{row['contender']} in dimension {row['input_dim']} at accuracy {row['accuracy']}: "
 
     return [
-        f"{told(row)}attacked sup error {row['error_sup_attacked']:.6g} above "
+        f"{place(row)}attacked sup error {row['error_sup_attacked']:.6g} above "
         f"{row['error_sup_certified']:.6g}"
         for row in rows.drop_nulls(["error_sup_attacked", "error_sup_certified"]).to_dicts()
         if not row["error_sup_attacked"] <= row["error_sup_certified"]
     ] + [
-        f"{told(row)}path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
+        f"{place(row)}path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
         for row in rows.drop_nulls(["path_norm", "path_norm_floor"]).to_dicts()
         if not row["path_norm"] >= row["path_norm_floor"]
     ]

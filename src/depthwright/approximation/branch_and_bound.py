@@ -106,11 +106,11 @@ def sup_error(
     """Bracket sup over the ball of abs(N − f), N with (n,) outer, (n, d) weight, (n,) bias.
 
     Stops at the relative `gap`, or where the upper end is at most `goal` or the lower one above
-    it, or after so many `boxes`: the bracket holds in any case.
+    it, or after `boxes` boxes: the bracket holds in any case.
     """
     search = Search(outer, weight, bias, offset, target)
     d = target.input_dim
-    corner = search.look(np.zeros((1, d)), np.ones((1, d)))
+    corner = search.bounded(np.zeros((1, d)), np.ones((1, d)))
     settled, alive, seen = 0.0, corner, 1
     while True:
         enough = max((1 + gap) * search.lower, goal)
@@ -123,7 +123,7 @@ def sup_error(
             return Bracket(search.lower, math.nextafter(upper, math.inf), search.at, seen)
         count = min(len(alive.bound), BATCH)
         order = np.argpartition(-alive.bound, count - 1)
-        fresh = search.look(*alive[order[:count]].halves())
+        fresh = search.bounded(*alive[order[:count]].halves())
         alive = alive[order[count:]] + fresh
         seen += 2 * count
 
@@ -161,7 +161,7 @@ class Search:
         self.rounding = 16 * (n + d + 16) * 2.0**-53 * size
         self.lower, self.at = 0.0, np.zeros(d)
 
-    def look(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
+    def bounded(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
         """Bounds over boxes (count, d); boxes that do not meet the ball are left out."""
         from depthwright.approximation.branch_kernel import bounds
 

@@ -54,8 +54,8 @@ def covered(
         hinges, offset, worst = level(hinges, primal.offset, target, rng)
         drawn = sum(len(h.weights) for h in hinges)
         part = math.log(count / first) / math.log(MOST_DIRECTIONS / first)
-        told = f"{drawn:,} directions: error {worst:.3g}, asked {accuracy:.3g}"
-        step(part, told)
+        text = f"{drawn:,} directions: error {worst:.3g}, asked {accuracy:.3g}"
+        step(part, text)
         count *= GROWTH
         if worst > accuracy:
             continue
@@ -63,11 +63,11 @@ def covered(
         if goal <= 0:
             break
 
-        def look(cubes: int, part: float = part, told: str = told) -> None:
-            step(part, f"{told}, {cubes:,} cubes")
+        def examined(cubes: int, part: float = part, text: str = text) -> None:
+            step(part, f"{text}, {cubes:,} cubes")
 
         try:
-            bound = certify(hinges, offset, target, goal, look)
+            bound = certify(hinges, offset, target, goal, examined)
         except TooFine:
             given_up += 1
             if given_up < MOST_GIVEN_UP:

@@ -148,8 +148,8 @@ def _tangent(
     """ϕ at the radii r, slopes there, and how far ϕ leaves that tangent within `reach` of r.
 
     The slope is a difference quotient inside the piece that r is on, taken STEP from its ends at
-    least; beyond the sphere ϕ goes on straight. Next to breaks that are closer to each other, or
-    where no curvature is known, the tangent is flat and the Lipschitz constant bounds the rest.
+    least; beyond the sphere ϕ is continued linearly. Next to breaks that are closer to each other,
+    or where no curvature is known, the tangent is flat and the Lipschitz constant bounds the rest.
     """
     breaks, lipschitz = np.asarray(target.breaks, dtype=np.float64), target.lipschitz
     piece = np.searchsorted(breaks[1:-1], r, side="right")

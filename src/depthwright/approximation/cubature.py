@@ -72,7 +72,8 @@ def orbit_moment(generator: Generator, half_powers: Partition, dimension: int) -
     """The mean over the orbit of Π x_i^{2a_i}, exact.
 
     The sum over injective placements of the parts on the entries is a product of power sums by
-    inclusion and exclusion: put the first part anywhere, then take away where it met another.
+    inclusion and exclusion: put the first part anywhere, then subtract the cases in which it
+    coincides with another.
     """
     squares = [g * g for g in generator]
 
@@ -82,11 +83,11 @@ def orbit_moment(generator: Generator, half_powers: Partition, dimension: int) -
             return 1
         first, rest = parts[0], parts[1:]
         anywhere = sum(s**first for s in squares) * placements(rest)
-        met = sum(
+        overlaps = sum(
             placements(tuple(sorted((*rest[:i], rest[i] + first, *rest[i + 1 :]), reverse=True)))
             for i in range(len(rest))
         )
-        return anywhere - met
+        return anywhere - overlaps
 
     length = sum(squares) ** sum(half_powers)
     return Fraction(placements(half_powers), math.perm(dimension, len(half_powers)) * length)

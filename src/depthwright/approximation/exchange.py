@@ -52,7 +52,7 @@ class SemiInfinite:
     """The first penalty of excess."""
 
     def answers(self, gap: float) -> Iterator[Answer]:
-        """Answers, better and better in the end; the last is settled, or float64 had no more.
+        """Solutions, increasingly accurate; the last is settled, or the best that float64 allows.
 
         The gap widens, up to LARGEST_GAP, where rounding keeps the violations from falling below.
         """

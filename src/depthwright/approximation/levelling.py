@@ -49,7 +49,7 @@ def level(
     d = target.input_dim
     count = sum(len(h.weights) for h in hinges)
     starts = int(min(STARTS, max(16, WORK / (2 * count * d * STEPS))))
-    scales, met = np.ones(len(hinges)), [np.zeros((1, d))]
+    scales, found = np.ones(len(hinges)), [np.zeros((1, d))]
     best: tuple[float, np.ndarray, float] | None = None
     for _ in range(ROUNDS):
         scaled = [
@@ -59,10 +59,10 @@ def level(
         for sign in (1, -1):
             x, height = _climb(scaled, offset, target, _starts(hinges, starts, rng), sign)
             worst = max(worst, height)
-            met.append(x)
+            found.append(x)
         if best is None or worst < best[0]:
             best = (worst, scales, offset)
-        points = np.concatenate(met)
+        points = np.concatenate(found)
         columns = np.stack([*(h.values(points) for h in hinges), np.ones(len(points))], axis=1)
         radii = np.linalg.norm(points, axis=1)
         phi = np.asarray(target.profile(radii), dtype=np.float64)
@@ -88,8 +88,8 @@ def level(
 def _starts(hinges: list[Hinges], count: int, rng: np.random.Generator) -> np.ndarray:
     """Random directions, the network's own, signed sums of a frame; half of each inside the ball.
 
-    A signed sum of an orthonormal frame sees all of that frame: Σ_i abs(w_i·x) is √d there, its
-    maximum. Every second start is one; the others are random and own in turn.
+    A signed sum of an orthonormal frame depends on all of that frame: Σ_i abs(w_i·x) is √d there,
+    its maximum. Every second start is one; the others are random and own in turn.
     """
     d = hinges[0].directions.shape[1]
     x = rng.standard_normal((count, d))

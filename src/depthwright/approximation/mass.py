@@ -45,7 +45,7 @@ from depthwright.targets.radial import Radial
 Price = Callable[[np.ndarray], np.ndarray]
 Support = tuple[np.ndarray, np.ndarray]
 """Knots and radii."""
-Told = Callable[[int, float], None]
+Report = Callable[[int, float], None]
 """Receives the number of an exchange, and the approximate floor after it."""
 START_KNOTS, START_RADII = 48, 96
 SEARCH_POINTS = 3001
@@ -157,7 +157,7 @@ class Floor:
 def minimum(target: Radial, error: float, price: Price | None = None, gap: float = 1e-7) -> Minimum:
     """M_ε for ε = `error`, by exchange until primal and dual are violated by a share `gap` at most.
 
-    However coarse the gap, `Minimum.error` and `Minimum.floor` are certified for what is returned.
+    `Minimum.error` and `Minimum.floor` are certified for the result, with any gap.
     """
     answers = list(_answers(target, error, price or _ones, gap))
     if not answers:
@@ -187,17 +187,17 @@ def floor(
     error: float,
     gap: float,
     start: Support | None = None,
-    told: Told | None = None,
+    report_progress: Report | None = None,
 ) -> Floor:
     """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh.
 
-    `told` hears after each exchange which one it was and about how high the floor is.
+    `report_progress` is called after each exchange with its number and the approximate floor.
     """
     duals, value, fallen, last = [], 0.0, 0, None
     for number, last in enumerate(_answers(target, error, _ones, gap, start), start=1):
         dual = _Dual.of(target, error, last.rows, last.measure)
-        if told:
-            told(number, max(value, dual.at_most))
+        if report_progress:
+            report_progress(number, max(value, dual.at_most))
         if dual.rounding <= BLURRED or last.settled:
             duals.append(dual)
             continue

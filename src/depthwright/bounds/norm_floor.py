@@ -98,23 +98,23 @@ def mass_floor(target: Radial, error: float) -> float:
     """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below.
 
     A floor at a larger error is one at a smaller error as well. Where float64 does not settle the
-    program, the errors from half the profile's range downwards are therefore taken in turn, each
-    from the support of the last, as far as they settle, and the highest of the floors counts.
+    program, errors from half the profile's range downwards are therefore solved in turn, each from
+    the support of the last, as long as they settle, and the highest of the floors is returned.
     """
     check_radial(target)
     with Bar("floor under the path norm") as bar:
 
-        def told(begun: float, number: int, height: float) -> None:
+        def report_progress(begun: float, number: int, height: float) -> None:
             bar((begun + number / MOST_EXCHANGES) / 2, f"exchange {number}, about {2 * height:.3g}")
 
-        at_once = floor(target, error, GAP, told=partial(told, 0.0))
+        at_once = floor(target, error, GAP, report_progress=partial(report_progress, 0.0))
         best, start = at_once.value, None
         larger = first = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
         steps = math.log(first / max(error, SMALLEST_ERROR * first)) if first else 0.0
         while not at_once.settled and larger > error:
             larger = max(larger / CONTINUATION, error)
             begun = 1 + min(1.0, math.log(first / larger) / (steps + 1))
-            found = floor(target, larger, CONTINUATION_GAP, start, partial(told, begun))
+            found = floor(target, larger, CONTINUATION_GAP, start, partial(report_progress, begun))
             best, start = max(best, found.value), found.support
             if not found.settled:
                 break

@@ -87,9 +87,9 @@ class Comparison:
 
     @property
     def inputs(self) -> Inputs | None:
-        """What every point is moved to, so that all claims speak of it; None: points stay.
+        """Inputs to which every point is moved, so that all claims hold; None: points stay.
 
-        Any float64 of the box will do for claims on all of it, or for every float64.
+        For claims on the whole box, or on every float64 of it, no point has to move.
         """
         recipes = (self.construction, *self.beside.values())
         covered = [recipe.covered for recipe in recipes]
@@ -123,9 +123,9 @@ def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) ->
     box = Box(covered.lower, covered.upper)
     uniform = type(law) in (UniformBox, UniformCube) and law.domain == box
     if not (uniform or (bound is not None and law.density_bound <= bound)):
-        told = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
+        laws = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
         raise Refusal(
-            f"the failure probability of {name} is one under laws {told}, not under "
+            f"the failure probability of {name} is one under laws {laws}, not under "
             f"{type(law).__name__}; choose distribution=uniform_box, or give "
             "construction.density_bound, or ask for failure_probability=0"
         )

@@ -61,10 +61,10 @@ def compute(
     tracker: Tracker,
     listener: Listener = SILENT,
 ) -> list[Row]:
-    """The rows, not yet written, so that nothing says "finished"; the other files are.
+    """The rows, not yet written, so that the run is not yet finished; writes the other files.
 
     Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
-    rival survives. A matching rule without shapes is said and left out.
+    rival survives. A matching rule without shapes is reported and left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, listener))

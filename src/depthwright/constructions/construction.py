@@ -27,13 +27,13 @@ class Claim:
     """What a construction promises of the network it built. Proved, never sampled.
 
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
-    norm "floats": the same at every float64 (or float32, as `domain` says) of it, which are all
-    inputs that a computer can hand over.
+    norm "floats": the same at every float64 (or float32, as `domain` says) of it: all inputs that
+    a computer can represent.
     norm "probability": the same outside a set whose probability is at most `failure_probability`
     under `domain`'s uniform law, or any of density at most `density_bound`.
     norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
     the network itself (a seed is one draw); no input is excepted.
-    norm "none": nothing is promised; the network is only measured.
+    norm "none": no claim; the network is only measured.
     """
 
     accuracy: float
@@ -88,9 +88,9 @@ class Built:
     def decides(self, x: torch.Tensor) -> torch.Tensor:
         """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).
 
-        There the target's largest output is the network's, by a margin that twice the claim's
-        bound cannot change, roundings included; with one output, its sign is. False means that
-        the claim does not tell, also because it does not speak of the input.
+        There the target's largest output is the network's, by a margin above twice the claim's
+        bound, roundings included; with one output, the sign is the same. False means that the
+        claim does not decide, also because it does not hold for this input.
         """
         import torch
 
@@ -117,7 +117,7 @@ class Built:
     def _clear(self, values: np.ndarray) -> torch.Tensor:
         """Where the margin of `values` (batch, outputs) is large enough.
 
-        Its rounding cannot make it so: a difference of at most the float 2ε is rounded to no more.
+        Rounding of the difference changes nothing: at most the float 2ε is rounded to at most 2ε.
         """
         import torch
 
@@ -142,7 +142,7 @@ class Construction(ABC):
     def need(self, **own: float) -> None:
         """Refusal where one of its fields, if it has it, differs from that of the run.
 
-        A run has one ε and one δ: its rows, exceedances and floors speak of those of its claims.
+        A run has one ε and one δ: those of its claims, rows, exceedances and floors.
         """
         for field, value in own.items():
             given = getattr(self, field, value)
@@ -160,7 +160,7 @@ class Construction(ABC):
     def covered(self) -> Inputs | None:
         """The inputs for which the claim holds; None: all of the target's domain.
 
-        All real numbers of a box mean all but a bad set, for no network reads their bits right.
+        Where it is all real numbers of a box, a bad set is excluded: no network reads their bits.
         """
         return None
 

@@ -107,7 +107,7 @@ class SingleRidge(Construction):
     def _rounding(
         self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray, longest: float
     ) -> float:
-        """First-order bound with room to spare.
+        """A first-order bound with constants large enough for the higher orders.
 
         Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; values of g
         are right to 8u·max + lipschitz·uT, which slopes pass on to every x; g is no steeper than

@@ -189,7 +189,7 @@ class SparseRidge(Construction):
     def _constant(self) -> Built | None:
         """A constant, where one is accurate enough: two neurons with zero output weights.
 
-        A budget gets it only where ϕ is so flat that no program sees it bend.
+        With a budget only where ϕ is constant up to the tolerance of the programs.
         """
         target, d = self.target, self.target.input_dim
         if self.width is not None:

@@ -95,7 +95,8 @@ class Box(Domain):
     ) -> Box:
         """[−radius, radius]^input_dim, or the box between `lower` and `upper`; else radius 1.
 
-        Raises Refusal for what is no box, or none whose sides floats can tell apart.
+        Raises Refusal for anything but a box, and for sides of which both ends are nearly one
+        float.
         """
         if lower is None and upper is None:
             radius = _radius(1.0 if radius is None else radius)

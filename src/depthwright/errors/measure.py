@@ -75,8 +75,8 @@ def measure(
 ) -> Measurement:
     """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance.
 
-    Every point is moved to the nearest of `inputs`, those that claims speak of. `in_bad_set` tells
-    which points (batch, input_dim) a claim leaves out, as booleans (batch,).
+    Every point is moved to the nearest of `inputs`, for which the claims hold. `in_bad_set` gives
+    the points (batch, input_dim) that a claim leaves out, as booleans (batch,).
     """
     import torch
 

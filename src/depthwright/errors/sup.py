@@ -50,8 +50,8 @@ def attack(
     """The largest abs(N − f) found by projected gradient ascent from `starts` (points, input_dim).
 
     Every start climbs abs(N − f) along the normalised gradient, in float64, with steps of
-    `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. What
-    is reported is measured in the network's own arithmetic at the best points, moved to `inputs`.
+    `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. The
+    result is measured in the network's own arithmetic at the best points, moved to `inputs`.
     """
     import torch
 

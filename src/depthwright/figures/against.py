@@ -20,7 +20,7 @@ def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
     """Two panels over `column`: errors, and neurons.
 
     L2 errors carry their 95 % intervals, the shaded band reaches from the attacked to the
-    promised sup error of the construction: the truth lies in it.
+    claimed sup error of the construction: the true sup error lies in it.
     """
     errors: list[Series] = []
     sizes: list[Series] = []

@@ -55,19 +55,19 @@ def _panel(at: Axes, panel: Panel) -> None:
 
 def _draw(at: Axes, one: Series) -> None:
     x, y = _array(one.x), _array(one.y)
-    look: dict[str, Any] = {"color": one.colour}
+    own: dict[str, Any] = {"color": one.colour}
     if one.low is not None and one.high is not None:
         low, high = _array(one.low), _array(one.high)
         if one.band:
-            at.fill_between(x, low, high, alpha=0.12, linewidth=0, **look)
+            at.fill_between(x, low, high, alpha=0.12, linewidth=0, **own)
         else:
             down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
             up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
-            at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **look)
+            at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
     style = LANDMARK if one.landmark else LOOKS[one.kind]
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is none
-    at.plot(x, y, label=one.name, **look, **style)
+    at.plot(x, y, label=one.name, **own, **style)
 
 
 def _array(values: Numbers | Iterable[float | None]) -> list[float]:

@@ -38,8 +38,8 @@ def publish(folder: Path, logger: LoggerConfig) -> Renewal:
     record = read(folder)
     rows = polars.read_parquet(folder / f"{record.name}.parquet")
     drawn = record.chart.to_json() if record.chart else None
-    told = json.dumps([record.title, record.sentence, record.broken, drawn])
-    shown = (folder / f"{record.name}.csv").read_bytes() + told.encode()
+    content = json.dumps([record.title, record.sentence, record.broken, drawn])
+    shown = (folder / f"{record.name}.csv").read_bytes() + content.encode()
     return renew(
         logger,
         folder,

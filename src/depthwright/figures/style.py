@@ -1,4 +1,4 @@
-"""One look for every picture: who has which colour, what a claim's line looks like."""
+"""The style of all pictures: the colour of each contender, the line of each kind of series."""
 
 from __future__ import annotations
 

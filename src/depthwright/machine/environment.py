@@ -84,8 +84,8 @@ def _nearest(letter: str) -> str:
 def give_cache(output: Path) -> None:
     """Libraries keep their files in the results folder where the user's cache cannot be written to.
 
-    Compiled code, the font list and the log of W&B's process go there; elsewhere each of them
-    would fail, warn or do its work again in every process.
+    Compiled code, the font list and the log of W&B's process go there; without a folder each of
+    them would fail, warn or repeat its work in every process.
     """
     home, own = os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")
     if (own or home) and _writable(Path(own or f"{home}/.cache")):

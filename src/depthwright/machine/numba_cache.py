@@ -28,7 +28,7 @@ from depthwright.progress import WAIT
 from depthwright.refusal import Refusal
 
 log = logging.getLogger("depthwright")
-_told: dict[Callable[..., Any], str] = {}
+_messages: dict[Callable[..., Any], str] = {}
 """Entry → the message shown while it is compiled."""
 
 
@@ -48,7 +48,7 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         except RuntimeError:  # "no locator available": neither folder can be written to
             made = numba.njit(**options)(function)
             later = "to keep it, set NUMBA_CACHE_DIR to a folder that can be written to"
-        _told[function] = f"compiling {name} for this processor; {later}"
+        _messages[function] = f"compiling {name} for this processor; {later}"
         return made
 
     return compiled
@@ -57,7 +57,7 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 def need_compiler() -> None:
     """Refusal where NUMBA_DISABLE_JIT or numba's thread settings keep compiled code from running.
 
-    Most of what is compiled is far too slow without, and the training step cannot do without.
+    Without compilation most of this code is far too slow, and the training step does not run.
     """
     config: Any = numba.config
     if config.DISABLE_JIT:
@@ -85,8 +85,8 @@ class _Announcement(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Compilation of an entry starts, or of a function that it calls."""
-        told = _told.get(event.data["dispatcher"].py_func)
-        timer = threading.Timer(WAIT, log.info, [told]) if told else None
+        message = _messages.get(event.data["dispatcher"].py_func)
+        timer = threading.Timer(WAIT, log.info, [message]) if message else None
         if timer:
             timer.daemon = True
             timer.start()

@@ -53,11 +53,11 @@ class Provenance:
         """Provenance of rows from several processes: different values stand beside each other."""
         found = list(parts)
         names = dict.fromkeys(name for one in found for name in one.versions)
-        told = {n: [one.versions[n] for one in found if n in one.versions] for n in names}
+        found_versions = {n: [one.versions[n] for one in found if n in one.versions] for n in names}
         states = {one.clean for one in found}
         return cls(
             _beside(one.device for one in found),
-            {n: _beside(v) for n, v in told.items()},
+            {n: _beside(v) for n, v in found_versions.items()},
             _beside(one.code for one in found),
             _beside(one.commit for one in found if one.commit) or None,
             False if False in states else None if None in states else all(states),
@@ -72,7 +72,7 @@ def _beside(words: Iterable[str]) -> str:
 def code() -> str:
     """Ten hex digits of this package's source, read when first called.
 
-    Every run's identity holds it, so numbers of other code are never taken for those of this one.
+    Every run's identity contains it, so that results of different code are never mixed.
     """
     return code_on_disk()
 

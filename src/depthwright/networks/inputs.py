@@ -1,4 +1,4 @@
-"""The inputs that a network was built for, which is what its claim speaks of."""
+"""The inputs that a network was built for, and for which its claim holds."""
 
 from __future__ import annotations
 

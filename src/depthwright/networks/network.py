@@ -1,4 +1,4 @@
-"""What a ReLU network is, constructed or trained: the same kind of object, measured alike."""
+"""The contract of every ReLU network, constructed or trained: both are measured in the same way."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Network(ABC):
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
         """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64).
 
-        Refused by trained networks that are none (layer norms).
+        Refused by trained networks that have no such form (layer norms).
         """
 
     @abstractmethod

@@ -253,9 +253,9 @@ class RidgeNetwork(Network):
         """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
 
         Sums are ±w_i ± … of neighbours in a group's list, of norm 1. Where directions come as
-        orthonormal frames these are the points that see all of one frame at once: Σ_i abs(w_i·x)
-        is √d there, its maximum, and in high dimension neither samples nor single directions lead
-        there.
+        orthonormal frames these are the points that depend on all of one frame: Σ_i abs(w_i·x) is
+        √d there, its maximum, and in high dimension neither samples nor single directions come
+        near them.
         """
         import torch
 

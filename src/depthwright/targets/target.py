@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Target(ABC):
-    """A function on a domain, with the facts a theorem asks about.
+    """A function on a domain, with the facts that theorems need.
 
-    Subclasses are frozen dataclasses; their fields are what a config file may set.
+    Subclasses are frozen dataclasses; a config file may set their fields.
     """
 
     input_dim: int

@@ -141,7 +141,7 @@ class RivalTraining(pl.LightningModule):
         }
         self.steps_done, self.generator = int(state["steps_done"]), generator
 
-    def retell(self) -> None:
+    def replay(self) -> None:
         """Report the curves so far: the listener has not received what was restored."""
         steps: dict[int, dict[str, float]] = {}
         for name, points in self.history.items():
@@ -161,11 +161,11 @@ class RivalTraining(pl.LightningModule):
             self.generator = torch.Generator(self.device).manual_seed(stream(self.seed, "points"))
 
     def _truth(self, x: torch.Tensor) -> dict[torch.dtype, torch.Tensor]:
-        """Values at `x`, by the dtype of the families that are held against them.
+        """Values at `x`, by the dtype of the families that are compared with them.
 
-        The points are those that such a family sees, the values in the wider of its dtype and
-        theirs: a family of float64 is not held against float32's rounding of the target, and what
-        one of float32 is held against does not depend on its company.
+        The points are rounded to the family's dtype, the values have the wider of its dtype and
+        theirs: a family of float64 is not compared with float32's rounding of the target, and the
+        values for one of float32 do not depend on the other families.
         """
         return {
             number: self.target(x.to(number).to(torch.promote_types(number, self.number)))

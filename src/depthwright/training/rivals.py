@@ -47,11 +47,11 @@ def train_rivals(
 
     A contender's rival is the best of its shapes, styles, seeds and learning rates by validation
     error. Contenders without shapes are left out; a shape named by two contenders is trained once.
-    `progress` overrules `trainer.progress`. `starts` names further contenders that start from
-    given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
-    from there; the file stays until the caller has what it needs and deletes it; a damaged one is
-    replaced, with a warning; `news` is told where it goes on. The same arguments give the same bits
-    on one CPU, interrupted or not, and on any number of threads (but where a hidden matrix is so
+    `progress` overrules `trainer.progress`. `starts` names further contenders that start from given
+    weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training continues from
+    there; the caller deletes the file when it has the result; a damaged one is replaced, with a
+    warning; `news` receives the step from which it continues. The same arguments give the same bits
+    on one CPU, interrupted or not, and on any number of threads (except where a hidden matrix is so
     large that torch's products are used, see `step.compiled`).
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
@@ -73,10 +73,10 @@ def train_rivals(
         engine = _engine(trainer.accelerator, saving)
         device = engine.strategy.root_device
         module = new() if checkpoint is None else resumed(checkpoint, new, device)
-        module.on_validated = _told(module, on_validation, bar if show else None)
+        module.on_validated = _on_validated(module, on_validation, bar if show else None)
         if module.steps_done:
             news(f"training goes on at step {module.steps_done:,} of {module.steps:,}")
-            module.retell()
+            module.replay()
         if module.steps_done < module.steps:
             _fit(engine, module)
     found = {name: module.rival(name) for name in module.contenders}
@@ -89,13 +89,13 @@ def train_rivals(
     )
 
 
-def _told(
+def _on_validated(
     module: RivalTraining, on_validation: OnValidation | None, bar: Bar | None
 ) -> OnValidation:
     """The callback after every validation: it shows the errors and passes them to the caller."""
     lowest = math.inf
 
-    def told(step: int, errors: Mapping[str, float]) -> None:
+    def call(step: int, errors: Mapping[str, float]) -> None:
         nonlocal lowest
         lowest = min([lowest, *errors.values()])
         if bar is not None:
@@ -103,7 +103,7 @@ def _told(
         if on_validation is not None:
             on_validation(step, errors)
 
-    return told
+    return call
 
 
 def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:

@@ -41,8 +41,8 @@ def choose(
 ) -> Sizing:
     """The cheapest choice found with a certified error of at most `error`.
 
-    A layout is tried as it is; then layers between the first and the last that hand over every
-    bit are truncated, one by one, as long as that saves parameters.
+    A layout is tried unchanged; then layers between the first and the last that pass on every bit
+    are truncated, one by one, as long as that saves parameters.
     """
     found = [search(bounds, error, cost, layout) for layout in layouts]
     best = min(found, key=cost)
@@ -66,9 +66,9 @@ def shortened(layout: Layout) -> Iterator[Layout]:
 def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout) -> Sizing:
     """The cheapest bits found under one layout.
 
-    Start where the parts of the error are in proportion to what their bits cost, which is where a
-    sum of powers of two under a linear price is cheapest; then exchange: one bit more somewhere,
-    fewer elsewhere.
+    Start where the parts of the error are proportional to the costs of their bits, the minimum for
+    a sum of powers of two under a linear cost; then exchange: one bit more somewhere, fewer
+    elsewhere.
     """
     found = Search(bounds, error, cost, layout)
     if not entries(layout):  # nothing is rounded
@@ -131,7 +131,7 @@ class Search:
         self.bounds, self.error, self.cost, self.layout = bounds, error, cost, layout
         self.known: dict[Point, Known | None] = {}
 
-    def look(self, point: Point) -> Known | None:
+    def evaluated(self, point: Point) -> Known | None:
         """The certified error and cost; None where the point is no valid choice of bits."""
         if point not in self.known:
             bits = self.bits(point)
@@ -148,13 +148,13 @@ class Search:
 
     def exact(self, point: Point) -> Known:
         """The certified facts of a point from which the search goes on."""
-        found = self.look(point)
+        found = self.evaluated(point)
         assert found is not None
         return found
 
     def good(self, point: Point) -> bool:
         """Whether the certified error is within the wanted one."""
-        found = self.look(point)
+        found = self.evaluated(point)
         return found is not None and found.error <= self.error
 
     def bits(self, point: Point) -> Bits | None:
@@ -191,14 +191,13 @@ class Search:
     def neighbours(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
         """Modelled changes of error and cost (entries, 2·STEPS + 1), a column per change.
 
-        From one exact look on either side of every entry. A change that leaves what makes sense
-        costs inf.
+        From one certified evaluation on either side of every entry. An invalid change costs inf.
         """
         here = self.exact(point)
         changes = np.arange(-STEPS, STEPS + 1)
         errors, costs = np.zeros((2, len(point), len(changes)))
         for i in range(len(point)):
-            more, less = self.look(moved(point, {i: 1})), self.look(moved(point, {i: -1}))
+            more, less = self.evaluated(moved(point, {i: 1})), self.evaluated(moved(point, {i: -1}))
             if more:
                 part = 2 * (here.error - more.error)
             else:
@@ -228,7 +227,7 @@ class Search:
         """The error that one bit less of entry i adds, from the fewest bits that show it."""
         here, found, fewer = self.exact(point).error, 1e-300, 1
         while fewer < point[i]:
-            less = self.look(moved(point, {i: -fewer}))
+            less = self.evaluated(moved(point, {i: -fewer}))
             if less is None:
                 break
             found = max((less.error - here) / (2.0**fewer - 1), 1e-300)

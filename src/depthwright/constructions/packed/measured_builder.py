@@ -40,7 +40,7 @@ class MeasuredBuilder(Builder):
     ) -> list[Linear]:
         """Append σ(expressions), value i of which is at most 2^{tops_i}, a multiple of 2^{lows_i}.
 
-        Lows that the expressions show need not be given.
+        Lows that follow from the expressions need not be given.
         """
         found = [self.measured(expression) for expression in expressions]
         if self.floor is not None:

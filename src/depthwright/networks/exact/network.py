@@ -39,8 +39,8 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
-    `inputs`: what it was built for; others are refused by default (None: all are welcome).
-    `value_bits`: mantissa bits with which evaluation goes right (networks.mantissa); a float dtype
+    `inputs`: what it was built for; others are refused by default (None: all are accepted).
+    `value_bits`: mantissa bits with which evaluation is exact (networks.mantissa); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
@@ -89,12 +89,12 @@ class ExactNetwork(Network):
     ) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
-        "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are
-        the same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a
-        CUDA device. "float64" and "float32" are refused where the network needs more bits than
-        they hold, unless `rounding=True` asks for the wrong values by name (a `PrecisionLoss`
-        warning then says what they are). Overflow is refused. Inputs that the network was not built
-        for (outside its box, off its grid, no float32) are refused unless `anywhere=True`.
+        "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are the
+        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a CUDA
+        device. "float64" and "float32" are refused where the network needs more bits than they
+        hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
+        Overflow is refused. Inputs that the network was not built for (outside its box, off its
+        grid, no float32) are refused unless `anywhere=True`.
         """
         import torch
 

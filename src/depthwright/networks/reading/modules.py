@@ -361,9 +361,9 @@ def check_points(shape: Sequence[int]) -> torch.Tensor:
 def agree(network: PlainNetwork, x: np.ndarray, got: np.ndarray, info: Any) -> bool:
     """Whether values computed in the dtype of `info` equal those of the layers up to rounding.
 
-    A net under the reading, not a proof. Two evaluations in floats differ by about
+    A safeguard, not a proof. Two evaluations in floats differ by about
     2·Σ(fan_in + 3)·eps·size, where size is the same network with all terms taken by absolute
-    value; underflow is covered by tiny in each layer. A value that overflows says nothing.
+    value; underflow is covered by tiny in each layer. A value that overflows is not compared.
     """
     value, steps = x.reshape(len(x), -1), 0
     size = np.abs(value)

@@ -1,4 +1,4 @@
-"""Numbers as users bring them: torch tensors and numpy arrays, checked by name."""
+"""Numbers that users give: torch tensors and numpy arrays, checked by name."""
 
 from __future__ import annotations
 

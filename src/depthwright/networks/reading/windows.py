@@ -204,8 +204,8 @@ def maximum(tape: Tape, seen: Ids) -> Ids:
     seen = np.where(seen == OUTSIDE, some, seen)
     while seen.shape[-1] > 1:
         half = seen.shape[-1] // 2
-        met = tape.maximum(seen[..., :half], seen[..., half : 2 * half])
-        seen = np.concatenate([met, seen[..., 2 * half :]], axis=-1)
+        larger = tape.maximum(seen[..., :half], seen[..., half : 2 * half])
+        seen = np.concatenate([larger, seen[..., 2 * half :]], axis=-1)
     return seen[..., 0]
 
 

@@ -41,7 +41,7 @@ def takes(ensemble: Ensemble, device: torch.device) -> bool:
 def compile_for(dtype: torch.dtype) -> None:
     """Compile, or read what is stored, by a step of the smallest network; some 20 s the first time.
 
-    So that no family's seconds hold it.
+    So the measured time of a family does not contain it.
     """
     need_compiler()
     ensemble = Ensemble((1, 1, 1), [0], dtype)

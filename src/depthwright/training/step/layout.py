@@ -37,7 +37,7 @@ needed; number of padded neurons before its own."""
 
 
 class Shape(NamedTuple):
-    """All that the compiled functions know of a network; they read the fields by name."""
+    """The description of a network for the compiled functions; they read the fields by name."""
 
     maps: np.ndarray
     """One `MAP` per hidden map."""

@@ -57,7 +57,7 @@ class State(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Memory that `train` and `values` work in, flat; Python makes it, so that it lives on.
+    """Memory that `train` and `values` work in, flat; made by Python, which keeps it alive.
 
     Zeros at first: what is padding stays 0.
     """

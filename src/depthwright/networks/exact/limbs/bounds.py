@@ -37,8 +37,8 @@ class Interval(NamedTuple):
 
 
 class Form:
-    """A linear form in the values of one layer, the interval of its values, and its error bound.
-    be where digits have been left out.
+    """A linear form in the values of one layer, the interval of its values, and its error bound
+    where digits have been left out.
     """
 
     __slots__ = ("error", "interval")
