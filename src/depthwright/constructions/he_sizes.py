@@ -28,12 +28,13 @@ from depthwright.constructions.bits.budget import BITS_LIMIT, Budget, printed
 from depthwright.constructions.bits.extraction import in_turn_blocks, together_blocks
 from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_bits import bits_architecture
-from depthwright.constructions.narrow_exact import rebuilding
+from depthwright.constructions.narrow_exact import exact_architecture
+from depthwright.constructions.narrow_exact_slim import slim_architecture
 from depthwright.constructions.narrow_packed import layouts
 from depthwright.constructions.packed.bounds import Bounds, Facts
 from depthwright.constructions.packed.choice import choose
 from depthwright.constructions.packed.widths import architecture
-from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 
 DOUBT = 1e-6
@@ -50,8 +51,8 @@ def he_sizes(input_dim: int, width: int, depth: int, accuracy: float) -> dict[st
         "narrow_bits_paper": _theorem_2(widths, paper),
         "narrow_bits": _theorem_2(widths, certified),
         "narrow_minimal": _theorem_5(widths, certified),
-        "narrow_exact": _theorem_7(widths),
-        "narrow_exact_slim": _slim(widths),
+        "narrow_exact": exact_architecture(widths),
+        "narrow_exact_slim": slim_architecture(widths),
         "narrow_packed": he_architecture(input_dim, width, depth, accuracy),
     }
 
@@ -104,15 +105,5 @@ def _theorem_2(widths: Sequence[int], budget: Budget) -> Architecture:
 
 
 def _theorem_5(widths: Sequence[int], budget: Budget) -> Architecture:
-    riding = widths[0] + 3 > max(10, 6 + 2 * widths[-1])
-    return bits_architecture(widths, budget, in_turn_blocks(widths[0], budget.c0, riding))
-
-
-def _theorem_7(widths: tuple[int, ...]) -> Architecture:
-    hidden = 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
-    return Architecture(widths[0], [Block((hidden,), rebuilding(widths))], widths[-1])
-
-
-def _slim(widths: tuple[int, ...]) -> Architecture:
-    d, depth, outputs = widths[0], len(widths) - 1, widths[-1]
-    return Architecture(d, [2 * d, Block((d + depth + outputs,), rebuilding(widths))], outputs)
+    shared = widths[0] + 3 > max(10, 6 + 2 * widths[-1])
+    return bits_architecture(widths, budget, in_turn_blocks(widths[0], budget.c0, shared))

@@ -60,19 +60,18 @@ class NarrowExact(Construction):
     def __post_init__(self) -> None:
         check_target(self.target)
 
-    @property
-    def width(self) -> int:
-        """2(d + L − 2 + d_out) + 1."""
-        widths = self.target.widths
-        return 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
-
     def architecture(self) -> Architecture:
-        widths = self.target.widths
-        return Architecture(widths[0], [Block((self.width,), rebuilding(widths))], widths[-1])
+        return exact_architecture(self.target.widths)
 
     def build(self) -> Built:
         check_depth(self.architecture())
         return equal(self.target, Pairs(self.target).network())
+
+
+def exact_architecture(widths: tuple[int, ...]) -> Architecture:
+    """Width 2(d + L − 2 + d_out) + 1 in every layer."""
+    width = 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
+    return Architecture(widths[0], [Block((width,), rebuilding(widths))], widths[-1])
 
 
 def rebuilding(widths: tuple[int, ...]) -> int:

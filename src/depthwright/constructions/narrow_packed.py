@@ -24,7 +24,7 @@ output neuron, n² passes; here what is added up is packed as well, so one pass 
 By BHLM19 targets of as many parameters, of long inputs, need about n·L of them; for inputs of any
 length n/√log n is proved (narrow_packed.md).
 
-Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
+Source. VYS22, Theorem 2, Lemmas 14 and 15 for inputs that share a neuron (arXiv 2202.03841).
 """
 
 from __future__ import annotations

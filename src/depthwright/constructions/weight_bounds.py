@@ -109,8 +109,8 @@ def _bits_gain(construction: NarrowBits) -> int:
     scale = max(_log(digits.entry) for digits in construction.digits) + 1
     if isinstance(construction, NarrowMinimal):
         slopes = sum(_log(slope.fraction) for slope in construction.slopes)
-        ride = slopes + c0 * (c0 + 3) // 2 if construction.riding else 0
-        exponent = scale + slopes + ride + (d - 1) * c
+        integer_part = slopes + c0 * (c0 + 3) // 2 if construction.shared else 0
+        exponent = scale + slopes + integer_part + (d - 1) * c
     else:
         exponent = scale + construction.gap + c0 + (d - 1) * c
     widths = construction.target.widths

@@ -157,13 +157,13 @@ class Packer:
         if len(readers) == 1:
             return self.read(readers, Linear.of(start), 0, low, [])[0]
         first, second, *rest = readers
-        # the first coordinate rides as a whole number of `unit` on the second
+        # both share a neuron: the first coordinate is an integer times `unit`, added to the second
         unit = second.top + 1
         first.columns = [Dyadic(1, unit + c - 1 - k) for k in range(c)]
-        ride, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
-        rider = Reader(ride, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
-        total, rest = self.read([rider], Linear.of(start), 1, low, rest)
-        second.r = rider.r
+        both, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
+        reader = Reader(both, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
+        total, rest = self.read([reader], Linear.of(start), 1, low, rest)
+        second.r = reader.r
         waiting = [second, *rest]
         for count in groups(len(readers)):
             now, waiting = waiting[:count], waiting[count:]
