@@ -148,7 +148,7 @@ def test_networks_respect_their_own_floor(target):
     assert floor <= pair_error(module, target)
 
 
-def test_a_network_that_forgets_its_norms_is_caught():
+def test_a_network_that_understates_its_norms_is_caught():
     """The constant 0 has error ‖f‖; claiming norm 0 for a fitting network breaks the floor."""
     target = Sine(3, 1)
     module = SparseRidge(target, width=300).build().network.to_torch()

@@ -215,7 +215,7 @@ def test_encode_in_turn(d, count, c, shared):
     assert values(network, [Fraction(1)] * d) == [packed([2**count - 1] * d, c)]
 
 
-def test_all_integers_survive_the_ride():
+def test_all_integers_survive_in_the_shared_neuron():
     count = 4
     network = build(2, lambda u: encode_in_turn(u, [64] * count, count, True))
     for first in range(2**count):

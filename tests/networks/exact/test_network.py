@@ -116,7 +116,7 @@ def test_programs_compose():
     assert network.architecture.nonzeros == 3 + 8 * (2 + 3) + 2
 
 
-def test_forgotten_values_are_an_error():
+def test_values_of_older_layers_are_an_error():
     builder = Builder(2)
     x, _ = builder.values
     (y,) = builder.relu([x])

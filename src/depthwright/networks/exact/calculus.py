@@ -2,7 +2,7 @@
 
 `Linear` is an affine expression over the values of the newest layer; `Builder.relu` appends the
 layer σ(expression_1), σ(expression_2), … and returns its values as new expressions. Expressions
-of older layers are gone: what is needed later is carried through, and using a forgotten one is
+of older layers are gone: what is needed later is carried through, and using an older one is
 an error. Scaling by powers of two is `<<` and `>>`.
 
     builder = Builder(input_dim=1)

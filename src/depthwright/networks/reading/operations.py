@@ -205,7 +205,7 @@ def max_pool(
     tape: Tape, x: Any, kernel: Sequence[int], stride: Sequence[int] = (),
     padding: Sequence[int] = (0,), dilation: Sequence[int] = (1,), ceil_mode: bool = False,
 ) -> tuple[Ids, Ids]:  # fmt: skip
-    """Values, and positions that nobody may use."""
+    """Values, and positions that may not be used."""
     rank = len(kernel)
     borders = [(p, p) for p in _each(padding, rank)]
     out = windows.max_pool(
