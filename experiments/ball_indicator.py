@@ -124,7 +124,7 @@ def measure(
             group["lr"] = PROTOCOL.first_rate * PROTOCOL.decay**decays
         optimiser.zero_grad()
         gaps = values(ensemble, x[:, chosen]) - y[:, chosen]
-        # A sum over seeds: no network's gradient sees another.
+        # A sum over seeds: each network's gradient is its own.
         gaps.square().mean(dim=(1, 2)).sum().backward()
         optimiser.step()
     return rows

@@ -77,7 +77,7 @@ def timed(
     network: ExactNetwork, x: np.ndarray, way: str, seconds: float
 ) -> tuple[np.ndarray, float]:
     """The same, at as many points as take about this many seconds."""
-    reference(network, x[:1], way)  # the layers are brought into its integers once
+    reference(network, x[:1], way)  # the first call converts the layers to its integers
     values, speed = reference(network, x[:1], way)
     part, speeds = x[:1], [speed]
     if speed >= 2 / seconds:

@@ -117,7 +117,7 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     """Error against depth at equal width and at equal parameters; share of collapsed networks."""
     panels = []
-    # A line ten orders of magnitude below would press all others together.
+    # A line ten orders of magnitude lower would compress all others.
     twin = f"twin: ≤ {largest(_rows(rows, 'constructed', ''), 'best'):.0e}"
     for contender, title in (
         ("width", f"width d + 2 = {INPUT_DIM + 2}"),

@@ -82,7 +82,7 @@ def attacked(network: Network, target: Radial, generator: torch.Generator, most:
     budget = max(16.0, most / (4 * work))
     starts = int(np.clip(budget / 40, 16, 192))
     steps = int(np.clip(budget / starts, 12, 80))
-    # Sampled with less work than the climb.
+    # Sampling takes less work than the ascent.
     count = int(np.clip(most / (8 * work), 200, 20_000))
     x = UniformRadius(d).sample(count, generator)
     parts = [

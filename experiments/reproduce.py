@@ -98,7 +98,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
+        (self.folder / RECORD).unlink(missing_ok=True)  # so that a later record is of this run
         told = {"OMP_NUM_THREADS": str(self.threads), "NUMBA_NUM_THREADS": str(self.threads)}
         with (self.folder / LOG).open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -106,7 +106,7 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=(told if self.threads else {}) | os.environ,
-                start_new_session=True,  # so that it is stopped with all that it has started
+                start_new_session=True,  # so that it is stopped with its children
             )
 
     @property
@@ -264,5 +264,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("WANDB_SILENT", "true")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of `finally`
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs `finally`
     guard(main)

@@ -39,7 +39,7 @@ def unsent(output: Path) -> list[Path]:
         kept = finished.parent / KEPT
         if not kept.exists():
             continue
-        # By its name: the results may have been moved since.
+        # By name, since the results may have been moved.
         attempt = finished.parent / "wandb" / Path(kept.read_text(encoding="utf-8").strip()).name
         if attempt.is_dir() and is_offline(attempt) and not list(attempt.glob("*.synced")):
             found.append(attempt)
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     for start in range(0, len(waiting), BATCH):
         batch = [str(folder) for folder in waiting[start : start + BATCH]]
         command = [sys.executable, "-m", "wandb", "sync", "--project", given.project, *entity]
-        subprocess.run([*command, *batch], check=False)  # the marks tell what was sent
+        subprocess.run([*command, *batch], check=False)  # the marks show what was sent
     left = unsent(given.folder)
     experiments = sorted({path.parents[1] for path in given.folder.glob(f"*/*/{results.RESULTS}")})
     online = LoggerConfig(mode="online", project=given.project, entity=given.entity)

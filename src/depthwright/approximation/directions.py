@@ -39,7 +39,7 @@ def spread(directions: np.ndarray) -> np.ndarray:
     for step in range(SPREADING_STEPS):
         cosines = (w @ w.T).clip(-1, 1)
         np.fill_diagonal(cosines, 0.0)
-        # k'(t) is a multiple of asin t; the pull along w itself does nothing.
+        # k'(t) is a multiple of asin t; the component along w has no effect.
         pull = np.arcsin(cosines) @ w * (2 * d / n)
         pull -= (pull * w).sum(axis=1, keepdims=True) * w
         velocity = 0.8 * velocity - 0.02 * (1 - step / SPREADING_STEPS) * pull

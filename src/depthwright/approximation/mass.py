@@ -207,7 +207,7 @@ def floor(
             break
     if last is None:
         return Floor(0.0, False, start or _start(target))
-    # Where the exchange is cut short, a measure on the way may serve better than the last.
+    # Where the exchange is cut short, an earlier measure may be better than the last.
     tried = duals[-1:] if last.settled else sorted(duals, key=lambda dual: -dual.at_most)
     for dual in tried:
         value = max(value, dual.floor(value))

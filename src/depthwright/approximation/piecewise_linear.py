@@ -130,7 +130,7 @@ def _level(g: Polynomial, knots: np.ndarray, flat: bool) -> tuple[np.ndarray, np
         gap = exact - (values[:-1, None] * (1 - inside) + values[1:, None] * inside)
         high, low = gap.max(axis=1), gap.min(axis=1)
         levelled = values
-        wish = (high + low) / 2  # how far each piece would like to rise
+        wish = (high + low) / 2  # how far each piece has to rise for equal errors
         values = values + np.convolve(np.pad(wish, 1, mode="edge"), [0.5, 0.5], mode="valid")
     return levelled, np.maximum(high, -low)
 

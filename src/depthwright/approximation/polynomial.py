@@ -183,7 +183,7 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
         bounds=[(None, None)] * (half_degree + 1) + [(0, None)],
         method="highs",
     )
-    # Where the program fails, least squares: what comes out is certified all the same.
+    # Where the program fails, least squares: the result is certified in any case.
     found = solution.x[:-1] if solution.status == 0 else np.linalg.lstsq(basis, phi)[0]
     coefficients = np.asarray(found) * scale
     coefficients[0] += middle

@@ -249,7 +249,7 @@ def spread_halves(dimension: int) -> tuple[np.ndarray, np.ndarray]:
     half[1:] += upper
     grid = np.concatenate([lower, -lower[-2::-1]])
     chances = np.concatenate([half[:-1], 2 * half[-1:], half[-2::-1]])
-    # The same once more for sums: an atom between two grid points goes to both, its mean kept.
+    # The same for sums: an atom between two grid points is divided between both, its mean kept.
     at = (grid[:, None] + grid).ravel() / 2
     cell = (np.searchsorted(grid, at, side="right") - 1).clip(0, len(grid) - 2)
     share = ((at - grid[cell]) / (grid[cell + 1] - grid[cell])).clip(0.0, 1.0)

@@ -104,7 +104,7 @@ class Comparison:
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
         for construction in self.beside.values():
-            construction.architecture()  # refused now if it is too large, not after the training
+            construction.architecture()  # refuses what is too large before the training
         architecture = self.construction.architecture()
         return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
 

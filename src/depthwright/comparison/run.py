@@ -111,7 +111,7 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
     for contender, (name, recipe) in recipes.items():
         listener.doing(f"building {name}")
         start = time.perf_counter()
-        # A copy holds nothing of the sizing, so the time is that of the whole construction (the
+        # A copy has no cached sizes, so the time is that of the whole construction (the
         # cubature rules of a dimension are found once a process).
         built = replace(recipe).build()
         yield Contender(

@@ -96,7 +96,7 @@ class NarrowPacked(NarrowConstruction):
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
         reading = lru_cache(maxsize=64)(self._reader(cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
     @cached_property

@@ -148,7 +148,7 @@ class Ridge(Construction):
         """K in growing steps, from the first whose polynomial leaves a part of the budget."""
         limit = self._half_degree_limit
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
-        # The last degree first: an accuracy out of reach is refused without trying all others.
+        # The last degree first: an impossible accuracy is refused without trying all others.
         reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
         half_degree = 1
         if reached < budget:

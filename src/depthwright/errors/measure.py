@@ -82,11 +82,11 @@ def measure(
 
     generator = torch.Generator(device).manual_seed(config.seed)
     x = moved(distribution.sample(config.points, generator), inputs)
-    network.evaluate(x[:2])  # compiles where there is something to compile
+    network.evaluate(x[:2])  # compiles, where there is compiled code
     start = time.perf_counter()
     values = network.evaluate(x)
     seconds = time.perf_counter() - start
-    # a rounding of the target's own may exceed what is promised of exact values
+    # the target's own rounding may exceed the claim for exact values
     truth = target.truth(x) if network.arithmetic == "exact" else target(x)
     error = values.to(torch.float64) - truth
     gap = error.abs().amax(dim=1)

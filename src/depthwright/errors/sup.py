@@ -74,7 +74,7 @@ def attack(
             higher = gap > highest
             highest = torch.where(higher, gap, highest)
             at = torch.where(higher[:, None], x, at)
-            uphill = gradient * sides  # in coordinates in which the domain is as wide as long
+            uphill = gradient * sides  # in coordinates in which all sides of the domain are equal
             norm = torch.linalg.vector_norm(uphill, dim=1, keepdim=True)
             step = rate * uphill / norm.clip(torch.finfo(x.dtype).tiny)
             x = domain.project(x + step * sides)

@@ -111,7 +111,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
         "tickcolor": "#999999",
         "automargin": True,
         "exponentformat": "power",
-        # Powers of ten alone, as many as can be read.
+        # Powers of ten alone, as many as are readable.
         **({"dtick": math.ceil(decades / MOST_TICKS)} if decades > LEAST_DECADES else {}),
     }
 

@@ -66,7 +66,7 @@ def _draw(at: Axes, one: Series) -> None:
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
     style = LANDMARK if one.landmark else LOOKS[one.kind]
     if len(x) == 1 and not style["marker"]:
-        style = {**style, "marker": "_", "markersize": 14}  # a line of one point is none
+        style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible
     at.plot(x, y, label=one.name, **own, **style)
 
 

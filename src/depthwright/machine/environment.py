@@ -54,7 +54,7 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
-    os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter names one of its own
+    os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter sets its own backend
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to cli.guard, not out as a traceback
     log = logging.getLogger("depthwright")
     if not log.handlers:

@@ -284,7 +284,7 @@ class RidgeNetwork(Network):
         total = np.zeros(self.input_dim)
         np.add.at(total, indices, group.values[start : start + self.input_dim] * signs[:, None])
         norm = float(np.linalg.norm(total))
-        # Directions that are no frame may cancel; the origin is as good a start as any then.
+        # Directions that are no frame may cancel; then the start is the origin.
         return total / norm if norm > 0 else total
 
 

@@ -68,7 +68,7 @@ def check_single_ridge(target: SingleRidge) -> None:
 
 
 def _sampled(name: str, profile: Any, at: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):  # what is not finite is refused here
+    with np.errstate(all="ignore"):  # values that are not finite are refused here
         values = np.broadcast_to(np.asarray(profile(at), dtype=np.float64), at.shape)
     bad = ~(np.abs(values) <= LARGEST)
     if bad.any():

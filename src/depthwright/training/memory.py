@@ -30,7 +30,7 @@ def keep_freed_memory() -> Iterator[None]:
     try:
         libc = ctypes.CDLL("libc.so.6")
         set_option, trim = libc.mallopt, libc.malloc_trim
-    except (OSError, AttributeError):  # another C library, with its own habits
+    except (OSError, AttributeError):  # another C library
         yield
         return
     set_option(_MMAP_THRESHOLD, 1 << 28)

@@ -111,7 +111,7 @@ def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     return pl.Trainer(
         accelerator=_accelerator(accelerator),
         devices=1,
-        plugins=[LightningEnvironment()],  # one device needs no Slurm set-up
+        plugins=[LightningEnvironment()],  # one device needs no set-up by Slurm
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
@@ -131,7 +131,7 @@ def _accelerator(name: str) -> str:
 
 def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
     """Fit. Ctrl-C stays KeyboardInterrupt: Lightning makes it an exit and ignores a second one."""
-    before = signal.getsignal(signal.SIGINT)  # in the background a shell has it ignored
+    before = signal.getsignal(signal.SIGINT)  # a shell ignores the signal for background jobs
     try:
         engine.fit(module)
     except SystemExit as error:

@@ -173,7 +173,7 @@ def residual(size: np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         whole = np.floor(np.ldexp(size, -exponent))  # rounded only where it is below 1, then 0
         below = np.ldexp(whole, exponent)
-    return np.where(np.isinf(whole), 0.0, size - below)  # what overflows was a multiple
+    return np.where(np.isinf(whole), 0.0, size - below)  # an overflow means that it was a multiple
 
 
 @dataclass(frozen=True)

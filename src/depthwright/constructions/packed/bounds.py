@@ -325,7 +325,7 @@ def cut_off(way: str, p: int, q: int) -> float:
 
 def rounding(matrix: np.ndarray, places: int) -> np.ndarray:
     """round(w·2^places)·2^{−places} − w, exactly."""
-    long = np.frexp(matrix)[1] + places > 53  # whole numbers already
+    long = np.frexp(matrix)[1] + places > 53  # already integers
     moved = np.ldexp(np.where(long, 0.0, matrix), places)
     return np.ldexp(np.rint(moved) - moved, -places)
 

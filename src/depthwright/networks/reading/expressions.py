@@ -135,7 +135,7 @@ class Tape:
         self._record(Expression({ONE: exact(np.zeros((1, 1)))}))
         self.inputs: Ids = self._record(Expression({INPUT: identity(input_dim)}))
 
-    # elements and what they are
+    # elements and their expressions
 
     def _record(self, expression: Expression) -> Ids:
         level = max((self._level_of(block) for block in expression.parts), default=0)

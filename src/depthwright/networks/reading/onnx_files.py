@@ -187,7 +187,7 @@ def _check_values(path: Path, value: Any, shape: Sequence[int], network: PlainNe
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception:  # a newer format than it knows: there is nothing to compare
+    except Exception:  # a format newer than onnxruntime's: nothing can be compared
         return
     dtypes = {"tensor(float)": torch.float32, "tensor(double)": torch.float64}
     dtype = dtypes.get(session.get_inputs()[0].type, torch.float16)

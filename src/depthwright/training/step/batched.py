@@ -53,7 +53,7 @@ class Batched:
             return
         if self.graph is None or self.alive is not self.adam.alive:
             self.graph = self._record(x[0], y[0], scales[0])
-            self.alive = self.adam.alive  # who was dropped is part of the graph
+            self.alive = self.adam.alive  # the set of dropped members is part of the graph
         for batch, values, scale in zip(x, y, scales, strict=True):
             for place, value in zip(self.places, (batch, values, scale), strict=True):
                 place.copy_(value)

@@ -133,7 +133,9 @@ def _tile(layout: Layout) -> int:
     """Number of points that go through a network of this layout together."""
     maps, fewest, most = layout.maps, *TILES
     matrices = maps["rows"][1:] * maps["columns"][1:] * layout.itemsize
-    if (matrices > TILE_BYTES).any():  # matrices that leave the cache: use each as often as may be
+    if (
+        matrices > TILE_BYTES
+    ).any():  # matrices larger than the cache: use each for as many points as possible
         return 2 * most
     row = int(maps["columns"].sum()) * layout.itemsize
     return max(fewest, min(most, TILE_BYTES // row // fewest * fewest))

@@ -184,5 +184,5 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
             _loaded.add("numba")
             done += chunk
             bar(min(done / len(x), 1.0))
-            chunk *= 2  # a second at most, by the time that it matters
+            chunk *= 2  # a second at most, small against the work at that point
     return program.values(out)

@@ -80,7 +80,7 @@ class Facts:
             exact = Interval(bounds.below(*bias), bounds.above(*bias))
             return Row(kept, constant, None, ZERO, bias, exact, kind=kind)
         first, power = kept[0][1:]
-        if len(kept) == 1:  # most rows only carry a value: nothing to share, nothing to add
+        if len(kept) == 1:  # most rows only carry a value: no forms to share or to add
             column = kept[0][0]
             form = forms.get((column,))
             if form is None:
