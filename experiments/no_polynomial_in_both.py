@@ -53,7 +53,6 @@ def target(way: str, k: int) -> Sine:
 
 
 def measure(way: str, k: int, what: str, width: int = 0, steps: int = 0) -> dict[str, Any]:
-    """One column of one cell."""
     f = target(way, k)
     height = f.norms["sup"]
     if what == "mass":

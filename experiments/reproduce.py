@@ -58,7 +58,6 @@ def found() -> dict[str, Path]:
 
 
 def chosen(names: list[str]) -> list[Path]:
-    """The experiments named, or all."""
     known = found()
     for name in names:
         if name not in known:
@@ -116,7 +115,6 @@ class Process:
 
     @property
     def seconds(self) -> float:
-        """Seconds since its start."""
         return time.perf_counter() - self.began
 
     @property

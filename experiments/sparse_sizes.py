@@ -63,7 +63,6 @@ class Case:
 
     @property
     def cell(self) -> dict[str, Any]:
-        """The settings as plain values."""
         return {
             "target": type(self.target).__name__,
             "input_dim": self.target.input_dim,

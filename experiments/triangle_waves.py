@@ -70,7 +70,6 @@ class Points(UniformCube):
 
 
 def points(where: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The points of these numbers."""
     return (2 * where.to(dtype) + 1) / POINTS - 1
 
 

@@ -29,7 +29,7 @@ class CellSweeper(BasicSweeper):
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    """As the cell gets it."""
+    """The config as the cell receives it."""
     with read_write(config), open_dict(config):
         del config["hydra"]
     return config

@@ -92,7 +92,6 @@ class NarrowBounded(Construction):
 
     @cached_property
     def construction(self) -> Construction:
-        """The inner construction."""
         if self.inner in EXACT:
             return EXACT[self.inner](self.target)
         assert self.accuracy is not None

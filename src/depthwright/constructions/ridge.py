@@ -97,14 +97,12 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Hidden neurons."""
         # A constant has a kink at 0 that does not turn, and no linear part to carry.
         kink_at_zero = self.ridge.pieces % 2 == 0 and self.ridge.turns[0] != 0
         return self.cubature.count * (self.ridge.pieces - 1) + 2 * int(kink_at_zero)
 
 
 def _bytes(rule: Cubature | ProductRule) -> int:
-    """Memory of the structured form."""
     entries = sum(count * nonzeros for count, nonzeros, _ in rule.shapes)
     return BYTES_PER_ENTRY * entries + BYTES_PER_DIRECTION * rule.count
 

@@ -88,7 +88,6 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Hidden neurons."""
         return int(_neurons(self.program.primal.knots) @ self.counts) + _linear(self.program)
 
 
@@ -259,7 +258,6 @@ class SparseRidge(Construction):
                 yield program, [Hinge.of(float(b), d) for b in program.primal.knots]
 
     def _budgeted(self, width: int) -> Iterator[tuple[float, Plan]]:
-        """Plans with their expected error."""
         d = self.target.input_dim
         for program, hinges in self._programs(self._half_range):
             primal = program.primal

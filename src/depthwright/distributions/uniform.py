@@ -61,7 +61,6 @@ class UniformRadius(Isotropic):
         return 1 / (2 * self.radius) if self.input_dim == 1 else math.inf
 
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """u: uniform."""
         return u
 
 

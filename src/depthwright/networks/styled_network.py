@@ -94,6 +94,5 @@ def _part(number: int) -> str:
 
 
 def load_styled(path: str | Path) -> StyledNetwork:
-    """Read what `StyledNetwork.save` wrote."""
     layers, metadata = load_layers(path, FORMAT, _part)
     return StyledNetwork(layers, metadata.get("style", "of no name"))

@@ -306,6 +306,5 @@ def load_layers(
 
 
 def load_module(path: str | Path) -> ModuleNetwork:
-    """Read what `ModuleNetwork.save` wrote."""
     layers, _ = load_layers(path, FORMAT, _module_part)
     return ModuleNetwork.of(layers)

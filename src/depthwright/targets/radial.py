@@ -56,7 +56,6 @@ class Radial(Target):
         return math.inf
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """ϕ(‖x‖) for `x` (batch, input_dim) → (batch, 1)."""
         import torch
 
         return self.profile(torch.linalg.vector_norm(x, dim=1, keepdim=True))
@@ -129,7 +128,6 @@ class Cone(PiecewiseLinear):
 
     @property
     def values(self) -> np.ndarray:
-        """ϕ = r at the breaks."""
         return np.array([0.0, 1.0])
 
 
@@ -148,7 +146,6 @@ class Hat(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """0, 1/slope and 1."""
         return np.array([0.0, 1 / self.slope, 1.0])
 
     @property
@@ -212,7 +209,6 @@ class Monomial(Radial):
         return 2.0 * self.power * (2 * self.power - 1)
 
     def profile(self, r: Any) -> Any:
-        """r^{2k}."""
         return r ** (2 * self.power)
 
     @property

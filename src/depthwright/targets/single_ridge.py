@@ -48,7 +48,6 @@ class SingleRidge(Target):
         return float(np.abs(self.direction).sum())
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """g(w·x) for `x` (batch, input_dim) → (batch, 1)."""
         import torch
 
         w = torch.as_tensor(self.direction, dtype=x.dtype, device=x.device)
@@ -92,7 +91,6 @@ class SineRidge(SingleRidge):
         return self.height * math.sqrt(2) * math.pi**2
 
     def profile(self, t: Any) -> Any:
-        """height·√2·sin(πt)."""
         sine = (math.pi * t).sin() if hasattr(t, "sin") else np.sin(math.pi * t)
         return self.height * math.sqrt(2) * sine
 

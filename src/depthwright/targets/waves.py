@@ -57,7 +57,6 @@ class Sine(Radial):
         return 1 + 4 * math.pi * self.frequency
 
     def profile(self, r: Any) -> Any:
-        """sin(2πm·r²)/(4πm)."""
         angle = 2 * math.pi * self.frequency * r * r
         sine = angle.sin() if hasattr(angle, "sin") else np.sin(angle)
         return sine / (4 * math.pi * self.frequency)

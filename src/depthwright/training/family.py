@@ -131,7 +131,6 @@ class Family(nn.Module):
 
     @property
     def alive(self) -> list[int]:
-        """Members that are still trained."""
         ends = zip(self.diverged_at, self.stopped_at, strict=True)
         return [k for k, end in enumerate(ends) if end == (None, None)]
 
@@ -217,7 +216,6 @@ class Family(nn.Module):
         return self.best.member(member)
 
     def records(self) -> list[Member]:
-        """The outcome of every member."""
         return [self._record(k, run) for k, run in enumerate(self.runs)]
 
     def _record(self, k: int, run: Trial) -> Member:

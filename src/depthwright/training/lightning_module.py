@@ -178,7 +178,6 @@ class RivalTraining(pl.LightningModule):
             self._validate()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One chunk."""
         config, first = self.config, self.steps_done
         count = min(config.chunk_steps, self.steps - first)
         with torch.no_grad():

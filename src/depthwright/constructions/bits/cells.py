@@ -139,7 +139,6 @@ class Cells(Axis):
         return self.first + number * self.step
 
     def index(self, x: float) -> int:
-        """The cell of x."""
         return math.floor((Fraction(x) - self.first) / self.step)
 
     @property
@@ -151,7 +150,7 @@ class Cells(Axis):
 
 @dataclass(frozen=True)
 class Reading:
-    """All coordinates."""
+    """How all coordinates are read."""
 
     axes: tuple[Axis, ...]
 

@@ -72,7 +72,6 @@ def identity(size: int) -> Ball:
 
 
 def diagonal(entries: np.ndarray, errors: np.ndarray | None = None) -> Ball:
-    """A sparse diagonal matrix."""
     middle = sparse.diags_array(entries).tocsr()
     return Ball(middle, None if errors is None else sparse.diags_array(errors).tocsr())
 

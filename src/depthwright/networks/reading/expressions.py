@@ -74,11 +74,9 @@ class Expression:
         )
 
     def rows(self, chosen: np.ndarray) -> Expression:
-        """The rows with these numbers."""
         return Expression({block: ball.rows(chosen) for block, ball in self.parts.items()})
 
     def mapped(self, matrix: Ball) -> Expression:
-        """The matrix times these rows."""
         return Expression(
             {
                 block: matrix if _is_identity(ball) else matrix @ ball

@@ -173,22 +173,18 @@ def div(tape: Tape, a: Any, b: Any, *, rounding_mode: str | None = None) -> Ids:
 
 
 def mean(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Ids:
-    """Means over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.average(tape, seen))
 
 
 def total(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Ids:
-    """Sums over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.average(tape, seen, 1.0))
 
 
 def amax(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False) -> Ids:
-    """Maxima over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.maximum(tape, seen))
 
 
 def amin(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False) -> Ids:
-    """Minima over axes."""
     return tape.scale(amax(tape, tape.scale(x, -1), dim, keepdim), -1)
 
 
@@ -292,12 +288,10 @@ def threshold(tape: Tape, x: Any, at: float, value: float) -> Ids:
 
 
 def maximum(tape: Tape, a: Any, b: Any) -> Ids:
-    """Entry by entry."""
     return tape.maximum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 
 def minimum(tape: Tape, a: Any, b: Any) -> Ids:
-    """Entry by entry."""
     return tape.minimum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 

@@ -73,7 +73,6 @@ class Layout:
 
     @cached_property
     def maps(self) -> np.ndarray:
-        """One `MAP` per hidden map."""
         rows, place, transposed, position = padded(self.widths[0], ROWS), 0, 0, 0
         maps = np.zeros(len(self.widths) - 2, dtype=MAP)
         for k, width in enumerate(self.widths[1:-1]):

@@ -13,7 +13,6 @@ def word(pointer):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def put(pointer, value):  # type: ignore[no-untyped-def]
-    """Store an unsigned word."""
     tl.store(pointer, value.to(tl.int64, bitcast=True))
 
 

@@ -134,5 +134,4 @@ class Arena:
         return len(self.starts) - 1
 
     def release(self, place: int) -> None:
-        """The buffer is free again."""
         bisect.insort(self._free, (self.sizes[place], place))
