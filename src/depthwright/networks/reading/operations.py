@@ -155,8 +155,8 @@ def mul(tape: Tape, a: Any, b: Any) -> Ids:
         raise Refusal(PRODUCT)
     x, factor = (a, b) if _depends(a) else (b, a)
     if not _depends(x):
-        return tape.constant(_number(a) * _number(b))
-    x, factors = np.broadcast_arrays(x, _number(factor))
+        return tape.constant(float64(a) * float64(b))
+    x, factors = np.broadcast_arrays(x, float64(factor))
     return tape.scale(x, factors)
 
 
@@ -164,7 +164,7 @@ def div(tape: Tape, a: Any, b: Any, *, rounding_mode: str | None = None) -> Ids:
     """a / b for constant b."""
     if _depends(b) or rounding_mode is not None:
         raise Refusal("divides by a value of the network, or rounds a quotient")
-    x, divisors = np.broadcast_arrays(a, _number(b))
+    x, divisors = np.broadcast_arrays(a, float64(b))
     values, kinds = np.unique(divisors, return_inverse=True)
     balls = [reciprocal(float(v)) for v in values]
     factors = np.array([ball.middle[0, 0] for ball in balls])[kinds]
@@ -295,20 +295,19 @@ def minimum(tape: Tape, a: Any, b: Any) -> Ids:
     return tape.minimum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 
-def largest(tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def largest(
+    tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False, reduce: Any = amax
+) -> Any:
     """torch.max in its three forms."""
     if dim is None:
-        return amax(tape, x)
-    out = amax(tape, x, dim, keepdim)
+        return reduce(tape, x)
+    out = reduce(tape, x, dim, keepdim)
     return out, np.full_like(out, UNKNOWN)
 
 
 def smallest(tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """torch.min in its three forms."""
-    if dim is None:
-        return amin(tape, x)
-    out = amin(tape, x, dim, keepdim)
-    return out, np.full_like(out, UNKNOWN)
+    return largest(tape, x, dim, keepdim, amin)
 
 
 PRODUCT = (
@@ -329,13 +328,8 @@ def _constant(value: Any) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
 
 
-def _number(value: Any) -> np.ndarray:
-    """A constant as float64, any shape."""
-    return float64(value)
-
-
 def _ids(tape: Tape, value: Any) -> Ids:
-    return value if _depends(value) else tape.constant(_number(value))
+    return value if _depends(value) else tape.constant(float64(value))
 
 
 def _each(values: Sequence[int] | int, rank: int) -> list[int]:
