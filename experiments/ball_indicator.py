@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What SS17 did, as far as it is reported."""
+    """The setting of SS17, as far as it is reported."""
 
     input_dim: int = 100
     largest_norm: float = 2.0
@@ -44,7 +44,7 @@ class Protocol:
     decay_every: int = 1000
     """Batches."""
     last_rate: float = 1e-4
-    """Where training ends."""
+    """The learning rate at which training ends."""
 
     @property
     def steps(self) -> int:
@@ -85,7 +85,7 @@ def points(
 def measure(
     hidden: tuple[int, ...], steps: int, seeds: int, training_points: int
 ) -> list[dict[str, Any]]:
-    """One architecture, all seeds in one stacked network: validation RMSE of each on the way."""
+    """Validation RMSE during training of one architecture, all seeds in one stacked network."""
     import torch
 
     from depthwright.networks import Architecture
@@ -124,14 +124,14 @@ def measure(
             group["lr"] = PROTOCOL.first_rate * PROTOCOL.decay**decays
         optimiser.zero_grad()
         gaps = values(ensemble, x[:, chosen]) - y[:, chosen]
-        # A sum over seeds: no network's gradient sees another.
+        # A sum over seeds: each network's gradient is its own.
         gaps.square().mean(dim=(1, 2)).sum().backward()
         optimiser.step()
     return rows
 
 
 def values(ensemble: Any, x: torch.Tensor) -> torch.Tensor:
-    """Every network at inputs of its own: (seeds, batch, input_dim) → (seeds, batch, 1)."""
+    """Values of each network at its own inputs: (seeds, batch, input_dim) → (seeds, batch, 1)."""
     import torch
 
     layers = list(zip(ensemble.weights, ensemble.biases, strict=True))
@@ -141,7 +141,7 @@ def values(ensemble: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def rmse(ensemble: Any, x: torch.Tensor, y: torch.Tensor) -> list[float]:
-    """Of every network."""
+    """Root mean squared error of each network."""
     import torch
 
     with torch.no_grad():
@@ -151,7 +151,6 @@ def rmse(ensemble: Any, x: torch.Tensor, y: torch.Tensor) -> list[float]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Five architectures."""
     import polars
 
     each = {
@@ -167,12 +166,10 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def name(hidden: str) -> str:
-    """As the legend says it."""
     return f"depth {2 + hidden.count('×')}, hidden {hidden}"
 
 
-def look(hidden: str) -> str:
-    """Its colour."""
+def colour(hidden: str) -> str:
     return LOOKS[tuple(int(n) for n in hidden.split(" × "))]
 
 
@@ -190,7 +187,6 @@ def finals(rows: polars.DataFrame) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Validation error over training, and at the end against size."""
     import polars
 
     lines = []
@@ -207,7 +203,7 @@ def chart(rows: polars.DataFrame) -> Chart:
                 tuple(over["step"].to_list()),
                 tuple(over["mean"].to_list()),
                 "measured",
-                contender=look(str(hidden)),
+                contender=colour(str(hidden)),
                 low=tuple(over["best"].to_list()),
                 high=tuple(over["worst"].to_list()),
                 band=True,
@@ -219,7 +215,7 @@ def chart(rows: polars.DataFrame) -> Chart:
             (row["parameters"],),
             (row["mean"],),
             "measured",
-            contender=look(row["hidden"]),
+            contender=colour(row["hidden"]),
             low=(row["best"],),
             high=(row["worst"],),
         )
@@ -236,11 +232,10 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What SS17 found, what was measured."""
     ends = finals(rows)
     deep = ends.filter(ends["hidden"].str.contains("×")).row(0, named=True)
     flat = [row for row in ends.iter_rows(named=True) if row["hidden"] != deep["hidden"]]
-    told = ", ".join(f"{row['hidden']}: {row['mean']:.3f}" for row in flat)
+    texts = ", ".join(f"{row['hidden']}: {row['mean']:.3f}" for row in flat)
     best = min(flat, key=lambda row: row["mean"])
     below = (
         "below all of depth 2"
@@ -252,7 +247,7 @@ def sentence(rows: polars.DataFrame) -> str:
         f"SS17 reports that depth 3 ends below every network of depth 2; here after {steps:,} "
         f"batches ({PROTOCOL.steps:,} in full) depth 3 with {deep['parameters']:,} parameters has "
         f"a validation RMSE of {deep['mean']:.3f} ({deep['best']:.3f} to {deep['worst']:.3f} over "
-        f"{rows['seed'].n_unique()} seeds), {below}, by width {told}."
+        f"{rows['seed'].n_unique()} seeds), {below}, by width {texts}."
     )
 
 

@@ -66,7 +66,7 @@ NOT_COMPARED = {"largest_weight": None, "value_gap": None, "inner_largest_log2":
 
 
 def compared(recipe: NarrowBounded) -> dict[str, float]:
-    """Both networks built: largest weights, and how far the values are apart."""
+    """Build both networks; compare their largest weights and their values."""
     import torch
 
     from depthwright.distributions import UniformCube
@@ -85,7 +85,7 @@ def compared(recipe: NarrowBounded) -> dict[str, float]:
 
 
 def largest_entry(network: Any) -> float:
-    """log2 of the largest entry, of layers that occur often once."""
+    """log2 of the largest entry; each distinct layer is read once."""
     layers = {id(layer): layer for layer in network.layers}.values()
     sizes = (abs(value.fraction) for layer in layers for _, _, value in layer.entries())
     top = max(sizes)
@@ -93,25 +93,23 @@ def largest_entry(network: Any) -> float:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every inner construction at every width."""
     cells = ({"inner": inner, "n": n} for inner in INNER for n in WIDTHS[run.scale])
     return run.cells(cells, measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """The price, and the weights that it is paid for."""
     import polars
 
     column = polars.col
     prices, weights = [], []
-    for inner, told in INNER.items():
+    for inner, text in INNER.items():
         for scaling, how in SCALINGS.items():
             part = rows.filter((column("inner") == inner) & (column("scaling") == scaling))
             kind = "matched" if scaling == "neuron" else "size"
-            prices.append(series(part, "n", "price", f"{told}, {how}", kind, contender=inner))  # type: ignore[arg-type]
+            prices.append(series(part, "n", "price", f"{text}, {how}", kind, contender=inner))  # type: ignore[arg-type]
         weights.append(
             series(
-                part, "n", "inner_weight_log2", f"{told}, unbounded", "promised", contender=inner
+                part, "n", "inner_weight_log2", f"{text}, unbounded", "promised", contender=inner
             )
         )
     x = "target width n"
@@ -133,7 +131,7 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def growth(rows: polars.DataFrame, inner: str, scaling: str) -> float:
-    """Of the price with n, as a power."""
+    """The exponent of n in the ratio of parameters."""
     import polars
 
     column = polars.col
@@ -142,7 +140,6 @@ def growth(rows: polars.DataFrame, inner: str, scaling: str) -> float:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Prices at the largest width, their growth, what was built."""
     import polars
 
     column = polars.col
@@ -165,7 +162,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Weights above 2, values that differ."""
     return [
         f"{row['inner']}, {row['scaling']}: largest weight {row['largest_weight']}, values differ "
         f"by {row['value_gap']}"

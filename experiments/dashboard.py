@@ -38,7 +38,6 @@ TITLE = "Depthwright: constructed against trained"
 
 
 def build(project: str, entity: str | None) -> Workspace:
-    """The dashboard; nothing is sent."""
     import wandb_workspaces.workspaces as ws
 
     against: list[Any] = [
@@ -94,7 +93,7 @@ def _lines(
 
 
 def _promise_of_runs() -> ScatterPlot:
-    """One point per run; below the diagonal, where theory says it must be."""
+    """One point per run. A claim that holds gives a point below the diagonal."""
     import wandb_workspaces.reports.v2 as wr
 
     return wr.ScatterPlot(
@@ -119,12 +118,11 @@ def _training() -> LinePlot:
 
 
 def specification(workspace: Workspace) -> dict[str, Any]:
-    """What W&B's server is sent, as plain JSON."""
+    """The JSON that W&B's server is sent."""
     return json.loads(workspace._to_model().model_dump_json(by_alias=True, exclude_none=True))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Build, then save or write."""
     default = LoggerConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--project", default=default.project)

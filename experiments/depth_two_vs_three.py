@@ -51,7 +51,6 @@ COLOURS = {
 
 
 def recipe(name: str, f: Hat) -> Construction:
-    """A construction by its registry name."""
     if name == "sparse_ridge":
         return SparseRidge(f, ACCURACY, failure_probability=FAILURE)
     return Ridge(f, ACCURACY) if name == "ridge" else RadialDepthThree(f, ACCURACY)
@@ -96,7 +95,6 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Sizes, floors, trained networks."""
     cells: list[dict[str, Any]] = [
         {"input_dim": d, "what": what} for what in (*NAMES, "floor") for d in SIZES[run.scale]
     ]
@@ -106,11 +104,10 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Three panels over the dimension."""
     axis = "input dimension d"
     sizes = [
-        series(part, "input_dim", "parameters_built", told, "size", contender=COLOURS[what])
-        for what, told in NAMES.items()
+        series(part, "input_dim", "parameters_built", text, "size", contender=COLOURS[what])
+        for what, text in NAMES.items()
         if len(part := rows.filter(rows["what"] == what).drop_nulls("parameters_built"))
     ]
     needed = series(
@@ -127,13 +124,13 @@ def chart(rows: polars.DataFrame) -> Chart:
             trained.filter(trained["contender"] == name),
             "input_dim",
             column,
-            f"trained, {name}: {told}",
+            f"trained, {name}: {text}",
             kind,  # type: ignore[arg-type]
             contender=COLOURS[name],
             interval=interval,
         )
         for name in ("depth 2", "depth 3")
-        for column, told, kind, interval in (
+        for column, text, kind, interval in (
             ("error_l2_relative", "L2 / deviation of f", "measured", ("low", "high")),
             ("error_sup_attacked", "sup, attacked", "sampled", None),
         )
@@ -155,21 +152,20 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents and a ratio."""
-    told = []
+    text = []
     for what, name in NAMES.items():
         part = rows.filter(rows["what"] == what)
         part = part.drop_nulls("neurons").sort("input_dim")
         slope = exponent(part["input_dim"].to_list(), part["neurons"].to_list())
         reach = f"{part['input_dim'][0]} to {part['input_dim'][-1]}"
-        told.append(f"{name} like d^{slope:.2f} (d = {reach})")
+        text.append(f"{name} like d^{slope:.2f} (d = {reach})")
     floor = rows.filter(rows["what"] == "floor").sort("input_dim")
     mass = exponent(floor["input_dim"].to_list(), floor["path_norm_needed"].to_list())
     trained = rows.drop_nulls("error_l2_relative")
     last = trained.filter(trained["input_dim"] == trained["input_dim"].max())
     error = dict(zip(last["contender"].to_list(), last["error_l2_relative"].to_list(), strict=True))
     return (
-        f"At accuracy {ACCURACY:g} the neurons for the hat grow: {', '.join(told)}; SES19 Theorem "
+        f"At accuracy {ACCURACY:g} the neurons for the hat grow: {', '.join(text)}; SES19 Theorem "
         f"1 allows d^O(ε^-9) for depth 2. The path norm it needs grows like d^{mass:.2f}. "
         f"With {int(rows['parameters'].max()):,} parameters in d = {last['input_dim'][0]}, trained "  # type: ignore[arg-type]
         f"depth 2 has a relative L2 error of {error['depth 2']:.3f}, depth 3 of "

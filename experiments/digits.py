@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 EPOCHS = 30
 COUNTS = {"smoke": 40, "cpu": 1797, "gpu": 1797}
-"""Images that are evaluated."""
+"""Number of images that are evaluated."""
 LEVELS = 8
 """Half of the pixel range 0…16: inputs are (pixel − LEVELS)/LEVELS."""
 
 
 class Classifier(pl.LightningModule):
-    """The perceptron, trained by cross entropy."""
+    """The perceptron, trained with cross entropy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,12 +46,11 @@ class Classifier(pl.LightningModule):
         )
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        """One batch."""
         images, classes = batch
         return nn.functional.cross_entropy(self.model(images), classes)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with weight decay, which keeps the norms, and so the twin, small."""
+        """Adam with weight decay: it keeps the norms small, and so the narrow network small."""
         return torch.optim.AdamW(self.parameters(), lr=3e-3, weight_decay=1e-2)
 
 
@@ -66,7 +65,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train(images: torch.Tensor, classes: torch.Tensor) -> nn.Sequential:
-    """On 1,500 of the images; the rest says how well it generalises."""
+    """Train on 1,500 of the images; the others measure how well it generalises."""
     pl.seed_everything(0)
     module = Classifier()
     loader = DataLoader(TensorDataset(images[:1500].float(), classes[:1500]), 128, shuffle=True)
@@ -84,7 +83,7 @@ def train(images: torch.Tensor, classes: torch.Tensor) -> nn.Sequential:
 
 
 def measure(count: int) -> list[dict[str, Any]]:
-    """Train, narrow, compare: one row per image."""
+    """Train, build the narrow network, compare: one row per image."""
     images, classes = digits()
     model = train(images, classes)
     target = Network(model, radius=1.0)
@@ -125,12 +124,11 @@ def measure(count: int) -> list[dict[str, Any]]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """One training, one twin."""
     return run.cells([{"count": COUNTS[run.scale]}], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Every image: what the twin may change, and what it changes."""
+    """For every image: the change that the claim allows, and the change that was measured."""
     images = series(rows, "margin", "error", "an image", "points", contender="narrow_packed")
     promised = (("promised for every image", float(rows["error_promised"][0])),)
     return Chart(
@@ -147,7 +145,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Size, promise, count."""
     one = rows.row(0, named=True)
     return (
         f"The packed twin of a perceptron that gets {one['held_out_right']:.1%} of 297 held-out "
@@ -160,7 +157,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Classes changed, bounds passed."""
     changed = len(rows) - int(rows["same"].sum())
     above = int((rows["error"] > rows["error_promised"]).sum())
     found = [f"{changed} images changed their class"] if changed else []

@@ -71,7 +71,7 @@ def scattered(rng: np.random.Generator, width: int, depth: int) -> ExactNetwork:
 
 
 def edges() -> Iterator[tuple[str, ExactNetwork]]:
-    """Networks that end in σ, layers of zeros, powers that touch limbs' ends, a wide layer."""
+    """Networks that end in σ, layers of zeros, powers at the ends of limbs, a wide layer."""
     rng = np.random.default_rng(SEED)
     # σ(x_1 − x_2), σ(x_2), and σ(−x_3 − 1/4), below 1 and often with its top bit at a limb's end
     parts = ((0, 0, 1, 2, 2), (0, 1, 1, 2, BIAS), (1, -1, 1, -1, -1), (0, 0, 0, 0, -2))
@@ -96,7 +96,7 @@ def edges() -> Iterator[tuple[str, ExactNetwork]]:
 
 
 def networks() -> Iterator[tuple[str, Callable[[], Network], int]]:
-    """Name, network (built when it is its turn), and the divisor of its number of points."""
+    """Name, network (built on demand), and the divisor of its number of points."""
     for k in range(20):
         n, depth, failure = (4, 8, 8, 16)[k % 4], (2, 3)[k // 10], 0.3 if k % 5 == 4 else 1e-2
         target = RandomNetwork(3, n, depth, seed=SEED + k)
@@ -124,12 +124,11 @@ def networks() -> Iterator[tuple[str, Callable[[], Network], int]]:
 
 
 def built(recipe: Construction) -> Network:
-    """The construction's network."""
     return recipe.build().network
 
 
 def points(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Uniform, with edges among them."""
+    """Uniform points with special floats among them: 0, ±1, the smallest ones."""
     x = rng.uniform(-1.0, 1.0, (count, 3))
     edges = np.array([0.0, 1.0, -1.0, 5e-324, -2.2e-308, 2.0**-70, -(2.0**-200), 0.5])
     chosen = rng.random(x.shape) < 0.02
@@ -139,7 +138,7 @@ def points(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def measure(network: str, points_each: int) -> dict[str, Any]:
-    """Both engines on one network."""
+    """Run both engines on one network."""
     make, part = {name: (make, part) for name, make, part in networks()}[network]
     checked = make()
     assert isinstance(checked, ExactNetwork)
@@ -163,14 +162,12 @@ def measure(network: str, points_each: int) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """A row per network."""
     count, skipped = POINTS[run.scale], SKIPPED.get(run.scale, ())
     names = [name for name, _, _ in networks() if name not in skipped]
     return run.cells(({"network": name, "points_each": count} for name in names), measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Points that differ, and how long both take, network by network."""
     where = tuple(float(k + 1) for k in range(len(rows)))
     notes = tuple(rows["network"])
     differ = tuple(map(float, rows["differ"]))
@@ -189,7 +186,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many points, how many differ."""
     return (
         f"Limb programs and integers should give the same bits everywhere: of "
         f"{rows['points'].sum():,} points in {len(rows)} networks {rows['differ'].sum():,} differ. "
@@ -199,7 +195,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Other bits."""
     return [
         f"{row['network']}: {row['differ']} of {row['points']} points differ"
         for row in rows.iter_rows(named=True)

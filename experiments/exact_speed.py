@@ -39,18 +39,17 @@ ACCURACY = FAILURE = 1e-2
 WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (4, 8, 16, 64, 256, 1024)}
 POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
 SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 1.0}
-"""A run of one of the slower ways takes about so long."""
+"""Approximate time of a run of one of the slower methods."""
 REPEATS = 3
-"""Runs of every way; the fastest counts."""
+"""Runs of every method; the fastest counts."""
 WAYS = {"gmpy2": "gmpy2", "python-flint": "flint", "Python": "builtins"}
-"""Integers, and the module that has them."""
+"""Integer types, and their modules."""
 COLOURS = {"gmpy2": "#c8553d", "python-flint": "#e09f3e", "Python": "#6b705c", "GPU": "#4c956c"}
 GPU_INTEGER_LANES = 64
 """32-bit integer additions a cycle and multiprocessor, on compute capabilities 7.0 to 9.0."""
 
 
 def integer_type(way: str) -> Any:
-    """The integer type of a way."""
     if way == "gmpy2":
         from gmpy2 import mpz
 
@@ -63,7 +62,7 @@ def integer_type(way: str) -> Any:
 
 
 def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarray, float]:
-    """Values, and points per second, of the integer evaluator with one way's integers."""
+    """Values, and points per second, of the integer evaluator with this integer type."""
     kind, usual = integer_type(way), integers._integer
     integers._integer = lambda: kind  # type: ignore[assignment]
     try:
@@ -77,8 +76,8 @@ def reference(network: ExactNetwork, x: np.ndarray, way: str) -> tuple[np.ndarra
 def timed(
     network: ExactNetwork, x: np.ndarray, way: str, seconds: float
 ) -> tuple[np.ndarray, float]:
-    """The same, at as many points as take about so many seconds."""
-    reference(network, x[:1], way)  # the layers are brought into its integers once
+    """The same, at as many points as take about this many seconds."""
+    reference(network, x[:1], way)  # the first call converts the layers to its integers
     values, speed = reference(network, x[:1], way)
     part, speeds = x[:1], [speed]
     if speed >= 2 / seconds:
@@ -139,7 +138,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
 def on_gpu(
     network: ExactNetwork, x: np.ndarray, done: np.ndarray, gmpy2: float
 ) -> dict[str, float | str | None]:
-    """Points per second, and the share of the chip's integer additions; None without a GPU."""
+    """Points per second, and the share of the GPU's integer additions; None without a GPU."""
     if not torch.cuda.is_available():
         return dict.fromkeys(("GPU", "gpu_over_gmpy2", "gpu_share", "gpu_name"))
     device = torch.device("cuda")
@@ -164,7 +163,7 @@ def on_gpu(
 
 
 def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
-    """One width: every way's points per second."""
+    """Points per second of every method at one width."""
     start = time.perf_counter()
     built = NarrowPacked(RandomNetwork(3, n, 3, seed=0), ACCURACY, FAILURE).build()
     building = time.perf_counter() - start
@@ -208,13 +207,11 @@ def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """A row per width."""
     more = {"points": POINTS[run.scale], "seconds": SECONDS[run.scale]}
     return run.cells([{"n": n, **more} for n in WIDTHS[run.scale]], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Points per second, and how many times more than gmpy2's."""
     threads = f"{rows['threads'][0]} threads"
     lines = [series(rows, "n", "limbs", f"limb programs, {threads}", contender="constructed")]
     names = {way: f"{way}, one core" for way in WAYS} | {"GPU": rows["gpu_name"][0] or ""}
@@ -242,7 +239,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many times faster, and when compiling is repaid."""
     early = [
         row["n"]
         for row in rows.iter_rows(named=True)
@@ -268,7 +264,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Other bits."""
     return [
         f"n = {row['n']}: {row['differ']} of {row['compared']} values are other bits"
         for row in rows.iter_rows(named=True)

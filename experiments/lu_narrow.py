@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What Lu17 did, as far as it is reported."""
+    """The setting of Lu17, as far as it is reported."""
 
     bias_bound: float = 1.0
     """Biases uniform on ±this."""
@@ -72,13 +72,12 @@ class Grid(UniformCube):
 
     @property
     def side(self) -> int:
-        """Points per coordinate."""
+        """Number of points per coordinate."""
         return PROTOCOL.grid[self.input_dim - 1]
 
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Some of them."""
         import torch
 
         shape = (count, self.input_dim)
@@ -86,7 +85,7 @@ class Grid(UniformCube):
         return where.to(dtype or torch.float64) * (2 / (self.side - 1)) - 1
 
     def everywhere(self) -> torch.Tensor:
-        """All of them, float64."""
+        """All grid points, float64."""
         import torch
 
         axis = torch.linspace(-1, 1, self.side, dtype=torch.float64)
@@ -95,7 +94,7 @@ class Grid(UniformCube):
 
 @lru_cache(maxsize=1)
 def target(d: int, k: int) -> Network:
-    """Drawn with seed k, divided by its standard deviation on the grid."""
+    """The random target of seed k, divided by its standard deviation on the grid."""
     import torch
 
     rng = np.random.default_rng(k)
@@ -111,7 +110,7 @@ def target(d: int, k: int) -> Network:
 
 
 def measure(d: int, k: int, contender: str, steps: int, seeds: int, points: int) -> dict[str, Any]:
-    """One contender for one target."""
+    """Measure one contender for one target."""
     if contender == "trained":
         return trained(d, k, steps, seeds)
     recipes: dict[str, Construction] = {
@@ -122,7 +121,7 @@ def measure(d: int, k: int, contender: str, steps: int, seeds: int, points: int)
 
 
 def trained(d: int, k: int, steps: int, seeds: int) -> dict[str, Any]:
-    """The best of several seeds and rates, on all grid points."""
+    """The best of several seeds and learning rates, trained on all grid points."""
     from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
 
     shape = PROTOCOL.approximator(d, k)
@@ -141,7 +140,7 @@ def trained(d: int, k: int, steps: int, seeds: int) -> dict[str, Any]:
 
 
 def constructed(d: int, k: int, recipe: Construction, points: int) -> dict[str, Any]:
-    """Exactly, at some grid points; those of the bad set are counted apart."""
+    """Exact values at some grid points; points of the bad set are counted separately."""
     import time
 
     import torch
@@ -165,7 +164,6 @@ def constructed(d: int, k: int, recipe: Construction, points: int) -> dict[str, 
 
 
 def row(d: int, k: int, gaps: torch.Tensor, size: Architecture) -> dict[str, Any]:
-    """Errors and sizes."""
     own = Architecture.of(PROTOCOL.target_widths(d, k))
     return {
         "target_width": own.width,
@@ -181,7 +179,6 @@ def row(d: int, k: int, gaps: torch.Tensor, size: Architecture) -> dict[str, Any
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every target, every contender."""
     scale = run.scale
     return run.cells(
         (
@@ -202,7 +199,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Error against the target's width, a panel per dimension, and sizes."""
+    """Error against the target's width, one panel per dimension, and sizes."""
     import polars
 
     column = polars.col
@@ -210,15 +207,17 @@ def chart(rows: polars.DataFrame) -> Chart:
     ticks = tuple(float(n) for n in rows["target_width"].unique().sort())
     for d in (1, 2):
         curves = []
-        for name, told in NAMES.items():
+        for name, text in NAMES.items():
             if name == "narrow_exact_slim":
                 continue  # no error to draw on a logarithmic axis
             part = rows.filter((column("d") == d) & (column("contender") == name))
-            look = {"contender": "trained_width" if name == "trained" else name}
-            curves.append(series(part, "target_width", "error_rms", told, **look))  # type: ignore[arg-type]
+            who = "trained_width" if name == "trained" else name
+            curves.append(series(part, "target_width", "error_rms", text, contender=who))
             if name == "narrow_packed":
-                promise = f"{told}: promised"
-                curves.append(series(part, "target_width", "promised", promise, "promised", **look))  # type: ignore[arg-type]
+                promise = f"{text}: promised"
+                curves.append(
+                    series(part, "target_width", "promised", promise, "promised", contender=who)
+                )
         panels.append(
             Panel(
                 "target width 2k²",
@@ -233,8 +232,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What training reaches, what the twins promise and keep."""
-
     parts = {str(name): part for (name,), part in rows.group_by("contender")}
     trained, packed, exact = (parts[name] for name in NAMES)
 
@@ -256,7 +253,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Errors above the promise."""
     return [
         f"{r['contender']}, d = {r['d']}, k = {r['k']}: {r['error_sup_sampled']:.3g} above "
         f"{r['promised']:.3g}"

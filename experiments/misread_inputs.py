@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DATA = ("moons", "iris", "diabetes")
 POINTS = {"smoke": 200, "cpu": 20_000, "gpu": 100_000}
-"""Random points of the box."""
+"""Number of random points of the box."""
 MOONS, RADIUS = 1000, 3.0
 HIDDEN, STEPS = 6, 300
 ACCURACY, PROBABILITY = 1e-2, 1e-3
@@ -42,7 +42,7 @@ PACKED = "packed, borders between floats"
 
 
 def samples(data: str) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 inputs (samples, d), and what is to be learned: classes, or numbers."""
+    """Float32 inputs (samples, d), and what is learned from them: classes, or numbers."""
     try:
         from sklearn import datasets
     except ImportError as error:
@@ -59,7 +59,7 @@ def samples(data: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(x: np.ndarray, y: np.ndarray) -> nn.Sequential:
-    """Two hidden layers, all samples in every step of Adam."""
+    """A network with two hidden layers; every step of Adam uses all samples."""
     classes = y.dtype.kind in "iu"
     torch.manual_seed(0)
     outputs = int(y.max()) + 1 if classes else 1
@@ -88,7 +88,7 @@ def target_of(data: str, x: np.ndarray) -> Network:
 
 
 def measure(data: str, reading: str, points: int) -> list[dict[str, Any]]:
-    """One twin: a row per sample."""
+    """Measure one narrow network: one row per sample."""
     x, _ = samples(data)
     target = target_of(data, x)
     if reading == THEOREM:
@@ -125,7 +125,6 @@ def measure(data: str, reading: str, points: int) -> list[dict[str, Any]]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every data set, both twins."""
     cells = [
         {"data": data, "reading": reading, "points": POINTS[run.scale]}
         for data in DATA
@@ -135,7 +134,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """The samples' errors in order, a panel per data set."""
     panels = []
     for (data,), part in rows.group_by("data", maintain_order=True):
         drawn = []
@@ -167,14 +165,13 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def _shown(error: np.ndarray) -> np.ndarray:
-    """Ranks, from 1, that are far enough apart to be seen, and the two beside the accuracy."""
+    """Ranks, from 1, far enough apart to be distinguished, and the two beside the accuracy."""
     above = int((error > ACCURACY).sum())
     spread = np.geomspace(1, len(error), 50).round().astype(int)
     return np.unique(np.clip([*spread, above, above + 1], 1, len(error)))
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many are above the accuracy, before and after."""
     parts = []
     for data in DATA:
         old, new = (
@@ -195,7 +192,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Inputs above the claim for every float32."""
     after = rows.filter(rows["reading"] != THEOREM)
     above = after.filter(~(after["largest_error"] <= after["error_promised"]))
     return [f"{data}: a float32 is above the promised error" for data in above["data"].unique()]

@@ -47,7 +47,7 @@ CASES = {
 
 
 def make(kind: type[Construction], target: RandomNetwork) -> Construction:
-    """With the accuracy and δ, where the theorem speaks of them."""
+    """Pass the accuracy and δ only where the theorem has them."""
     fields = {field.name for field in dataclasses.fields(kind)}
     wanted = {"accuracy": ACCURACY, "failure_probability": FAILURE}
     return kind(target, **{k: v for k, v in wanted.items() if k in fields})
@@ -56,7 +56,7 @@ def make(kind: type[Construction], target: RandomNetwork) -> Construction:
 def measure(
     construction: str, d: int, n: int, target_depth: int, points: int, seed: int
 ) -> dict[str, Any]:
-    """One construction, one target, points of its own."""
+    """Measure one construction for one target, at its own points."""
     import torch
 
     from depthwright.distributions import UniformCube
@@ -111,7 +111,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Per construction and case: worst good error over the promise; share above with its bounds."""
+    """Per case: largest error on good inputs over the claim; share above it with its bounds."""
     cases = rows.select("d", "n", "target_depth").unique(maintain_order=True).rows()
     errors, shares = [], []
     groups = rows.group_by("construction", maintain_order=True)
@@ -119,12 +119,12 @@ def chart(rows: polars.DataFrame) -> Chart:
         numbers = [cases.index(row) for row in part.select("d", "n", "target_depth").rows()]
         where = tuple(number + 0.1 * beside for number in numbers)  # side by side
         notes = tuple("d = {}, n = {}, L = {}".format(*cases[k]) for k in numbers)
-        told = label(str(name))
+        text = label(str(name))
         ratio = (part["error_good"] / part["error_promised"]).to_list()
-        errors.append(Series(told, where, tuple(ratio), "points", contender=str(name), notes=notes))
+        errors.append(Series(text, where, tuple(ratio), "points", contender=str(name), notes=notes))
         shares.append(
             Series(
-                told,
+                text,
                 where,
                 tuple(part["exceedance"].to_list()),
                 "points",
@@ -146,7 +146,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How close the promises are to what is seen."""
     worst = float((rows["error_good"] / rows["error_promised"]).max())  # type: ignore[arg-type]
     above = int((rows["exceedance"] * rows["points"]).round().sum())
     return (
@@ -160,7 +159,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """What was promised and not seen."""
     found = []
     for row in rows.iter_rows(named=True):
         case = f"{row['construction']} d={row['d']} n={row['n']} L={row['target_depth']}"

@@ -37,7 +37,7 @@ NAMES = {
 
 
 def measure(construction: str, exponent: int, points: int) -> dict[str, Any]:
-    """One twin at ε = 10^−exponent; nothing is measured of what is sized only."""
+    """The network for ε = 10^−exponent; where only its size is computed, errors are null."""
     import torch
 
     from depthwright.distributions import UniformCube
@@ -72,7 +72,6 @@ def measure(construction: str, exponent: int, points: int) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every construction at every ε."""
     return run.cells(
         (
             {"construction": name, "exponent": k, "points": POINTS[run.scale]}
@@ -84,7 +83,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Depth on a linear axis, so that log(1/ε) is a straight line; error under the promise."""
+    """The axis of depth is linear, so that log(1/ε) is a straight line."""
     parts = {str(name): part for (name,), part in rows.group_by("construction")}
     depths = tuple(
         series(parts[n], "accuracy", "depth", NAMES[n], "size", contender=n, inverse=True)
@@ -92,17 +91,17 @@ def chart(rows: polars.DataFrame) -> Chart:
     )
     errors = []
     for name in MADE:
-        look: dict[str, Any] = {"contender": name, "inverse": True}
+        style: dict[str, Any] = {"contender": name, "inverse": True}
         worst = f"{NAMES[name]}: worst outside the bad set"
         errors += [
-            series(parts[name], "accuracy", "error_good", worst, "sampled", **look),
+            series(parts[name], "accuracy", "error_good", worst, "sampled", **style),
             series(
                 parts[name],
                 "accuracy",
                 "error_promised",
                 f"{NAMES[name]}: promised",
                 "promised",
-                **look,
+                **style,
             ),
         ]
     return Chart(
@@ -124,15 +123,14 @@ def slope(rows: polars.DataFrame, construction: str) -> tuple[float, float]:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Slopes, and how far below the promise the errors stay."""
     slopes = {name: slope(rows, name) for name in NAMES}
     built = rows.drop_nulls("error_good")
     worst = float((built["error_good"] / built["error_promised"]).max())  # type: ignore[arg-type]
-    told = ", ".join(f"{NAMES[name]} {value:,.0f}" for name, (value, _) in slopes.items())
+    text = ", ".join(f"{NAMES[name]} {value:,.0f}" for name, (value, _) in slopes.items())
     straight = min(r for _, r in slopes.values())
     return (
         f"VYS22 promises a depth of O(n²L² log(ABn/ε)): ε costs layers through its logarithm "
-        f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {told}; a straight line "
+        f"alone. Layers per decimal digit here (n = {WIDTH}, L = {DEPTH}): {text}; a straight line "
         f"in log 1/ε fits every curve with R² ≥ {straight:.4f}. Outside the bad set the worst "
         f"error among {built['points'][0]:,} points is at most {worst:.0%} of the promised one, "
         f"down to ε = {least(built, 'accuracy'):.0e}; of all points "
@@ -141,7 +139,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Errors above the promise, promises above the accuracy."""
     return [
         f"{row['construction']} at {row['accuracy']:g}: error {row['error_good']:.3g}, promised "
         f"{row['error_promised']:.3g}"

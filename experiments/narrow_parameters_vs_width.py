@@ -44,16 +44,16 @@ NAMES = {
     "floor": "no network of the packed width below this (counting)",
 }
 KINDS: dict[str, Kind] = {"floor": "floor", "narrow_packed_gaps": "matched"}
-"""How a curve is drawn that is no size of its own colour."""
+"""How curves of other colours are drawn."""
 
 
 def target_parameters(input_dim: int, depth: int, width: int) -> int:
-    """Of a network with depth − 1 hidden layers."""
+    """Parameters of a network with depth − 1 hidden layers."""
     return Architecture.of((input_dim, *[width] * (depth - 1), 1)).parameters
 
 
 def ratio(input_dim: int, depth: int, width: int) -> float:
-    """Parameters of the packed twin over those of the target."""
+    """Parameters of the packed network over those of the target."""
     twin = he_architecture(input_dim, width, depth, ACCURACY)
     return twin.parameters / target_parameters(input_dim, depth, width)
 
@@ -79,7 +79,7 @@ def crossing(input_dim: int, depth: int) -> int:
 
 
 def measure(input_dim: int, target_depth: int, neurons: int, built: bool) -> list[dict[str, Any]]:
-    """One row per construction; 0 neurons stand for the crossing."""
+    """One row per construction; the row of the crossing has 0 neurons."""
     depth, crosses = target_depth, neurons == 0
     width = neurons or crossing(input_dim, depth)
     own = target_parameters(input_dim, depth, width)
@@ -104,7 +104,7 @@ def measure(input_dim: int, target_depth: int, neurons: int, built: bool) -> lis
 
 
 def draw(input_dim: int, depth: int, width: int) -> dict[str, float]:
-    """A target drawn, its twin built and evaluated exactly on 8 points."""
+    """Draw a target, build its narrow network and evaluate both exactly on 8 points."""
     import torch
 
     from depthwright.constructions import NarrowPacked
@@ -124,7 +124,6 @@ def draw(input_dim: int, depth: int, width: int) -> dict[str, float]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Widths and crossings of every family, and what is built."""
     cells = [
         {"input_dim": d, "target_depth": depth, "neurons": n, "built": False}
         for d, depth in FAMILIES[run.scale]
@@ -139,7 +138,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """All constructions for one family; the packed one for all."""
     import polars
 
     column = polars.col
@@ -184,7 +182,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Orders, crossings, what was built."""
     import polars
 
     column = polars.col
@@ -215,7 +212,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Of the twins that were built."""
     drawn = rows.drop_nulls("ratio_built")
     return [
         f"n = {row['target_width']}: error {row['error_good']:.3g}, promised "

@@ -11,8 +11,6 @@ evaluated exactly at some points and the error there is compared with the claim.
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, peak_gigabytes
 from depthwright.figures.chart import Chart, Panel, series
 
 if TYPE_CHECKING:
@@ -34,19 +32,13 @@ WIDTHS = {
     "gpu": (64, 128, 256, 512, 1024, 2048, 4096),
 }
 EVALUATED, POINTS = 128, 2
-"""Networks of targets up to this width are evaluated at so many points."""
+"""Networks of targets up to this width are evaluated, at this many points."""
 LIMITS = 60.0, 4.0
 """Seconds and GB that building the largest twin is meant to stay under."""
 
 
-def peak_gigabytes() -> float:
-    """Of this process so far. Linux counts kilobytes, macOS bytes."""
-    unit = 1e9 if sys.platform == "darwin" else 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def alone(width: int, points: int) -> dict[str, Any]:
-    """`measure` in a fresh process."""
+    """Run `measure` in a fresh process, so that the peak of memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(measure, width, points).result()
 
@@ -124,13 +116,12 @@ class Lap:
         self.start = time.perf_counter()
 
     def seconds(self) -> float:
-        """And start again."""
         before, self.start = self.start, time.perf_counter()
         return self.start - before
 
 
 def same(one: object, two: object) -> bool:
-    """Every value of every layer, and what the header says."""
+    """Whether every value of every layer, and the header, agree."""
     from depthwright.networks.exact.network import ExactNetwork
 
     assert isinstance(one, ExactNetwork)
@@ -143,13 +134,11 @@ def same(one: object, two: object) -> bool:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """A row per width."""
     cells = [{"width": n, "points": POINTS if n <= EVALUATED else 0} for n in WIDTHS[run.scale]]
     return run.cells(cells, alone)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Seconds and memory against the width."""
     build, save, load = "#0b6e99", "#4c956c", "#c8553d"
     seconds = (
         series(rows, "width", "build_seconds", "build", contender=build),
@@ -171,7 +160,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What was meant and what was measured."""
     last = rows.sort("width").row(-1, named=True)
     tried = rows.drop_nulls("error").sort("width")
     seen = ""
@@ -197,7 +185,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Another size, another network, other values, a larger error than promised."""
     found = []
     for row in rows.iter_rows(named=True):
         wrong = {

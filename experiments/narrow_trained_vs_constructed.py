@@ -37,7 +37,7 @@ SEEDS = {"smoke": 2, "cpu": 4, "gpu": 4}
 POINTS = 4096
 COLLAPSED = 0.98
 TWIN = 1e-9
-"""Rounding of float64 through a thousand layers stays far below."""
+"""Far above the rounding of float64 through a thousand layers."""
 COLOURS = dict(zip(STYLES, ("#c8553d", "#e09f3e", "#6d1a36", "#4c956c"), strict=True))
 
 
@@ -68,7 +68,7 @@ def _summary(style: str, members: Sequence[Any], deviation: float) -> dict[str, 
 
 
 def measure(target_depth: int, steps: int, seeds: int) -> list[dict[str, Any]]:
-    """Twin and rivals of one depth: a row per contender and style."""
+    """The narrow network and rivals of one depth: one row per contender and style."""
     import torch
 
     from depthwright.distributions import UniformCube
@@ -110,15 +110,14 @@ def measure(target_depth: int, steps: int, seeds: int) -> list[dict[str, Any]]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every depth."""
     more = {"steps": STEPS[run.scale], "seeds": SEEDS[run.scale]}
     return run.cells([{"target_depth": depth, **more} for depth in DEPTHS[run.scale]], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Error against depth at equal width and at equal parameters; share of the collapsed."""
+    """Error against depth at equal width and at equal parameters; share of collapsed networks."""
     panels = []
-    # A line ten orders of magnitude below would press all others together.
+    # A line ten orders of magnitude lower would compress all others.
     twin = f"twin: ≤ {largest(_rows(rows, 'constructed', ''), 'best'):.0e}"
     for contender, title in (
         ("width", f"width d + 2 = {INPUT_DIM + 2}"),
@@ -161,7 +160,6 @@ def _rows(rows: polars.DataFrame, contender: str, style: str) -> polars.DataFram
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What the theory says, what was measured."""
     said = []
     for style in STYLES:
         part = list(_rows(rows, "width", style).iter_rows(named=True))
@@ -181,7 +179,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """A twin that is not its target, rounding aside."""
     return [
         f"depth {row['depth']}: the twin is {row['best']:.2g} off, relative to the deviation"
         for row in _rows(rows, "constructed", "").iter_rows(named=True)

@@ -38,7 +38,7 @@ WAYS = {"frequency": "d = 3, m = k", "dimension": "d = k + 2, m = 1", "both": "d
 COLOURS = {"frequency": "#e09f3e", "dimension": "#0b6e99", "both": "#c8553d"}
 PALE = {"frequency": "#f0c98f", "dimension": "#86b9d1", "both": "#e6a99c"}
 SHARE = 0.5
-"""Of the height of f: the error allowed."""
+"""The allowed error, as a share of the height of f."""
 SHARE_L2 = 0.25
 FAILURE = 1e-3
 MASSES = {"smoke": (1, 2, 3), "cpu": (1, 2, 3, 4, 5, 6), "gpu": (1, 2, 3, 4, 5, 6, 8, 12)}
@@ -49,12 +49,10 @@ STEPS = {"smoke": 50, "cpu": 2500, "gpu": 30_000}
 
 
 def target(way: str, k: int) -> Sine:
-    """f_m in dimension d."""
     return Sine(3 if way == "frequency" else k + 2, 1 if way == "dimension" else k)
 
 
 def measure(way: str, k: int, what: str, width: int = 0, steps: int = 0) -> dict[str, Any]:
-    """One column of one cell."""
     f = target(way, k)
     height = f.norms["sup"]
     if what == "mass":
@@ -83,7 +81,6 @@ def measure(way: str, k: int, what: str, width: int = 0, steps: int = 0) -> dict
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Three ways, four questions."""
     asked: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
         ("mass", MASSES[run.scale], {}),
         ("neurons", MASSES[run.scale], {}),
@@ -100,12 +97,10 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Path norms and neuron norms, neurons, trained errors."""
-
     def lines(
         column: str,
         kind: Kind,
-        told: str = "",
+        text: str = "",
         colours: dict[str, str] = COLOURS,
         interval: tuple[str, str] | None = None,
     ) -> list[Series]:
@@ -116,7 +111,7 @@ def chart(rows: polars.DataFrame) -> Chart:
                 rows.filter(rows["way"] == way),
                 "k",
                 column,
-                f"{name}{told}",
+                f"{name}{text}",
                 kind,
                 contender=colours[way],
                 interval=interval,
@@ -156,7 +151,7 @@ def _ticked(panel: Panel, ticks: tuple[int, ...]) -> Panel:
 
 
 def local(rows: polars.DataFrame, way: str, column: str) -> tuple[float, float]:
-    """Exponents of the column in k: over the first step, and over the last."""
+    """Exponents of the column in k, over the first step and over the last."""
     part = rows.filter(rows["way"] == way).drop_nulls(column).sort("k")
     steps = [
         exponent(ks, values)
@@ -168,18 +163,17 @@ def local(rows: polars.DataFrame, way: str, column: str) -> tuple[float, float]:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents that stay, and one that grows."""
-    told = []
+    text = []
     for way, name in WAYS.items():
         first, last = local(rows, way, "path_norm_needed")
         tail_first, tail_last = local(rows, way, "norms_needed")
-        told.append(
+        text.append(
             f"along {name} like k^{first:.1f} at first and k^{last:.1f} at last "
             f"(D17's neuron norms: k^{tail_first:.1f}, k^{tail_last:.1f})"
         )
     return (
         "SES19 excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order "
-        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(told)}."
+        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(text)}."
     )
 
 

@@ -40,7 +40,7 @@ STEPS = {"smoke": (100,), "cpu": (500, 3000), "gpu": (500, 3000, 20_000)}
 RIDGES = {"smoke": (0.3,), "cpu": (0.3, 0.2, 0.1), "gpu": (0.3, 0.2, 0.1)}
 """Accuracies of the construction by polynomials, in units of the target's range."""
 CURVE = {"cone": np.geomspace(2e-5, 0.5, 30), "hat": np.geomspace(0.01, 0.25, 25)}
-"""Errors at which the floor is computed, from about the smallest that is met."""
+"""Errors at which the floor is computed, from about the smallest error of the networks."""
 NAMES = {
     "trained_architecture": "trained",
     "random_features": "random features",
@@ -51,7 +51,6 @@ NAMES = {
 
 
 def target(name: str, input_dim: int) -> Radial:
-    """By its registry name."""
     found = REGISTRY[name](input_dim=input_dim)  # type: ignore[call-arg]
     assert isinstance(found, Radial)
     return found
@@ -98,7 +97,6 @@ def _row(contender: str, network: Network, f: Radial) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Networks, and the curve of the floor."""
     cells: list[dict[str, Any]] = []
     for name, d in TARGETS[run.scale]:
         f = {"name": name, "input_dim": d}
@@ -112,7 +110,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """One panel a target."""
     panels = []
     for (name, d), part in rows.group_by("name", "input_dim", maintain_order=True):
         floor = part.filter(part["contender"] == "floor").sort("error_sup_averaged")
@@ -136,12 +133,12 @@ def chart(rows: polars.DataFrame) -> Chart:
                 part.filter(part["contender"] == contender),
                 "error_sup_averaged",
                 "path_norm",
-                told,
+                text,
                 "points",
                 contender=contender,
                 note="neurons",
             )
-            for contender, told in NAMES.items()
+            for contender, text in NAMES.items()
             if (part["contender"] == contender).any()
         ]
         panels.append(
@@ -158,7 +155,7 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
-    """Every network that has a floor, with how many times it its path norm is."""
+    """Every network that has a floor, with the ratio of its path norm to the floor."""
     import polars
 
     found = rows.filter((polars.col("contender") != "floor") & (polars.col("path_norm_floor") > 0))
@@ -168,26 +165,24 @@ def over_floor(rows: polars.DataFrame) -> polars.DataFrame:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How far above the floor."""
     import polars
 
     networks = over_floor(rows)
     without = rows.filter(polars.col("contender") != "floor").height - len(networks)
-    told = []
+    text = []
     for contender, name in NAMES.items():
         times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
         if len(times):
-            told.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
+            text.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
     return (
         "Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
-        f"of {len(networks)} networks here none lies below: {', '.join(told)} the floor. "
+        f"of {len(networks)} networks here none lies below: {', '.join(text)} the floor. "
         f"{without or 'No'} more {'has' if without == 1 else 'have'} a floor of 0, which says "
         "nothing of them."
     )
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Networks below their floor."""
     networks = over_floor(rows)
     return [
         f"{row['contender']}, {row['neurons']} neurons, {row['name']}, d = {row['input_dim']}: "

@@ -1,4 +1,4 @@
-"""Where does each theorem's network die? One network, any number of mantissa bits.
+"""Where does each theorem's network fail? One network, any number of mantissa bits.
 
     python experiments/precision.py [--scale smoke|cpu|gpu]
 
@@ -39,9 +39,9 @@ ALL = (8, 11, 16, 24, 32, 53, 64, 80, 106, 128, 160, 192, 224, 256, 272, 288, 32
 BITS = {"smoke": FEW, "cpu": ALL, "gpu": ALL}
 POINTS = {"smoke": 8, "cpu": 40, "gpu": 40}
 SLOWER = {"narrow_bits": 8}
-"""Theorem 2's 3,648 layers take a tenth of a second a point and a number of bits: fewer points."""
+"""Theorem 2's 3,648 layers take a tenth of a second per point and number of bits: fewer points."""
 PLAIN = ("narrow_exact", "narrow_exact_slim")
-"""Equal to their target: they ask for no accuracy."""
+"""Equal to their target, so without an accuracy."""
 NAMES = {
     "smoke": ("narrow_packed", *PLAIN, "ridge"),
     "cpu": ("narrow_packed", "narrow_bits", *PLAIN, "ridge"),
@@ -49,7 +49,7 @@ NAMES = {
 }
 MACHINE = {8: "bfloat16", 24: "float32", 53: "float64"}
 FLOOR = 1e-75
-"""Where exact values are drawn: an error of 0 has no logarithm."""
+"""Where exact values are drawn, since an error of 0 has no logarithm."""
 LOWEST = 1e-20
 """The same for errors against the target."""
 RIDGE = "#e09f3e"
@@ -57,7 +57,7 @@ RIDGE = "#e09f3e"
 
 @dataclass(frozen=True)
 class Case:
-    """A construction at its points."""
+    """A construction and the points at which it is evaluated."""
 
     built: Built
     network: ExactNetwork
@@ -93,7 +93,7 @@ def case(construction: str, count: int) -> Case:
 
 
 def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    """Values in a machine's own arithmetic; weights are rounded from float64."""
+    """Values in hardware arithmetic; weights are rounded from float64."""
     import torch
 
     from depthwright.networks.exact.floats import dense
@@ -109,7 +109,7 @@ def in_torch(network: ExactNetwork, x: np.ndarray, dtype: torch.dtype) -> np.nda
 
 
 def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, Any]]:
-    """One row per number of bits; errors are the worst over the points."""
+    """One row per number of bits; errors are the largest over the points."""
     import torch
 
     from depthwright.networks.exact.mantissa import distance, evaluate_rounded, exact_rationals
@@ -140,7 +140,7 @@ def measure(construction: str, points: int, bits: list[int]) -> list[dict[str, A
 
 
 def equal_from(given: Case, exact: np.ndarray) -> int:
-    """Smallest p, found by bisection, with every value equal to the exact one, bit for bit."""
+    """Smallest p, by bisection, for which every value equals the exact one, bit for bit."""
     from depthwright.networks.exact.mantissa import evaluate_rounded, operation_bits
 
     low, high = 1, operation_bits(given.network, given.x)
@@ -154,7 +154,7 @@ def equal_from(given: Case, exact: np.ndarray) -> int:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every construction, its bits together: they share the network and its exact values."""
+    """One cell per construction for all numbers of bits, which share its exact values."""
     count, bits = POINTS[run.scale], list(BITS[run.scale])
     cells = (
         {"construction": name, "points": max(4, count // SLOWER.get(name, 1)), "bits": bits}
@@ -164,7 +164,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def useful_from(part: polars.DataFrame) -> int | None:
-    """Smallest p tried from which on the error against the target keeps the promise."""
+    """Smallest p tried from which on the error against the target stays within the accuracy."""
     kept = None
     for row in part.sort("mantissa_bits", descending=True).iter_rows(named=True):
         if row["error_target"] > row["promised"]:
@@ -174,30 +174,29 @@ def useful_from(part: polars.DataFrame) -> int | None:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """A panel of rounding errors and one of errors against the target."""
     import polars
 
     rounding, torchs, target, proved, promised = [], [], [], [], []
     for (name,), part in rows.group_by("construction", maintain_order=True):
-        told = label(str(name))
+        text = label(str(name))
         own: dict[str, Any] = {"contender": RIDGE if name == "ridge" else str(name)}
         first = part.row(0, named=True)
         equal = part.filter(polars.col("error_rounding") == 0)["mantissa_bits"].min()
         # Once equal, it stays so; one point of it is enough.
         upto = part if equal is None else part.filter(polars.col("mantissa_bits") <= equal)
-        rounding.append(curve(upto, "error_rounding", told, FLOOR, **own))
+        rounding.append(curve(upto, "error_rounding", text, FLOOR, **own))
         finite = part.filter(polars.col("error_torch").is_finite())
         if not finite.is_empty():
             torchs.append(
-                curve(finite, "error_torch", f"{told}, in torch", FLOOR, kind="matched", **own)
+                curve(finite, "error_torch", f"{text}, in torch", FLOOR, kind="matched", **own)
             )
-        target.append(curve(part, "error_target", told, LOWEST, **own))
+        target.append(curve(part, "error_target", text, LOWEST, **own))
         if bits := first["value_bits"]:
-            line = f"{told}, proved exact from here on"
+            line = f"{text}, proved exact from here on"
             proved.append(Series(line, (bits, bits), (FLOOR, 1.0), "promised", **own))
         if first["promised"] > 1e-6:
             ends = (float(part["mantissa_bits"][0]), float(part["mantissa_bits"][-1]))
-            line = f"{told}, promised"
+            line = f"{text}, promised"
             promised.append(Series(line, ends, (first["promised"],) * 2, "promised", **own))
     x = "mantissa bits p"
     logs: dict[str, Any] = {"x_log": True, "y_log": True}
@@ -222,36 +221,34 @@ def chart(rows: polars.DataFrame) -> Chart:
     return Chart((left, right))
 
 
-def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **look: Any) -> Series:
-    """A column against the bits, zeros lifted to the lowest that is drawn."""
+def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **drawn: Any) -> Series:
+    """A column against the number of bits; zeros are drawn at the lowest value of the axis."""
     heights = tuple(max(value, lowest) for value in part[column])
     notes = tuple("equal" if value == 0 else f"{value:.3g}" for value in part[column])
-    return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **look)
+    return Series(name, tuple(map(float, part["mantissa_bits"])), heights, notes=notes, **drawn)
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What the proof says, and what was seen, per construction."""
     import polars
 
-    said = []
+    parts = []
     for (name,), part in rows.group_by("construction", maintain_order=True):
         last = part.row(-1, named=True)
         double = part.filter(polars.col("mantissa_bits") == 53).row(0, named=True)
         proof = f"proved from {last['value_bits']}" if last["value_bits"] else "nothing is proved"
         torchs = double["error_torch"]
         own = "overflows" if math.isinf(torchs) else f"errs by {torchs:.1e}"
-        said.append(
+        parts.append(
             f"{label(str(name))} ({last['layers']:,} layers): within the promised "
             f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round "
             f"by {double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
             f"{last['equal_from']} bits on ({proof}); at {last['mantissa_bits']} bits "
             f"{last['error_target']:.1e} off the target."
         )
-    return " ".join(part[0].upper() + part[1:] for part in said)
+    return " ".join(part[0].upper() + part[1:] for part in parts)
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """A rounding error where none can be; an exact value that is off by more than promised."""
     found = []
     for row in rows.iter_rows(named=True):
         case = f"{row['construction']} with {row['mantissa_bits']} bits"

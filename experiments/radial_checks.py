@@ -55,7 +55,7 @@ CERTAIN = "sparse_ridge_certain"
 MOST_CERTAIN = 4
 """A covering of the ball is for d up to this; the construction refuses others."""
 TOO_LONG = (CERTAIN, "ZigZag", 3, 0.02)
-"""Its covering has not ended after a quarter of an hour on one core."""
+"""Its covering does not end within a quarter of an hour on one core."""
 COLOURS = {
     "ridge": "#0b6e99",
     "radial_depth_three": "#c8553d",
@@ -72,7 +72,7 @@ RECIPES: dict[str, Callable[[Radial, float], Construction]] = {
 
 
 def attacked(network: Network, target: Radial, generator: torch.Generator, most: float) -> float:
-    """The largest error met, starting from samples, the sphere, directions and kinks."""
+    """The largest error found, starting from samples, the sphere, directions and kinks."""
     d, width = target.input_dim, network.architecture.width
     work = network.architecture.parameters
     directions = 0
@@ -82,7 +82,7 @@ def attacked(network: Network, target: Radial, generator: torch.Generator, most:
     budget = max(16.0, most / (4 * work))
     starts = int(np.clip(budget / 40, 16, 192))
     steps = int(np.clip(budget / starts, 12, 80))
-    # Sampled with less work than the climb.
+    # Sampling takes less work than the ascent.
     count = int(np.clip(most / (8 * work), 200, 20_000))
     x = UniformRadius(d).sample(count, generator)
     parts = [
@@ -145,7 +145,6 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """All cases."""
     scale = run.scale
     cases = itertools.product(RECIPES, TARGETS[scale], DIMENSIONS[scale], ACCURACIES[scale])
     return run.cells(
@@ -166,7 +165,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Attacked over promised error, against the dimension and against 1/accuracy."""
     built = rows.drop_nulls("ratio")
 
     def points(column: str, inverse: bool) -> tuple[Series, ...]:
@@ -182,8 +180,8 @@ def chart(rows: polars.DataFrame) -> Chart:
                 ).rows()
             )
             ratios = tuple(part["ratio"].to_list())
-            told = label(str(name))
-            found.append(Series(told, where, ratios, "points", COLOURS[str(name)], notes=notes))
+            text = label(str(name))
+            found.append(Series(text, where, ratios, "points", COLOURS[str(name)], notes=notes))
         return tuple(found)
 
     promised = (("promised", 1.0),)
@@ -212,16 +210,15 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many hold, and how close the attack came."""
     counts = {verdict: (rows["verdict"] == verdict).sum() for verdict in rows["verdict"].unique()}
     built = rows.drop_nulls("ratio").sort("ratio")
     closest = built.row(-1, named=True)
-    told = f"{counts.get('holds', 0)} of {len(built)} claims hold under attack"
+    text = f"{counts.get('holds', 0)} of {len(built)} claims hold under attack"
     for verdict in ("too wide", "too long", "refused"):
         if verdict in counts:
-            told += f", {counts[verdict]} {verdict}"
+            text += f", {counts[verdict]} {verdict}"
     return (
-        f"{told}; the closest is {label(closest['construction'])} for {closest['target']} in "
+        f"{text}; the closest is {label(closest['construction'])} for {closest['target']} in "
         f"dimension {closest['input_dim']} at {closest['accuracy']:g}, attacked to "
         f"{closest['ratio']:.0%} of what is promised; the median case to "
         f"{float(np.median(built['ratio'].to_numpy())):.0%}."
@@ -229,7 +226,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Cases that do not hold."""
     return [
         f"{row['construction']} {row['target']} d={row['input_dim']} accuracy {row['accuracy']}: "
         f"attacked {row['error_sup_attacked']:.6f}, promised {row['error_promised']:.6f}, "

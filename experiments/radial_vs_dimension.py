@@ -27,17 +27,14 @@ DIMENSIONS = {"smoke": (2, 3, 5), "cpu": (2, 3, 5, 8, 12), "gpu": (2, 3, 5, 8, 1
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Of every contender in every dimension."""
     return run.sweep({"target.input_dim": DIMENSIONS[run.scale]})
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Errors and sizes."""
     return against(rows, "input_dim", "input dimension d")
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What the theory says, what was measured."""
     import polars
 
     own = rows.filter(polars.col("contender") == CONSTRUCTED).sort("input_dim")

@@ -30,7 +30,6 @@ NAMES = {CONSTRUCTED: "SparseRidge", "constructed_ridge": "Ridge"}
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Of every contender at every accuracy."""
     return run.sweep({"accuracy": ACCURACIES[run.scale]})
 
 
@@ -39,7 +38,6 @@ def _name(contender: str) -> str:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Errors, neurons, path norms, each against 1/ε."""
     errors: list[Series] = []
     sizes: list[Series] = []
     norms: list[Series] = []
@@ -49,8 +47,8 @@ def chart(rows: polars.DataFrame) -> Chart:
         def line(
             y: str, what: str, kind: str, part: polars.DataFrame = part, who: str = who
         ) -> Series:
-            told = f"{_name(who)}{what}"
-            return series(part, "accuracy", y, told, kind, contender=who, inverse=True)  # type: ignore[arg-type]
+            text = f"{_name(who)}{what}"
+            return series(part, "accuracy", y, text, kind, contender=who, inverse=True)  # type: ignore[arg-type]
 
         errors.append(line("error_sup_attacked", ": sup, attacked", "sampled"))
         errors.append(line("error_l2", ": L2", "measured"))
@@ -82,7 +80,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Exponents of 1/ε."""
     parts = {who: rows.filter(rows["contender"] == who).sort("accuracy") for who in NAMES}
     slopes = {
         who: exponent((1 / part["accuracy"]).to_list(), part["width"].to_list())
@@ -91,11 +88,11 @@ def sentence(rows: polars.DataFrame) -> str:
     own = parts[CONSTRUCTED]
     inverse = (1 / own["accuracy"]).to_list()
     mass = exponent(inverse, own["path_norm_needed"].to_list())
-    told = " and ".join(f"{NAMES[who]} like (1/ε)^{slope:.2f}" for who, slope in slopes.items())
+    text = " and ".join(f"{NAMES[who]} like (1/ε)^{slope:.2f}" for who, slope in slopes.items())
     return (
         f"SES19 Theorem 2 promises a width of exp(O(d·log(1/ε))) = (1/ε)^O(d) for constant d; in "
         f"d = {own['input_dim'][0]}, 1/ε from {inverse[-1]:g} to {inverse[0]:g}, the neurons of "
-        f"{told} grow, with deterministic claims, and the path norm that every depth-2 network "
+        f"{text} grow, with deterministic claims, and the path norm that every depth-2 network "
         f"needs like (1/ε)^{mass:.2f}."
     )
 

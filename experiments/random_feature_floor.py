@@ -39,7 +39,7 @@ WIDTHS = {
 DRAWS = {"smoke": 2, "cpu": 4, "gpu": 12}
 TRAINING = TrainingConfig(validation_points=40_000)
 SPREAD = 2.0
-"""Of the biases, in medians of abs(w·x)."""
+"""Scale of the biases, in medians of abs(w·x)."""
 
 
 def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """The comparisons, and the draws (marked by their number of neurons)."""
+    """The comparisons, and the draws (recognised by their number of neurons)."""
     import polars
 
     compared = run.sweep({"target.terms": TERMS[run.scale]})
@@ -74,7 +74,6 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Equal widths, and the floor."""
     compared = rows.drop_nulls("contender")
     lines = [
         series(
@@ -120,7 +119,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """The lemma's numbers and ours."""
     compared = rows.drop_nulls("contender")
     last = compared.filter(compared["terms"] == compared["terms"].max())
     errors = dict(
@@ -142,7 +140,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Means below the floor by more than their spread, and what comparisons contradict."""
     drawn = rows.drop_nulls("neurons")
     noise = 4 * 2 / math.sqrt(TRAINING.validation_points)
     below = [

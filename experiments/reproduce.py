@@ -39,27 +39,25 @@ from depthwright.refusal import Refusal
 
 FOLDER = Path(__file__).parent
 LIMITS = {"smoke": 1200.0, "cpu": 7200.0, "gpu": 7200.0}
-"""Seconds after which one experiment is given up: it ends what hangs, on a slow machine, too."""
+"""Seconds after which an experiment is stopped, also on a slow machine."""
 AT_ONCE = {"smoke": min(4, cores()), "cpu": 1, "gpu": 1}
-"""Experiments that run beside each other; the larger scales use all cores in each."""
+"""Experiments that run at the same time; at the larger scales each uses all cores."""
 LOG = "log.txt"
-"""In an experiment's folder: what it said on its way."""
+"""In an experiment's folder: its output."""
 INTERVAL = 0.25
-"""Seconds between two looks at those that run."""
+"""Seconds between two checks of the running experiments."""
 TOLD = 40
 """Last lines of an error that the page shows."""
 DOING = 60
-"""Letters of its last line that are shown of one that runs."""
+"""Characters shown of the last line of a running experiment."""
 
 
 def found() -> dict[str, Path]:
-    """Every experiment of this folder, by name."""
     files = sorted(FOLDER.glob("*.py"))
     return {f.stem: f for f in files if holds_experiment(f.read_text(encoding="utf-8"))}
 
 
 def chosen(names: list[str]) -> list[Path]:
-    """Those named, or all of them."""
     known = found()
     for name in names:
         if name not in known:
@@ -69,7 +67,7 @@ def chosen(names: list[str]) -> list[Path]:
 
 @dataclass(frozen=True)
 class How:
-    """What was asked for."""
+    """The options of the command line."""
 
     scale: str
     output: Path
@@ -84,24 +82,22 @@ class How:
             raise Refusal(f"--limit {self.limit:g} leaves no time; give seconds above 0")
 
     def arguments(self) -> list[str]:
-        """Of each experiment."""
+        """Command-line arguments of each experiment."""
         told = ["--scale", self.scale, "--output", str(self.output)]
         return told + (["--logger", self.logger] if self.logger else [])
 
 
 @dataclass
 class Process:
-    """One experiment, running."""
-
     file: Path
     how: How
     threads: int | None
-    """None leaves them to the experiment."""
+    """None: the experiment decides."""
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / RECORD).unlink(missing_ok=True)  # what is there afterwards is of this run
+        (self.folder / RECORD).unlink(missing_ok=True)  # so that a later record is of this run
         told = {"OMP_NUM_THREADS": str(self.threads), "NUMBA_NUM_THREADS": str(self.threads)}
         with (self.folder / LOG).open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -109,30 +105,29 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=(told if self.threads else {}) | os.environ,
-                start_new_session=True,  # so that it is stopped with all that it has started
+                start_new_session=True,  # so that it is stopped with its children
             )
 
     @property
     def folder(self) -> Path:
-        """Where its record will lie."""
+        """The folder its record will be in."""
         return self.how.output / self.file.stem / self.how.scale
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
         return time.perf_counter() - self.began
 
     @property
     def said(self) -> list[str]:
-        """Its log so far, the last line last."""
+        """The lines of its log."""
         return (self.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
 
     def ended(self) -> bool:
-        """Whether it has come to its end, or now to its limit."""
+        """Whether it has exited; a process over its time limit is stopped first."""
         return self.process.poll() is not None or self.seconds > self.how.limit
 
     def stop(self) -> None:
-        """Whatever it is doing, and whatever it has started."""
+        """Stop the process and its children."""
         for last in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, last)
@@ -140,7 +135,7 @@ class Process:
                 self.process.wait(10)
 
     def entry(self) -> Entry:
-        """What there is to show, whatever happened."""
+        """The report's entry, also for a run that failed."""
         status = self.process.poll()
         error = ""
         if status is None:
@@ -151,7 +146,7 @@ class Process:
             error = "\n".join(last) or f"it ended with status {status}"
         try:
             record = read(self.folder)
-            # A broken promise is told by the record itself.
+            # The record itself names a broken claim.
             return Entry(record if record.broken else replace(record, error=error), self.folder)
         except Refusal as nothing:
             title, about = described(self.file.read_text(encoding="utf-8"))
@@ -161,14 +156,14 @@ class Process:
 
 
 def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int]]:
-    """Which run beside each other, and how many of them; timings only by themselves."""
+    """Groups that run together, with their number of workers; timings run alone."""
     timed = [file for file in files if file.stem.endswith("_speed")]
     yield [file for file in files if file not in timed], at_once
     yield timed, 1
 
 
 def run(files: Sequence[Path], how: How) -> list[Entry]:
-    """All of them, told while they run; in the order of `files`."""
+    """Run all, showing progress; results in the order of `files`."""
     entries: dict[Path, Entry] = {}
     console = Console(stderr=True, highlight=False)
     look = (
@@ -208,7 +203,7 @@ def run(files: Sequence[Path], how: How) -> list[Entry]:
 
 
 def beside(files: Sequence[Path], how: How) -> list[Entry]:
-    """What other experiments have left at this scale."""
+    """Records of other experiments at this scale."""
     entries = []
     for name, file in found().items():
         if file not in files:
@@ -219,12 +214,11 @@ def beside(files: Sequence[Path], how: How) -> list[Entry]:
 
 
 def failed(entry: Entry) -> bool:
-    """Nothing to show, or a promise broken."""
+    """Whether there is no record, or a promise was broken."""
     return bool(entry.record.error or entry.record.broken)
 
 
 def overview() -> Table:
-    """Name and title of each."""
     table = Table(box=None, show_header=False)
     for name, file in found().items():
         table.add_row(name, described(file.read_text(encoding="utf-8"))[0])
@@ -232,7 +226,6 @@ def overview() -> Table:
 
 
 def main() -> None:
-    """Run, collect, write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments; all where none")
     parser.add_argument("--scale", choices=SCALES, default="smoke")
@@ -269,5 +262,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("WANDB_SILENT", "true")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of `finally`
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs `finally`
     guard(main)

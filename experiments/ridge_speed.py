@@ -62,20 +62,18 @@ def measure(input_dim: int, points: int) -> list[dict[str, Any]]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """One network, one run: a ratio of two timings of the same minute."""
+    """One network and one run: both timings of the ratio are taken in the same minute."""
     input_dim, points = SIZES[run.scale]
     return run.cells([{"input_dim": input_dim, "points": points}], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """How many times faster, against the dense form's chunk size."""
     ratio = series(rows, "chunk", "ratio", "dense / structured", contender="constructed")
     x, y = "points that the dense form takes at once", "seconds, dense / structured"
     return Chart((Panel(x, y, (ratio,), x_log=True, lines=(("equally fast", 1.0),)),))
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """The ratio to the dense form at its best."""
     one = rows.sort("ratio").row(0, named=True)
     return (
         f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) "
@@ -88,7 +86,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """The rounding bound."""
     one = rows.row(0, named=True)
     if one["difference"] <= one["rounding_bound"]:
         return []

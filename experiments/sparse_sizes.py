@@ -13,8 +13,6 @@ above the accuracy; the narrower budgets promise nothing.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,7 @@ from depthwright.bounds import rotation_average
 from depthwright.constructions import SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, peak_gigabytes
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.networks.ridge import RidgeNetwork
 from depthwright.targets import Cone, Hat, Radial
@@ -52,7 +50,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what is asked for, and what plain random frames need for the same."""
+    """A row: the settings, and the width that plain random frames need for the same."""
 
     target: Radial
     accuracy: float = 0.1
@@ -61,11 +59,10 @@ class Case:
     record: int | None = None
     """Width that should suffice."""
     frames: int | None = None
-    """Of plain random frames, for the same error."""
+    """Width that plain random frames need for the same error."""
 
     @property
     def cell(self) -> dict[str, Any]:
-        """As plain values."""
         return {
             "target": type(self.target).__name__,
             "input_dim": self.target.input_dim,
@@ -112,7 +109,7 @@ CASES = {
 
 
 def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> tuple[float, int]:
-    """The largest error met, and from how many starts."""
+    """The largest error found, and from how many starts."""
     d, generator = target.input_dim, torch.Generator().manual_seed(seed)
     directions = np.concatenate([group.dense(d) for group in network.groups])
     count = int(np.clip(work / (4 * directions.size * STEPS), 24, MOST_STARTS))
@@ -122,7 +119,7 @@ def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> t
     quarter = count // 4
     sphere = rng.standard_normal((quarter, d))
     own = directions[rng.integers(len(directions), size=quarter)]
-    # Sums of 2 to d directions with signs, where many of one frame are met at once.
+    # Sums of 2 to d directions with signs, where many directions of one frame add up.
     few = rng.integers(2, d + 1, size=quarter)
     sums = np.stack([rng.choice([-1.0, 1.0], n) @ _frame(directions, n, rng) for n in few])
     starts = np.concatenate([sphere, own, sums])
@@ -138,20 +135,14 @@ def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> t
 
 
 def _frame(directions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Neighbours in the list: of one frame, where directions were drawn as frames."""
+    """Neighbours in the list: they are of one frame, where directions were drawn as frames."""
     start = int(rng.integers(max(1, len(directions) - count + 1)))
     return directions[start : start + count]
 
 
 def _program(network: RidgeNetwork, target: Radial) -> float:
-    """What is left of the error in the mean over rotations, where directions no longer matter."""
+    """The error that is left in the mean over rotations, where directions no longer matter."""
     return rotation_average(network).sup_distance(target)[0]
-
-
-def peak_gigabytes() -> float:
-    """Of this process so far. Linux counts kilobytes, macOS bytes."""
-    unit = 1e9 if sys.platform == "darwin" else 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def measure(
@@ -164,7 +155,6 @@ def measure(
     frames: int | None,
     work: float,
 ) -> dict[str, Any]:
-    """Builds and attacks."""
     radial = getattr(targets, target)(input_dim)
     start = time.perf_counter()
     recipe = SparseRidge(radial, accuracy, failure_probability, width=budget, seed=SEED)
@@ -192,17 +182,15 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Neurons against the dimension; attacked errors over what they must stay below."""
-
     sizes, errors = [], []
     for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
-        named, look = f"{target}, {kind}", COLOURS[str(target), str(kind)]
+        named, colour = f"{target}, {kind}", COLOURS[str(target), str(kind)]
         x = tuple(map(float, part["input_dim"]))
         notes = tuple(f"{target}, {kind}, accuracy {a:g}" for a in part["accuracy"])
         neurons = tuple(map(float, part["neurons"]))
-        sizes.append(Series(named, x, neurons, "points", look, notes=notes))
+        sizes.append(Series(named, x, neurons, "points", colour, notes=notes))
         ratio = tuple((part["error_sup_attacked"] / part["limit"]).to_list())
-        errors.append(Series(named, x, ratio, "points", look, notes=notes))
+        errors.append(Series(named, x, ratio, "points", colour, notes=notes))
     record = rows.drop_nulls("frames")
     for (target,), part in record.group_by("target", maintain_order=True):
         name = f"{target}, plain random frames"
@@ -226,7 +214,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """Widths of record that were kept, and how close the attack came."""
     import polars
 
     known = rows.drop_nulls("of_record")
@@ -235,7 +222,7 @@ def sentence(rows: polars.DataFrame) -> str:
     wide = rows.filter(polars.col("promise") == "budget").sort("input_dim").row(-1, named=True)
     ratio = float((rows["error_sup_attacked"] / rows["limit"]).max())  # type: ignore[arg-type]
     record = f"{kept} of {len(known)} widths of record suffice, and " if len(known) else ""
-    told = (
+    text = (
         f"{record}{below} of {len(rows)} attacked "
         f"errors are within the accuracy and the claim; the largest is {ratio:.1%} of its limit. "
         f"In dimension {wide['input_dim']:,}, {wide['target']} at accuracy {wide['accuracy']:g} "
@@ -243,15 +230,14 @@ def sentence(rows: polars.DataFrame) -> str:
         f"promised."
     )
     for row in rows.filter(polars.col("promise") != "budget").iter_rows(named=True):
-        told += (
+        text += (
             f" {row['target']} in dimension {row['input_dim']} at {row['accuracy']:g}, "
             f"{row['promise']}: {row['neurons']:,}."
         )
-    return told
+    return text
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """Wider than the record, or further off than allowed."""
     found = []
     for row in rows.iter_rows(named=True):
         case = f"{row['target']} d={row['input_dim']} {row['promise']}"

@@ -45,7 +45,7 @@ COMMAND = (sys.executable, "-c", "from depthwright.cli import main; main()", "--
 
 
 def seconds_per_cell(cells: int, jobs: int, overrides: tuple[str, ...]) -> float:
-    """Of one sweep from start to exit, over the number of its cells."""
+    """Seconds of one sweep from start to exit, over the number of its cells."""
     if "launcher=joblib" in overrides:
         overrides += (f"hydra.launcher.n_jobs={jobs}",)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,6 @@ def seconds_per_cell(cells: int, jobs: int, overrides: tuple[str, ...]) -> float
 
 
 def measure(cells: int, jobs: int) -> list[dict[str, Any]]:
-    """A row per variant."""
     return [
         {"sweep": name, "seconds_per_cell": seconds_per_cell(cells, jobs, overrides)}
         for name, overrides in VARIANTS.items()
@@ -69,12 +68,11 @@ def measure(cells: int, jobs: int) -> list[dict[str, Any]]:
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """All variants in one cell: ratios of timings of the same minutes."""
+    """All variants in one cell: timings of a ratio are taken in the same minutes."""
     return run.cells([{"cells": CELLS[run.scale], "jobs": JOBS}], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Seconds per cell of each variant."""
     drawn = tuple(
         Series(f"{k}: {name}", (float(k),), (seconds,), "points", colour)
         for k, (name, seconds, colour) in enumerate(
@@ -92,7 +90,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """What W&B costs and what workers save."""
     plain, tracked, single = rows["seconds_per_cell"]
     cells, jobs = rows["cells"][0], rows["jobs"][0]
     return (

@@ -29,25 +29,25 @@ from depthwright.runs.aggregate import aggregate
 from depthwright.tracking import KEPT, LoggerConfig, Renewal, is_offline, need_key
 
 BATCH = 100
-"""Runs per call of `wandb sync`: a command line has an end."""
+"""Runs per call of `wandb sync`: the length of a command line is limited."""
 
 
 def unsent(output: Path) -> list[Path]:
-    """The W&B folders of finished cells that were kept offline and are not marked as sent."""
+    """Offline W&B folders of finished cells that are not yet marked as sent."""
     found = []
     for finished in sorted(output.glob(f"*/*/{results.RESULTS}")):
-        told = finished.parent / KEPT
-        if not told.exists():
+        kept = finished.parent / KEPT
+        if not kept.exists():
             continue
-        # By its name: the results may have been moved since.
-        attempt = finished.parent / "wandb" / Path(told.read_text(encoding="utf-8").strip()).name
+        # By name, since the results may have been moved.
+        attempt = finished.parent / "wandb" / Path(kept.read_text(encoding="utf-8").strip()).name
         if attempt.is_dir() and is_offline(attempt) and not list(attempt.glob("*.synced")):
             found.append(attempt)
     return found
 
 
 def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[Renewal]:
-    """What became of each; a folder that holds nothing to send is said, and counts as failed."""
+    """Send each and report it; a folder with nothing to send counts as failed."""
     found: Counter[Renewal] = Counter()
     for folder in folders:
         try:
@@ -59,7 +59,7 @@ def renewed(folders: Iterable[Path], one: Callable[[Path], Renewal]) -> Counter[
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Send; raises Refusal without a key, or when something could not be sent."""
+    """Send all; Refusal without a key, or when something could not be sent."""
     default = LoggerConfig()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     for start in range(0, len(waiting), BATCH):
         batch = [str(folder) for folder in waiting[start : start + BATCH]]
         command = [sys.executable, "-m", "wandb", "sync", "--project", given.project, *entity]
-        subprocess.run([*command, *batch], check=False)  # the marks tell what was sent
+        subprocess.run([*command, *batch], check=False)  # the marks show what was sent
     left = unsent(given.folder)
     experiments = sorted({path.parents[1] for path in given.folder.glob(f"*/*/{results.RESULTS}")})
     online = LoggerConfig(mode="online", project=given.project, entity=given.entity)

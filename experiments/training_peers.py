@@ -29,14 +29,14 @@ INPUT_DIM = 10
 RATE = 3e-3
 SEED = 0
 ALONE = 2
-"""Networks that the trainers of single networks are timed on."""
+"""Number of networks on which trainers of single networks are timed."""
 POOL = 50
-"""Batches drawn; longer trainings of the others go through them again (timing only)."""
+"""Batches drawn; longer trainings of the other trainers use them again (timing only)."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Members of one width on batches of one size."""
+    """Networks of one width on batches of one size."""
 
     members: int
     width: int
@@ -44,13 +44,13 @@ class Size:
 
     @property
     def operations(self) -> int:
-        """Of one network-step."""
+        """Operations of one step of one network."""
         return self.batch * self.width * (4 * INPUT_DIM + 6)
 
 
 @dataclass
 class Work:
-    """Initial weights and batches, as this trainer has them."""
+    """Initial weights and batches, the same as this trainer's."""
 
     size: Size
     config: TrainingConfig
@@ -70,7 +70,6 @@ class Work:
         ]
 
     def batches(self, steps: int) -> Any:
-        """The first `steps` batches."""
         return ((self.x[k % POOL], self.y[k % POOL]) for k in range(steps))
 
     def stacked(self) -> dict[str, np.ndarray]:
@@ -84,11 +83,11 @@ Finish = Callable[[], np.ndarray]
 """Root mean squared errors of the networks that were trained, (members,)."""
 
 Trainer = Callable[[Work, int], Finish]
-"""Trains for some steps; what it returns is not timed."""
+"""Trains for the given number of steps; the function it returns is not timed."""
 
 
 class One(pl.LightningModule):
-    """One network, as Lightning's manual shows it."""
+    """One network, trained as Lightning's manual shows it."""
 
     def __init__(self, network: torch.nn.Module, batches: list[Any]) -> None:
         super().__init__()
@@ -96,16 +95,14 @@ class One(pl.LightningModule):
         self.given = batches
 
     def train_dataloader(self) -> Any:
-        """The batches as they are."""
         return DataLoader(self.given, batch_size=None)  # type: ignore[arg-type]
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
-        """Squared error."""
         x, y = batch
         return torch.nn.functional.mse_loss(self.network(x), y)
 
     def configure_optimizers(self) -> Any:
-        """Adam, its rate after the schedule."""
+        """Adam with this learning-rate schedule."""
         optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
         steps = len(self.given)
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: schedule(k, steps, 0.0))
@@ -116,7 +113,7 @@ class One(pl.LightningModule):
 
 
 def lightning(work: Work, steps: int) -> Finish:
-    """One Lightning run per network; of two networks, the others take as long."""
+    """One Lightning run per network; two are run, and the time is multiplied."""
     modules = []
     for network in work.alone[:ALONE]:
         module = One(copy.deepcopy(network), list(work.batches(steps)))
@@ -135,7 +132,7 @@ def lightning(work: Work, steps: int) -> Finish:
 
 
 def bare(work: Work, steps: int) -> Finish:
-    """A plain torch loop per network; of two networks."""
+    """A plain torch loop per network; two are run, and the time is multiplied."""
     networks = copy.deepcopy(work.alone[:ALONE])
     for network in networks:
         optimiser = torch.optim.Adam(network.parameters(), lr=RATE)

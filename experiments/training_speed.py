@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import polars
 
 SECONDS = {"smoke": 0.05, "cpu": 1.0, "gpu": 1.0}
-"""What a repeat should take."""
+"""Intended time of a repeat."""
 REPEATS = {"smoke": 1, "cpu": 5, "gpu": 5}
 OURS = "this trainer"
 COLOURS = {
@@ -71,7 +71,7 @@ SIZES = {"smoke": LARGE[:1], "cpu": LARGE, "gpu": LARGE}
 
 
 def ours(work: Work, steps: int) -> Finish:
-    """This trainer, all of it: Lightning, drawing, validation."""
+    """This trainer as a whole: Lightning, drawing of points, validation."""
     result = train_rivals(
         {"a": [(INPUT_DIM, work.size.width, 1)]},
         Cone(INPUT_DIM),
@@ -101,7 +101,7 @@ def _fused(a, times):  # type: ignore[no-untyped-def]
 
 
 def arithmetic_limit(threads: int) -> float:
-    """Operations a second, all threads."""
+    """Floating-point operations per second, all threads."""
     a = np.linspace(0.1, 0.9, 256).astype(np.float32)
     _fused(a, 1)
     times, best = 5_000_000, 0.0
@@ -114,7 +114,7 @@ def arithmetic_limit(threads: int) -> float:
 
 
 def length(trainer: Trainer, work: Work, wanted: float) -> int:
-    """Steps that take about so many seconds; JAX has compiled for that number afterwards."""
+    """Number of steps that take about this many seconds; JAX is then compiled for that number."""
     steps = POOL
     while True:
         trainer(work, steps)
@@ -172,27 +172,25 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """A cell per size."""
     more = {"repeats": REPEATS[run.scale], "wanted": SECONDS[run.scale]}
     return run.cells([{**vars(size), **more} for size in SIZES[run.scale]], measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Network-steps a second, and shares of the arithmetic limit."""
     speeds, shares = [], []
     for (name,), part in rows.group_by("trainer", maintain_order=True):
-        told, colour = str(name), COLOURS[str(name)]
+        text, colour = str(name), COLOURS[str(name)]
         speeds.append(
             series(
                 part,
                 "width",
                 "network_steps_per_second",
-                told,
+                text,
                 contender=colour,
                 interval=("low", "high"),
             )
         )
-        shares.append(series(part, "width", "share_of_limit", told, contender=colour))
+        shares.append(series(part, "width", "share_of_limit", text, contender=colour))
     x, ticks = "width of the trained networks", tuple(map(float, rows["width"].unique().sort()))
     return Chart(
         (
@@ -207,8 +205,7 @@ def _panel(x: str, y: str, drawn: tuple[Series, ...], ticks: tuple[float, ...]) 
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """How many times faster than each, size by size."""
-    said = []
+    parts = []
     for (members, width, batch), part in rows.group_by(
         "members", "width", "batch", maintain_order=True
     ):
@@ -218,7 +215,7 @@ def sentence(rows: polars.DataFrame) -> str:
             if row["trainer"] != OURS
         ]
         one = part.row(0, named=True)
-        said.append(
+        parts.append(
             f"{members} networks 10 → {width} → 1 on batches of {batch}: {', '.join(others)}; this "
             f"trainer does {one['share_of_limit']:.1%} of what the processor can "
             f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
@@ -226,7 +223,7 @@ def sentence(rows: polars.DataFrame) -> str:
         )
     return (
         f"How many times faster this trainer is, on {rows['threads'][0]} threads, than — "
-        f"{'. '.join(said)}."
+        f"{'. '.join(parts)}."
     )
 
 

@@ -46,16 +46,13 @@ class Flips(Target):
 
     @property
     def domain(self) -> Box:
-        """[−1, 1]."""
         return Box.of(1)
 
     @property
     def lipschitz(self) -> float:
-        """It jumps."""
         return float("inf")
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, 1) → ±1."""
         eighth = ((x + 1) / 2 * FLIPS).floor().clip(0, FLIPS - 1)
         return 1 - 2 * (eighth % 2)
 
@@ -66,7 +63,6 @@ class Points(UniformCube):
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Some of them."""
         import torch
 
         where = torch.randint(POINTS, (count, 1), generator=generator, device=generator.device)
@@ -74,7 +70,6 @@ class Points(UniformCube):
 
 
 def points(where: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Of their numbers."""
     return (2 * where.to(dtype) + 1) / POINTS - 1
 
 
@@ -102,7 +97,7 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
 
 
 def wrong(values: torch.Tensor) -> float:
-    """Share of the 8,000 points with the wrong sign; a value of 0 is wrong."""
+    """Share of the 8,000 points with the wrong sign; a value of 0 counts as wrong."""
     import torch
 
     truth = Flips()(points(torch.arange(POINTS)[:, None], torch.float64))
@@ -110,14 +105,14 @@ def wrong(values: torch.Tensor) -> float:
 
 
 def floor(hidden: int, width: int) -> float:
-    """Share that every network of this shape errs on."""
+    """The smallest share of wrong points for any network of this shape."""
     return max(0.0, (FLIPS - ((width + 1) ** hidden + 1)) / (2 * FLIPS))
 
 
 def measure(
     width: int, target_depth: int, steps: int, seeds: int, rates: list[float]
 ) -> dict[str, Any]:
-    """The best of one shape; width 0 is the composed triangles."""
+    """The best network of one shape; width 0 stands for the composed triangles."""
     import torch
 
     x = points(torch.arange(POINTS)[:, None], torch.float64)
@@ -148,16 +143,14 @@ def measure(
 
 
 def rows(run: Run) -> polars.DataFrame:
-    """Every shape, and the construction."""
-    told = TRAINING[run.scale]
-    more = {"steps": told["steps"], "seeds": told["seeds"], "rates": told["learning_rates"]}
+    config = TRAINING[run.scale]
+    more = {"steps": config["steps"], "seeds": config["seeds"], "rates": config["learning_rates"]}
     shapes = [(w, depth) for w in WIDTHS[run.scale] for depth in DEPTHS[run.scale]]
     cells = [{"width": w, "target_depth": depth, **more} for w, depth in [(0, 4), *shapes]]
     return run.cells(cells, measure)
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    """Error against depth and against parameters."""
     import polars
 
     def lines(x: str) -> tuple[Series, ...]:
@@ -190,7 +183,6 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    """The construction, the best trained of every depth."""
     import polars
 
     built = rows.filter(polars.col("width") == 0).row(0, named=True)
@@ -210,7 +202,6 @@ def sentence(rows: polars.DataFrame) -> str:
 
 
 def broken(rows: polars.DataFrame) -> list[str]:
-    """An error of the construction, or one below the floor."""
     return [
         f"width {row['width']}, depth {row['depth']}: {row['wrong']:.4f} wrong"
         for row in rows.iter_rows(named=True)

@@ -66,7 +66,7 @@ def test_rows_say_with_what_they_were_computed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"rows": [', "{}", "[1]", ""])
-def test_damaged_rows_are_told(tmp_path: Path, content: str) -> None:
+def test_damaged_rows_are_reported(tmp_path: Path, content: str) -> None:
     run = Run("x", "smoke", tmp_path)
     run.cells([{"n": 2}], lambda n: {"value": n})
     (path,) = tmp_path.glob("x/cells/*/results.json")
@@ -75,7 +75,7 @@ def test_damaged_rows_are_told(tmp_path: Path, content: str) -> None:
         run.cells([{"n": 2}], lambda n: {"value": n})
 
 
-def test_a_failing_cell_is_told_and_the_others_are_kept(
+def test_a_failing_cell_is_reported_and_the_others_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harm = [True]

@@ -87,7 +87,7 @@ def test_json_is_plain(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())[0]["train_seconds"] is None
 
 
-def test_rows_that_contradict_a_promise_are_told_and_no_others() -> None:
+def test_rows_that_contradict_a_claim_are_reported_and_no_others() -> None:
     kept = {"error_sup_attacked": 0.1, "error_sup_certified": 0.1, "path_norm": 2.0}
     kept |= {"path_norm_floor": 2.0, "input_dim": 3, "accuracy": 0.2}
     silent = dict.fromkeys(kept, None) | {"input_dim": 3, "accuracy": None}

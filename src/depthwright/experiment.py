@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import resource
 import shlex
 import sys
 import time
@@ -45,34 +46,35 @@ if TYPE_CHECKING:
     from depthwright.runs.store import Cell
 
 SCALES = ("smoke", "cpu", "gpu")
-"""Seconds on a laptop; minutes on one; as large as one large GPU does in its share of an hour."""
+"""smoke: seconds on a laptop; cpu: minutes on one; gpu: within its share of an hour on a large GPU.
+"""
 
 QUICK = ("training=quick", "evaluation=quick", "trainer.progress=false")
-"""What makes a comparison one of scale smoke."""
+"""The overrides that make a comparison one of scale smoke."""
 LOGGERS = {"none": "none", "offline": "offline", "wandb": "online"}
 """Names of conf/logger, and the modes of W&B that they stand for."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an experiment's `rows` is told."""
+    """What an experiment's `rows` receives."""
 
     name: str
     scale: str
     output: Path
     """Results folder; an experiment's own is output/NAME."""
     source: str = ""
-    """Of the experiment's file: a cell computed by another version of it is computed again."""
+    """Source of the experiment's file: cells of another version are computed again."""
     overrides: tuple[str, ...] = ()
-    """KEY=VALUE, for those that sweep comparisons; those of a launcher go to every experiment."""
+    """KEY=VALUE for experiments that sweep comparisons; those of a launcher apply to every
+    experiment."""
     logger: str = "none"
-    """What watches those comparisons: a name of conf/logger."""
+    """The logger of those comparisons: a name of conf/logger."""
     parts: list[Provenance] = field(default_factory=list)
-    """With what the rows were computed, as they come together."""
+    """Provenance of the rows, cell by cell."""
 
     @property
     def folder(self) -> Path:
-        """Of this scale."""
         return self.output / self.name / self.scale
 
     def sweep(self, grid: Mapping[str, Sequence[Any]], *overrides: str) -> polars.DataFrame:
@@ -107,8 +109,8 @@ class Run:
         """`measure(**cell)` for every cell, a row or a list of rows; each row begins with its cell.
 
         Cells are kept, so that running again computes what is missing. One that fails leaves its
-        traceback in its folder and the others go on; Incomplete is raised at the end. The override
-        `launcher=joblib` (or slurm) runs them beside each other.
+        traceback in its folder and the others continue; Incomplete is raised at the end. The
+        override `launcher=joblib` (or slurm) runs them in parallel.
         """
         import polars
 
@@ -143,7 +145,6 @@ class Run:
 def _compute(
     measure: Callable[..., Any], points: Mapping[Path, Mapping[str, Any]], cell: Cell
 ) -> None:
-    """One cell's rows into its folder."""
     from depthwright.runs import store
 
     def compute() -> None:
@@ -155,7 +156,7 @@ def _compute(
 
 
 def _shown(point: Mapping[str, Any]) -> dict[str, Any]:
-    """As columns: what is no number and no word is written out."""
+    """As columns: lists and dictionaries become JSON text."""
     return {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in point.items()}
 
 
@@ -167,6 +168,12 @@ def fastest(times: int, run: Callable[[], object]) -> float:
         run()
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def peak_gigabytes() -> float:
+    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
+    unit = 1e9 if sys.platform == "darwin" else 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def no_broken_promise(rows: polars.DataFrame) -> list[str]:
@@ -183,12 +190,11 @@ class Experiment:
     sentence: Callable[[polars.DataFrame], str]
     """What the theory says, what was measured, with numbers taken from the rows."""
     columns: tuple[str, ...] = ()
-    """Of the page's table; () shows all."""
+    """Columns of the page's table; () shows all."""
     broken: Callable[[polars.DataFrame], list[str]] = no_broken_promise
-    """The promises that the rows contradict, one sentence each; any makes the run fail."""
+    """The claims that the rows contradict, one sentence each; any makes the run fail."""
 
     def main(self, file: str) -> None:
-        """The command line of the file that holds this experiment."""
         from depthwright.cli import guard
 
         guard(lambda: self._main(Path(file), sys.argv[1:]))
@@ -258,13 +264,12 @@ def largest(rows: polars.DataFrame, column: str) -> float:
 
 
 def _quoted(path: Path) -> str:
-    """For Hydra, to which commas and brackets mean something."""
+    """Quoted for Hydra, to which commas and brackets have a meaning."""
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
 
 
 def stored(run: Run) -> polars.DataFrame:
-    """The rows of the last run."""
     import polars
 
     path = run.folder / f"{run.name}.parquet"

@@ -12,13 +12,13 @@ WAIT = 2.0
 
 
 class Listener:
-    """Hears how a run goes. This one does nothing; task.py has one that writes to the terminal."""
+    """Receives the progress of a run. This one does nothing; task.py has one that prints."""
 
     def doing(self, what: str, *, has_bar: bool = False) -> None:
-        """What is being done from now on; `has_bar`: it draws a bar of its own."""
+        """The activity from now on; `has_bar`: it draws a bar of its own."""
 
     def news(self, message: str) -> None:
-        """What the user should still see afterwards."""
+        """A message that stays on the screen."""
 
 
 class Bar:
@@ -36,7 +36,7 @@ class Bar:
         return self
 
     def __call__(self, part: float, note: str = "") -> None:
-        """So much is done, and what there is to say of it."""
+        """Share that is done, and a text about it."""
         if self._drawn is None:
             if time.monotonic() - self._start < WAIT or not sys.stderr.isatty():
                 return
@@ -46,8 +46,8 @@ class Bar:
             self._drawn = Progress(console=Console(stderr=True), transient=True)
             self._task = self._drawn.add_task(self.name, total=1.0)
             self._drawn.start()
-        told = f"{self.name}, {note}" if note else self.name
-        self._drawn.update(self._task, completed=part, description=told)
+        text = f"{self.name}, {note}" if note else self.name
+        self._drawn.update(self._task, completed=part, description=text)
 
     def __exit__(
         self,

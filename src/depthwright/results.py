@@ -31,7 +31,7 @@ class Row:
     "random_features" and "constructed_features" where the output layer alone is fitted, "tuned"
     for what was trained on from the construction's own weights."""
     construction: str
-    """What built it, or what the rival or the features were matched with."""
+    """The construction that built it, or that the rival or the features were matched with."""
     style: str | None
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""
@@ -69,15 +69,15 @@ class Row:
     error_sup_attacked: float | None
     """A better lower bound."""
     error_sup_certified: float | None
-    """An upper bound on all that the claim speaks of, proved; for a depth-2 network without a claim
-    and a radial target in dimension 3 or less, by branch and bound (errors/certified.py)."""
+    """A proved upper bound on all inputs of the claim; for a depth-2 network without a claim and a
+    radial target in dimension 3 or less, by branch and bound (errors/certified.py)."""
     error_promised: float | None
     """The claim: an upper bound outside a set of probability `failure_probability`, proved."""
     promised_for: str | None = None
-    """The inputs that the promise speaks of, in words."""
+    """The inputs for which the claim holds, in words."""
     points: str | None = None
     """Where all errors of the row were measured: draws of `distribution`, perhaps moved to the
-    nearest of the inputs that the run's claims speak of."""
+    nearest of the inputs for which the run's claims hold."""
     exceedance: float | None
     """Share of points with an error above `accuracy`."""
     exceedance_upper: float | None
@@ -89,7 +89,7 @@ class Row:
     path_norm_floor: float | None = None
     """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
     path_norm_needed: float | None = None
-    """The same at `accuracy`: what it takes to be that near to the target, proved."""
+    """The same at `accuracy`: the path norm that this accuracy needs, proved."""
     build_seconds: float | None
     train_seconds: float | None
     evaluate_seconds: float
@@ -120,16 +120,16 @@ UNITS: dict[str, str] = {
     for name in COLUMNS
     if name in SECONDS or (name.startswith("error_") and name != "error_l2_relative")
 }
-"""What a column counts in; the other columns are names and seeds."""
+"""Units of the columns; the other columns are names and seeds."""
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:
-    """Finish a run."""
+    """Write the rows, which mark a run as finished."""
     write_json(folder / RESULTS, [asdict(row) for row in rows])
 
 
 def finished(folder: Path) -> bool:
-    """Whether the run of this folder has its rows."""
+    """Whether the run of this folder has rows."""
     return (folder / RESULTS).exists()
 
 
@@ -146,7 +146,7 @@ def read(folder: Path) -> list[Row]:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows as they are stored, a comparison's or a figure's."""
+    """Rows as stored, of a comparison or a figure."""
     try:
         stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -164,7 +164,7 @@ def _damaged(folder: Path, error: object) -> Refusal:
 
 
 def _held(row: dict[str, Any]) -> list[str]:
-    """The columns to take from a stored row: all, but for added ones that it lacks."""
+    """The columns to take from a stored row: all, except added ones that it lacks."""
     return [name for name in COLUMNS if name in row or name not in ADDED]
 
 
@@ -177,18 +177,18 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 
 
 def contradictions(rows: polars.DataFrame) -> list[str]:
-    """Promises that rows break: attacked sup errors above the claim, path norms below the floor."""
+    """Claims that rows contradict: attacked sup errors above them, path norms below the floor."""
 
-    def told(row: dict[str, Any]) -> str:
+    def place(row: dict[str, Any]) -> str:
         return f"{row['contender']} in dimension {row['input_dim']} at accuracy {row['accuracy']}: "
 
     return [
-        f"{told(row)}attacked sup error {row['error_sup_attacked']:.6g} above "
+        f"{place(row)}attacked sup error {row['error_sup_attacked']:.6g} above "
         f"{row['error_sup_certified']:.6g}"
         for row in rows.drop_nulls(["error_sup_attacked", "error_sup_certified"]).to_dicts()
         if not row["error_sup_attacked"] <= row["error_sup_certified"]
     ] + [
-        f"{told(row)}path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
+        f"{place(row)}path norm {row['path_norm']:.6g} below its floor {row['path_norm_floor']:.6g}"
         for row in rows.drop_nulls(["path_norm", "path_norm_floor"]).to_dicts()
         if not row["path_norm"] >= row["path_norm_floor"]
     ]

@@ -10,10 +10,10 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class CellSweeper(BasicSweeper):
-    """Hydra's grid, of which finished cells are skipped and failing ones stop nothing."""
+    """Hydra's grid of cells: finished ones are skipped, failing ones do not stop the others."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """The cells, when every one of them has rows; raises depthwright.runs.sweep.Incomplete."""
+        """The cells, once each of them has rows; raises depthwright.runs.sweep.Incomplete."""
         from depthwright.runs.sweep import launch_with, run
 
         assert self.hydra_context is not None
@@ -29,7 +29,7 @@ class CellSweeper(BasicSweeper):
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    """As the cell gets it."""
+    """The config as the cell receives it."""
     with read_write(config), open_dict(config):
         del config["hydra"]
     return config

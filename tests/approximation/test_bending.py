@@ -57,18 +57,18 @@ def test_bending_less_saves_pieces(
         target.profile, target.lipschitz, half_degree, target.breaks, target.curvature
     )
     error = (best.error + accuracy) / 2
-    found = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks).gentlest(
-        error
-    )
+    found = BendingProgram(
+        target.profile, half_degree, target.input_dim, target.breaks
+    ).least_bending(error)
     assert found is not None
-    gentle = certified(
+    least = certified(
         found.polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
     )
-    assert best.error * (1 - 1e-6) <= gentle.error <= 1.02 * error
+    assert best.error * (1 - 1e-6) <= least.error <= 1.02 * error
     r = np.random.default_rng(0).uniform(0, 1, 100_000)
-    assert np.abs(target.profile(r) - gentle.polynomial(r)).max() <= gentle.error
+    assert np.abs(target.profile(r) - least.polynomial(r)).max() <= least.error
     pieces = []
-    for each in (best, gentle):
+    for each in (best, least):
         g = ridge_function(each.polynomial, target.input_dim)
         fit = fewest_pieces(g, accuracy - each.error, 4096)
         pieces.append(fit.pieces if fit else 4096)
@@ -79,7 +79,7 @@ def test_bending_is_the_integral_and_falls_with_the_error() -> None:
     program = BendingProgram(Cone().profile, 6, 4)
     bends = []
     for error in (0.03, 0.045, 0.06):
-        found = program.gentlest(error)
+        found = program.least_bending(error)
         assert found is not None
         second = ridge_function(found.polynomial, 4).derivative().derivative()
         t = (np.arange(100_000) + 0.5) / 100_000
@@ -89,4 +89,4 @@ def test_bending_is_the_integral_and_falls_with_the_error() -> None:
 
 
 def test_an_error_out_of_reach_has_no_polynomial() -> None:
-    assert BendingProgram(Cone().profile, 2, 4).gentlest(0.03) is None
+    assert BendingProgram(Cone().profile, 2, 4).least_bending(0.03) is None

@@ -74,7 +74,7 @@ def excess(search):
     """The largest of error − bound over points of the ball in boxes drawn at random."""
     rng = np.random.default_rng(0)
     centre, half = rng.uniform(-0.6, 0.6, (500, 3)), 2.0 ** rng.integers(-6, -1, (500, 3))
-    looked, worst = search.look(centre, half), -np.inf
+    looked, worst = search.bounded(centre, half), -np.inf
     parts = search.outer, search.weight, search.bias, search.offset
     for _ in range(200):
         x = looked.centre + looked.half * rng.uniform(-1, 1, (len(looked.centre), 3))

@@ -15,10 +15,25 @@ from depthwright.approximation.cubature import (
     Orbit,
     candidates,
     fully_symmetric,
+    orbit_moment,
     orbit_size,
+    partitions,
     sphere_moment,
 )
 from depthwright.approximation.ridge_function import ridge_constant
+
+
+def residuals(rule: Cubature) -> list[Fraction]:
+    """Rule minus sphere, one per moment equation."""
+    d = rule.dimension
+    return [
+        sum(
+            (o.total_weight * orbit_moment(o.generator, parts, d) for o in rule.orbits),
+            -sphere_moment(d, parts),
+        )
+        for parts in partitions(rule.half_degree)
+        if len(parts) <= d
+    ]
 
 
 def _points(generator: tuple[int, ...], dimension: int) -> Iterator[tuple[int, ...]]:
@@ -36,8 +51,8 @@ def test_identities_hold_exactly(dimension: int, half_degree: int) -> None:
     rules = fully_symmetric(dimension, half_degree)
     assert rules
     for rule in rules:
-        assert rule.residuals()
-        assert all(residual == 0 for residual in rule.residuals())
+        assert residuals(rule)
+        assert all(residual == 0 for residual in residuals(rule))
         assert sum(orbit.total_weight for orbit in rule.orbits) == 1
 
 
@@ -67,7 +82,7 @@ def test_a_changed_weight_is_caught() -> None:
     rule = candidates(5, 3)[0]
     first, *rest = rule.orbits
     spoilt = Orbit(first.generator, first.total_weight + Fraction(1, 10**9))
-    assert any(Cubature(5, 3, (spoilt, *rest)).residuals())
+    assert any(residuals(Cubature(5, 3, (spoilt, *rest))))
 
 
 @pytest.mark.parametrize(("half_degree", "most"), [(2, 100), (3, 580), (4, 2440)])

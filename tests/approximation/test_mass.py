@@ -13,7 +13,7 @@ from depthwright.approximation import mass
 from depthwright.approximation.averaged_hinge import (
     ROUNDING,
     averaged_hinge,
-    exceeds,
+    hinge_and_chance,
     mean_size,
     slope,
 )
@@ -72,7 +72,7 @@ def test_averaged_hinge_keeps_its_bound_at_every_knot(dimension):
             allowed = ROUNDING * (radius * mean_size(dimension) + knot)
             got = arb(float(averaged_hinge(knot, radius, dimension)))
             assert abs(got - (r * reach - b * chance)) < allowed
-            assert abs(arb(float(exceeds(knot, radius, dimension))) - chance) < ROUNDING
+            assert abs(arb(float(hinge_and_chance(knot, radius, dimension)[1])) - chance) < ROUNDING
             got = arb(float(slope(knot, radius, dimension)))
             assert abs(got - reach) < ROUNDING * mean
 
@@ -92,7 +92,7 @@ def test_slopes_are_derivatives(dimension):
     # Central differences: h² times a third derivative, which is of order d/r².
     allowed = 30 * dimension * h**2 + 4 * EPS / h
     assert np.abs(in_r / (2 * h) - slope(b, r, dimension)).max() <= allowed
-    assert np.abs(in_b / (2 * h) + exceeds(b, r, dimension)).max() <= allowed
+    assert np.abs(in_b / (2 * h) + hinge_and_chance(b, r, dimension)[1]).max() <= allowed
 
 
 def test_slope_at_the_origin_is_the_mean_size():

@@ -129,10 +129,6 @@ def test_need_grows_with_frequency_and_dimension():
 
     assert need(12, 4) < need(12, 8) < need(12, 16)
     assert need(8, 16) < need(12, 16) < need(20, 16)
-    tail = daniely.of_radial(Sine(20, 64))
-    error = 0.5 * tail.norm
-    assert tail.width_needed(error, 2.0) < tail.width_needed(error, 1.0) < math.inf
-    assert tail.width_needed(error, 1.0) > 1000
 
 
 def pair_error(network, target, count=100_000) -> float:
@@ -152,7 +148,7 @@ def test_networks_respect_their_own_floor(target):
     assert floor <= pair_error(module, target)
 
 
-def test_a_network_that_forgets_its_norms_is_caught():
+def test_a_network_that_understates_its_norms_is_caught():
     """The constant 0 has error ‖f‖; claiming norm 0 for a fitting network breaks the floor."""
     target = Sine(3, 1)
     module = SparseRidge(target, width=300).build().network.to_torch()

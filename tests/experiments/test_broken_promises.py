@@ -133,7 +133,7 @@ def test_every_experiment_that_promises_has_its_examples() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_kept_promise_is_silent_and_each_broken_one_is_told(name: str) -> None:
+def test_a_kept_promise_is_silent_and_each_broken_one_is_reported(name: str) -> None:
     kept, harms = EXAMPLES[name]
     broken = load(name).EXPERIMENT.broken
     assert broken(polars.DataFrame([kept])) == []

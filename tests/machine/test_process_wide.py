@@ -35,7 +35,7 @@ def test_the_first_makes_it_and_the_last_undoes_it() -> None:
         assert state == ["as it was"]
 
 
-def test_precision_is_full_for_whoever_is_inside() -> None:
+def test_precision_is_full_for_every_thread_inside() -> None:
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
     first, second = ExitStack(), ExitStack()

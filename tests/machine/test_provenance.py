@@ -56,7 +56,7 @@ def test_commit_and_state_of_the_tree(
     assert checkout() == (None, None)
 
 
-def test_of_several_places_all_that_differs_is_told() -> None:
+def test_differences_between_places_are_listed() -> None:
     one = Provenance("a", {"x": "1"}, "c0de", "c1", True)
     assert Provenance.together([one, one]) == one
     both = Provenance.together([one, Provenance("a", {"x": "2"}, "c0de", "c2", False)])

@@ -20,7 +20,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("start", "step"), CASES)
-def test_points_of_a_grid_are_told_exactly(start: float, step: float) -> None:
+def test_points_of_a_grid_are_recognised_exactly(start: float, step: float) -> None:
     rng = np.random.default_rng(0)
     near = start + step * rng.integers(-9, 9, 60)
     around = np.concatenate([near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)])

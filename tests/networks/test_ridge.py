@@ -115,7 +115,7 @@ def test_gradient_is_that_of_the_plain_module(generator: torch.Generator) -> Non
 
 
 @pytest.mark.parametrize("count", [1, 2, 50, 51])
-def test_landmarks_lie_on_kinks_and_on_the_sphere(count: int) -> None:
+def test_kink_points_lie_on_kinks_and_on_the_sphere(count: int) -> None:
     network = CASES[0]
     points = network.kink_points(count, torch.Generator().manual_seed(0))
     assert points.shape == (count, 6)

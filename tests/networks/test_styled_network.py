@@ -206,7 +206,7 @@ def test_damaged_files_are_refused(tmp_path, change, words):
 
 
 @pytest.mark.parametrize("style", STYLED)
-def test_landmarks_lie_on_kinks_of_the_first_layer(style):
+def test_kink_points_lie_on_kinks_of_the_first_layer(style):
     maps = layers(widths=(3, 6, 6, 1))
     network = StyledNetwork(maps, style)
     found = network.kink_points(100, torch.Generator().manual_seed(0))

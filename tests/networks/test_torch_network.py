@@ -148,7 +148,7 @@ def test_other_files_are_refused(tmp_path):
             load_module(tmp_path / f"{name}.safetensors")
 
 
-def test_landmarks_lie_on_first_layer_hyperplanes_nearest_the_origin():
+def test_kink_points_lie_on_first_layer_hyperplanes_nearest_the_origin():
     module = sequential(torch.float64)
     with torch.no_grad():
         module[0].weight[2] = 0

@@ -56,11 +56,6 @@ def _decay(s: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
     return np.where(s < 0.5, np.exp(p * np.log1p(-(np.minimum(s, 0.5) ** 2))), y**p)
 
 
-def exceeds(knot: Any, radius: Any, dimension: int) -> np.ndarray:
-    """P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r)."""
-    return _chance(*_shares(knot, radius), (dimension - 1) / 2)
-
-
 def slope(knot: Any, radius: Any, dimension: int) -> np.ndarray:
     """∂/∂r (T h_b)(r) = E abs(w_1)·(1 − s²)^p; its limit from the right at r = 0."""
     at_origin = (np.asarray(radius) == 0) & (np.asarray(knot) == 0)
@@ -77,7 +72,7 @@ def averaged_hinge(knot: Any, radius: Any, dimension: int) -> np.ndarray:
 
 
 def hinge_and_chance(knot: Any, radius: Any, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """`averaged_hinge` and `exceeds`, which share what is dear in both."""
+    """(T h_b)(r) and P(abs(r·w_1) > b) = −∂/∂b (T h_b)(r), which share the expensive part."""
     (s, y), p = _shares(knot, radius), (dimension - 1) / 2
     chance = _chance(s, y, p)
     value = mean_size(dimension) * radius * _decay(s, y, p) - knot * chance

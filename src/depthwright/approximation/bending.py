@@ -1,9 +1,9 @@
 """Even polynomials near a profile whose ridge functions bend least.
 
-*Price of a polynomial.* The neurons of a direction are the kinks of a piecewise-linear ĝ near g:
-about S/(2√η), S = ∫ √abs(g'') over [0, 1], where η of the accuracy is left for them. The best
-uniform approximation leaves most and bends most: its ridge function swings up at t = 1 like
-degree^{d−1}. So for an error e between the best one and the accuracy,
+*Cost of a polynomial.* The neurons of a direction are the kinks of a piecewise-linear ĝ near g:
+about S/(2√η), S = ∫ √abs(g'') over [0, 1], where η is the part of the accuracy that is left for
+them. The best uniform approximation leaves the largest η and has the largest S: its ridge function
+grows at t = 1 like degree^{d−1}. So for an error e between the best one and the accuracy,
 
     minimise ∫ weight(t)·abs(g''(t)) dt  subject to  abs(q(r) − ϕ(r)) ≤ e,
 
@@ -31,12 +31,12 @@ from depthwright.approximation.ridge_function import averaged
 BENDING_POINTS = 256
 REWEIGHTINGS = 4
 WEIGHT_FLOOR = 1e-2
-"""Of the mean of abs(g''), so that weights stay finite where g is straight."""
+"""Share of the mean of abs(g''): weights stay finite where g is straight."""
 
 
 @dataclass(frozen=True)
-class Gentle:
-    """An even polynomial that bends little for its distance to ϕ."""
+class LeastBending:
+    """An even polynomial of small curvature relative to its distance from ϕ."""
 
     polynomial: Polynomial
     bending: float
@@ -44,7 +44,7 @@ class Gentle:
 
 
 class BendingProgram:
-    """The programs of one profile, degree and dimension; each e starts with the weights before."""
+    """Programs of one profile, degree and dimension; each starts from the last one's weights."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class BendingProgram:
         self.phi, self.middle, self.unit = in_units(phi)
         self.weights = np.ones_like(t)
 
-    def gentlest(self, error: float) -> Gentle | None:
+    def least_bending(self, error: float) -> LeastBending | None:
         """Least S within `error` of ϕ, up to a local minimum; None where the program fails."""
         best, least = None, math.inf
         error /= self.unit
@@ -89,7 +89,7 @@ class BendingProgram:
         full[::2] = best[1:]
         second = Polynomial.from_chebyshev(full)
         bending = least * math.sqrt(self.unit)
-        return Gentle(averaged(second, Fraction(float(best[0])), self.dimension), bending)
+        return LeastBending(averaged(second, Fraction(float(best[0])), self.dimension), bending)
 
     def _solve(self, error: float) -> np.ndarray | None:
         """(K + 1,): g(0) and the coefficients of g'' in T_0, T_2, …, T_{2K−2}."""

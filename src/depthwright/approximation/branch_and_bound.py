@@ -39,26 +39,26 @@ from depthwright.targets.radial import Radial
 
 GAP = 0.1
 BOXES = 10_000_000
-"""Looked at before the search gives up and says how far it came."""
+"""Boxes examined before the search stops with the bounds it has."""
 BATCH = 1 << 16
 """Boxes halved at once: the worst ones."""
 SAMPLES = 33
-"""Radii a box at which a profile is looked at of which only a Lipschitz constant is known."""
+"""Radii per box at which a profile is evaluated of which only a Lipschitz constant is known."""
 MOST_INPUTS = 6
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """Two ends of sup abs(N − f) over the ball."""
+    """A lower and an upper bound on sup abs(N − f) over the ball."""
 
     lower: float
-    """The error at `at`, rounding taken off."""
+    """The error at `at` minus its rounding."""
     upper: float
-    """Proved."""
+    """A proved upper bound."""
     at: np.ndarray
     """(d,) a point of the ball."""
     boxes: int
-    """Looked at."""
+    """Number of boxes examined."""
 
     @property
     def gap(self) -> float:
@@ -74,7 +74,7 @@ class Boxes:
     half: np.ndarray
     bound: np.ndarray
     axis: np.ndarray
-    """Along which to halve: where the two lines lie furthest apart."""
+    """The axis to halve: where the two lines lie furthest apart."""
 
     def __getitem__(self, at: np.ndarray) -> Boxes:
         return Boxes(self.centre[at], self.half[at], self.bound[at], self.axis[at])
@@ -106,11 +106,11 @@ def sup_error(
     """Bracket sup over the ball of abs(N − f), N with (n,) outer, (n, d) weight, (n,) bias.
 
     Stops at the relative `gap`, or where the upper end is at most `goal` or the lower one above
-    it, or after so many `boxes`: the bracket holds in any case.
+    it, or after `boxes` boxes: the bracket holds in any case.
     """
     search = Search(outer, weight, bias, offset, target)
     d = target.input_dim
-    corner = search.look(np.zeros((1, d)), np.ones((1, d)))
+    corner = search.bounded(np.zeros((1, d)), np.ones((1, d)))
     settled, alive, seen = 0.0, corner, 1
     while True:
         enough = max((1 + gap) * search.lower, goal)
@@ -123,13 +123,13 @@ def sup_error(
             return Bracket(search.lower, math.nextafter(upper, math.inf), search.at, seen)
         count = min(len(alive.bound), BATCH)
         order = np.argpartition(-alive.bound, count - 1)
-        fresh = search.look(*alive[order[:count]].halves())
+        fresh = search.bounded(*alive[order[:count]].halves())
         alive = alive[order[count:]] + fresh
         seen += 2 * count
 
 
 class Search:
-    """One network and one target; the largest error met so far."""
+    """The branch and bound of one network and one target; keeps the largest error found."""
 
     def __init__(
         self,
@@ -161,8 +161,8 @@ class Search:
         self.rounding = 16 * (n + d + 16) * 2.0**-53 * size
         self.lower, self.at = 0.0, np.zeros(d)
 
-    def look(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
-        """Bounds over boxes (count, d), those that miss the ball left out."""
+    def bounded(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
+        """Bounds over boxes (count, d); boxes that do not meet the ball are left out."""
         from depthwright.approximation.branch_kernel import bounds
 
         nearest = np.linalg.norm(np.maximum(np.abs(centre) - half, 0.0), axis=1)

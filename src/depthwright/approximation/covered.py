@@ -16,11 +16,11 @@ from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 
 MOST_DIRECTIONS = 20_000
-"""Most directions a knot that a covering is tried with."""
+"""Most directions per knot for which a covering is tried."""
 GROWTH = 1.15
-"""From one number of directions to the next."""
+"""Factor between two tried numbers of directions."""
 MOST_GIVEN_UP = 2
-"""Coverings given up as too fine before the accuracy is refused."""
+"""Number of coverings that may be too fine before the accuracy is refused."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def covered(
     """The fewest directions tried with which bound and twice the rounding are within `accuracy`.
 
     `primal`: a sum of averaged hinges near the profile. `rounding(hinges, offset)`: what float64
-    evaluation adds. `step` is told how far the search is.
+    evaluation adds. `step` receives the progress of the search.
     """
     d = target.input_dim
     first, given_up = 2.0 * d, 0
@@ -54,8 +54,8 @@ def covered(
         hinges, offset, worst = level(hinges, primal.offset, target, rng)
         drawn = sum(len(h.weights) for h in hinges)
         part = math.log(count / first) / math.log(MOST_DIRECTIONS / first)
-        told = f"{drawn:,} directions: error {worst:.3g}, asked {accuracy:.3g}"
-        step(part, told)
+        text = f"{drawn:,} directions: error {worst:.3g}, asked {accuracy:.3g}"
+        step(part, text)
         count *= GROWTH
         if worst > accuracy:
             continue
@@ -63,11 +63,11 @@ def covered(
         if goal <= 0:
             break
 
-        def look(cubes: int, part: float = part, told: str = told) -> None:
-            step(part, f"{told}, {cubes:,} cubes")
+        def examined(cubes: int, part: float = part, text: str = text) -> None:
+            step(part, f"{text}, {cubes:,} cubes")
 
         try:
-            bound = certify(hinges, offset, target, goal, look)
+            bound = certify(hinges, offset, target, goal, examined)
         except TooFine:
             given_up += 1
             if given_up < MOST_GIVEN_UP:
@@ -88,7 +88,7 @@ def covered(
 
 
 def _spread(primal: RadialSum, count: float, rng: np.random.Generator) -> list[Hinges]:
-    """Directions as even as is known, at each knot in proportion to its weight."""
+    """Directions as evenly spread as possible, at each knot in proportion to its weight."""
     hinges = []
     share = np.abs(primal.weights) / np.abs(primal.weights).max()
     for knot, weight, part in zip(primal.knots, primal.weights, share, strict=True):

@@ -28,13 +28,14 @@ from depthwright.targets.radial import PiecewiseLinear, Radial
 
 MOST_CUBES = 3_000_000
 MOST_WORK = 2 * 10**9
-"""Neurons times cubes, about a minute on one core; a covering that needs more is given up."""
+"""Neurons times cubes, about a minute on one core; a covering that needs more is abandoned."""
 BATCH_ENTRIES = 1 << 21
 UNIT_ROUNDOFF = 2.0**-53
 STEP = 1e-6
-"""Of the difference quotient for smooth profiles."""
+"""Step of the difference quotient for smooth profiles."""
 QUOTIENT_ROUNDING = 4e-9
-"""What float64 may do to it, for a profile of height 1: 16 units in the last place over STEP."""
+"""Rounding error of that quotient, for a profile of height 1: 16 units in the last place over STEP.
+"""
 
 
 class TooFine(Exception):
@@ -50,7 +51,7 @@ def certify(
 ) -> float:
     """A bound on sup over the ball of abs(N − f): at most `goal`, or inf where a value is above it.
 
-    `step` is told how many cubes have been looked at. Raises TooFine.
+    `step` receives the number of cubes examined. Raises TooFine.
     """
     check_radial(target)
     d = target.input_dim
@@ -149,8 +150,8 @@ def _tangent(
     """ϕ at the radii r, slopes there, and how far ϕ leaves that tangent within `reach` of r.
 
     The slope is a difference quotient inside the piece that r is on, taken STEP from its ends at
-    least; beyond the sphere ϕ goes on straight. Next to breaks that are closer to each other, or
-    where no curvature is known, the tangent is flat and the Lipschitz constant bounds the rest.
+    least; beyond the sphere ϕ is continued linearly. Next to breaks that are closer to each other,
+    or where no curvature is known, the tangent is flat and the Lipschitz constant bounds the rest.
     """
     breaks, lipschitz = np.asarray(target.breaks, dtype=np.float64), target.lipschitz
     piece = np.searchsorted(breaks[1:-1], r, side="right")

@@ -72,7 +72,8 @@ def orbit_moment(generator: Generator, half_powers: Partition, dimension: int) -
     """The mean over the orbit of Π x_i^{2a_i}, exact.
 
     The sum over injective placements of the parts on the entries is a product of power sums by
-    inclusion and exclusion: put the first part anywhere, then take away where it met another.
+    inclusion and exclusion: put the first part anywhere, then subtract the cases in which it
+    coincides with another.
     """
     squares = [g * g for g in generator]
 
@@ -82,11 +83,11 @@ def orbit_moment(generator: Generator, half_powers: Partition, dimension: int) -
             return 1
         first, rest = parts[0], parts[1:]
         anywhere = sum(s**first for s in squares) * placements(rest)
-        met = sum(
+        overlaps = sum(
             placements(tuple(sorted((*rest[:i], rest[i] + first, *rest[i + 1 :]), reverse=True)))
             for i in range(len(rest))
         )
-        return anywhere - met
+        return anywhere - overlaps
 
     length = sum(squares) ** sum(half_powers)
     return Fraction(placements(half_powers), math.perm(dimension, len(half_powers)) * length)
@@ -112,7 +113,7 @@ class Cubature:
 
     @property
     def count(self) -> int:
-        """Directions, one per antipodal pair."""
+        """Number of directions, one per antipodal pair."""
         if not self.orbits:
             return self.half_degree + 1
         return sum(orbit_size(o.generator, self.dimension) for o in self.orbits)
@@ -131,19 +132,6 @@ class Cubature:
     def weight_sum(self) -> float:
         """Σ abs(A_i), at least 1."""
         return float(sum(abs(o.total_weight) for o in self.orbits)) if self.orbits else 1.0
-
-    def residuals(self) -> list[Fraction]:
-        """Rule minus sphere, one per moment equation; all 0 when the rule is exact."""
-        return [
-            sum(
-                (
-                    o.total_weight * orbit_moment(o.generator, parts, self.dimension)
-                    for o in self.orbits
-                ),
-                -sphere_moment(self.dimension, parts),
-            )
-            for parts in _equations(self.dimension, self.half_degree)
-        ]
 
     def directions(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         """Per orbit: coordinates (n, k), their values (n, k) of norm 1, and the weight A_i."""

@@ -1,4 +1,4 @@
-"""How far a mean over random directions strays: exact moments, and exponents that are rigorous.
+"""How far a mean over random directions deviates: exact moments, and rigorous exponents.
 
 For w uniform on the sphere, H = h_b(w·x) = max(abs(w·x) − b, 0) and ‖x‖ ≤ 1:
 
@@ -7,13 +7,13 @@ h_b(rv) rises with v as h_b(rv) does, and adding a mean-zero increasing function
 variable raises every convex mean.
 
 *Frames.* For the rows w_1, …, w_d of a uniform orthogonal matrix, log E exp(θ Σ_j (H_j − E H_j)) ≤
-d·ψ_b(θ), for either sign of θ, so frames never stray farther than independent directions. Proof:
+d·ψ_b(θ), for either sign of θ, so frames never deviate more than independent directions. Proof:
 u = (w_j·x)_j is uniform on the sphere of radius ‖x‖. Given τ = Σ_{j ∈ I} u_j², the parts u_I and
 u_J are independent and scale with √τ and √(1 − τ); an increasing function of abs(u_I) has a
 conditional mean that rises with τ, one of abs(u_J) a conditional mean that falls, so the two are
 negatively correlated. Split off one coordinate after the other.
 
-*Frames and b = 0.* Here the frames' own variance, an eighth of the independent one, is to be had.
+*Frames and b = 0.* Here the frames' own variance, an eighth of the independent one, can be used.
 With g Gaussian in R^d, ρ = ‖g‖ independent of u = g/ρ, F = ‖u‖_1 and K(μ) = log E exp(μρ):
 E exp(K(λF)) = E exp(λρF) = (E exp(λ abs(g_1)))^d, and K is convex, so for every s > 0
 

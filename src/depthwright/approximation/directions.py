@@ -17,7 +17,7 @@ import numpy as np
 
 SPREADING_STEPS = 120
 SPREADING_LIMIT = 5e9
-"""Largest n²·d that is spread, about a minute on a core: two products of that size a step."""
+"""Largest n²·d that is spread, about a minute on a core: a step takes two such products."""
 
 
 def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
@@ -30,7 +30,7 @@ def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def spread(directions: np.ndarray) -> np.ndarray:
-    """The same number of directions (n, d), driven apart; as given where that is too long."""
+    """The same directions (n, d) after repulsion; unchanged where that would take too long."""
     n, d = directions.shape
     if n * n * d > SPREADING_LIMIT or n < 2:
         return directions
@@ -39,7 +39,7 @@ def spread(directions: np.ndarray) -> np.ndarray:
     for step in range(SPREADING_STEPS):
         cosines = (w @ w.T).clip(-1, 1)
         np.fill_diagonal(cosines, 0.0)
-        # k'(t) is a multiple of asin t; the pull along w itself does nothing.
+        # k'(t) is a multiple of asin t; the component along w has no effect.
         pull = np.arcsin(cosines) @ w * (2 * d / n)
         pull -= (pull * w).sum(axis=1, keepdims=True) * w
         velocity = 0.8 * velocity - 0.02 * (1 - step / SPREADING_STEPS) * pull
@@ -64,7 +64,7 @@ def even_circle(count: int) -> np.ndarray:
 
 
 def even(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """As even as is known: equispaced, a spiral, or frames driven apart."""
+    """The most even directions known: equispaced, a spiral, or frames after repulsion."""
     if dimension == 2:
         return even_circle(count)
     if dimension == 3:

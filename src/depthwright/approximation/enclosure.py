@@ -18,9 +18,9 @@ import numpy as np
 from depthwright.refusal import Refusal
 
 MOST_ROUNDS = 80
-"""Bisections; the last ones meet the resolution of float64."""
+"""Number of bisections; the last ones reach the resolution of float64."""
 MOST_CELLS = 1 << 16
-"""Cells alive at once; more mean that no sharper bound is worth its price."""
+"""Most cells at once; with more, a sharper bound costs too much."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Samples:
         return self.plus - self.minus + self.rest
 
     def take(self, index: np.ndarray) -> Samples:
-        """Some of the points."""
         return Samples(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 

@@ -19,23 +19,24 @@ from depthwright.approximation.fit_program import solve
 
 MOST_EXCHANGES = 80
 MOST_POINTS = 900
-"""Knots and rows: a program of more is one whose columns float64 cannot tell apart."""
+"""Most knots and rows: the columns of a larger program are equal in float64."""
 MOST_ADDED = 24
-"""Most violations of a kind that one exchange repairs, the worst first."""
+"""Most violations of a kind that one exchange adds, the largest first."""
 SMALLEST_VIOLATION = 1e-9
-"""Of the primal, where values are of size 1: about what `fit_program` leaves."""
+"""Smallest violation of the primal that counts, for values of size 1: the accuracy of
+`fit_program`."""
 PATIENCE, LARGEST_GAP = 12, 1e-3
-"""Exchanges within the slack before the gap widens, and where that ends."""
+"""Exchanges without an excess of slack before the gap widens, and the largest gap."""
 PENALTY_GROWTH, EXCHANGES_AT_PENALTY = 10.0, 2
-"""Growth of the price of excess, and exchanges before it grows."""
+"""Growth factor of the penalty of excess, and exchanges before it grows."""
 MANY, NEARLY_ACTIVE = 200, 0.8
-"""With more knots and rows than this, those whose constraints are used to less are dropped, while
-slack is exceeded; not later, lest they come and go for ever."""
+"""With more knots and rows than this, nearly inactive ones are dropped while slack is exceeded; not
+later, or the same ones would be dropped and added again for ever."""
 
 
 @dataclass(frozen=True)
 class SemiInfinite:
-    """The program, with the knots and rows it has so far and grids to look for more."""
+    """The program with its current knots and rows, and the grids on which violations are sought."""
 
     columns: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """(knots (n, 1) or (n,), rows likewise) → their entries ≥ 0, broadcast."""
@@ -48,10 +49,10 @@ class SemiInfinite:
     knot_grid: np.ndarray
     row_grid: np.ndarray
     penalty: float
-    """The first price of excess."""
+    """The first penalty of excess."""
 
     def answers(self, gap: float) -> Iterator[Answer]:
-        """Answers, better and better in the end; the last is settled, or float64 had no more.
+        """Solutions, increasingly accurate; the last is settled, or the best that float64 allows.
 
         The gap widens, up to LARGEST_GAP, where rounding keeps the violations from falling below.
         """
@@ -74,7 +75,7 @@ class SemiInfinite:
             program = larger
 
     def _step(self, gap: float) -> tuple[Answer | None, SemiInfinite]:
-        """The answer on these knots and rows, and the program with those that violate it."""
+        """The solution on these knots and rows, and the program with violated ones added."""
         matrix = self.columns(self.knots, self.rows[:, None])
         prices = self.prices(self.knots)
         found = solve(matrix, self.values(self.rows), prices, self.slack, self.penalty)
@@ -124,7 +125,7 @@ class SemiInfinite:
 
 @dataclass(frozen=True)
 class Answer:
-    """A program's solution on its knots and rows: those with weight alone."""
+    """The program's solution, restricted to the knots and rows with weight."""
 
     knots: np.ndarray
     weights: np.ndarray

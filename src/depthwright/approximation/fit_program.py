@@ -1,15 +1,15 @@
-"""One linear program, solved by whichever setting of HiGHS answers.
+"""One linear program, solved by the first setting of HiGHS that succeeds.
 
     min  Σ_k prices[k]·abs(weights[k]) + penalty·excess
     subject to  abs(offset + matrix @ weights − values) ≤ slack + excess,  excess ≥ 0
 
-`excess` makes every such program feasible, however few its columns; its price bounds the dual
-measure by Σ abs(measure) ≤ penalty, which is what keeps the simplex method on its feet where
-columns are nearly dependent. A penalty above the size of the unbounded measure leaves no excess,
-and then the program is the one without it.
+`excess` makes every such program feasible, also with few columns; its penalty bounds the dual
+measure by Σ abs(measure) ≤ penalty, which keeps the simplex method stable where columns are nearly
+dependent. A penalty above the size of the unbounded measure leaves no excess, and then the program
+is the one without it.
 
-Which setting answers depends on the last bits of the columns, and so on the processor; what is
-answered does not, beyond HiGHS's tolerances. An answer is used to find a bound and never is one.
+Which setting succeeds depends on the last bits of the columns, and so on the processor; the
+solution does not, beyond HiGHS's tolerances. A solution is used to find a bound and never is one.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Methods and options of scipy's `linprog`, the sharpest first."""
 MOST_STEPS = 4000
-"""Of a method: one that needs more has lost its way."""
+"""Step limit of a method: one that needs more does not converge."""
 COLUMN_SIZE = 1024.0
-"""Largest entry of a column as HiGHS sees it, which drops entries below 1e-9."""
+"""Scale of the largest entry of a column; HiGHS drops entries below 1e-9."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Solution:
 def solve(
     matrix: np.ndarray, values: np.ndarray, prices: np.ndarray, slack: float, penalty: float
 ) -> Solution | None:
-    """The first answer that a rung of the ladder gives; None where none does.
+    """The answer of the first solver that succeeds; None where none does.
 
     `matrix` (rows, columns) ≥ 0 with no zero column; the values are of size 1.
     """

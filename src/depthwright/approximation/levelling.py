@@ -1,8 +1,8 @@
 """Constants and scales that make a drawn network err as much above its target as below.
 
-A mean of hinges over finitely many directions peaks near its own directions and sags between them.
+A mean of hinges over finitely many directions is too large near them and too small between them.
 The scale of each knot and the constant are chosen again by a small linear program: least largest
-error on the worst points met by projected ascent, a few rounds of both.
+error on the worst points found by projected ascent, a few rounds of both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from depthwright.targets.radial import Radial
 
 ROUNDS, STEPS, STARTS = 4, 100, 256
 WORK = 4e10
-"""Multiply-adds one climb may take; fewer starts where it would take more."""
+"""Multiply-adds one ascent may take; it gets fewer starts where it would take more."""
 STEP_SIZE, SHRINKAGE = 0.05, 1e-3
 
 
@@ -30,7 +30,6 @@ class Hinges:
     """(n,)."""
 
     def values(self, x: np.ndarray) -> np.ndarray:
-        """(points,)."""
         return np.maximum(np.abs(x @ self.directions.T) - self.knot, 0) @ self.weights
 
     def values_and_gradients(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,13 +43,13 @@ class Hinges:
 def level(
     hinges: list[Hinges], offset: float, target: Radial, rng: np.random.Generator
 ) -> tuple[list[Hinges], float, float]:
-    """The same hinges with one new scale a knot, a new constant, and the worst error met then."""
+    """The same hinges with one new scale per knot, a new constant, and the largest error found."""
     from scipy.optimize import linprog
 
     d = target.input_dim
     count = sum(len(h.weights) for h in hinges)
     starts = int(min(STARTS, max(16, WORK / (2 * count * d * STEPS))))
-    scales, met = np.ones(len(hinges)), [np.zeros((1, d))]
+    scales, found = np.ones(len(hinges)), [np.zeros((1, d))]
     best: tuple[float, np.ndarray, float] | None = None
     for _ in range(ROUNDS):
         scaled = [
@@ -60,10 +59,10 @@ def level(
         for sign in (1, -1):
             x, height = _climb(scaled, offset, target, _starts(hinges, starts, rng), sign)
             worst = max(worst, height)
-            met.append(x)
+            found.append(x)
         if best is None or worst < best[0]:
             best = (worst, scales, offset)
-        points = np.concatenate(met)
+        points = np.concatenate(found)
         columns = np.stack([*(h.values(points) for h in hinges), np.ones(len(points))], axis=1)
         radii = np.linalg.norm(points, axis=1)
         phi = np.asarray(target.profile(radii), dtype=np.float64)
@@ -89,8 +88,8 @@ def level(
 def _starts(hinges: list[Hinges], count: int, rng: np.random.Generator) -> np.ndarray:
     """Random directions, the network's own, signed sums of a frame; half of each inside the ball.
 
-    A signed sum of an orthonormal frame sees all of that frame: Σ_i abs(w_i·x) is √d there, its
-    maximum. Every second start is one; the others are random and own in turn.
+    A signed sum of an orthonormal frame depends on all of that frame: Σ_i abs(w_i·x) is √d there,
+    its maximum. Every second start is one; the others are random and own in turn.
     """
     d = hinges[0].directions.shape[1]
     x = rng.standard_normal((count, d))

@@ -9,7 +9,7 @@ abs(∫ T h_b dμ) ≤ 1 for every b in [0, 1). Every feasible μ gives a lower 
 
 Both are solved together by exchange: a small linear program on a few radii and knots
 (`fit_program`), to which the radii that violate the primal and the knots that violate the dual are
-added until there are none. More error than ε has a price, which rises until nobody pays it: so
+added until there are none. Error above ε has a penalty, which grows until there is none: so
 each program has an answer, and its measures grow from small to large. What is returned is then
 certified between the samples (`enclosure`): the residual of the primal, and the dual value divided
 by sup_b abs(∫ T h_b dμ).
@@ -45,11 +45,11 @@ from depthwright.targets.radial import Radial
 Price = Callable[[np.ndarray], np.ndarray]
 Support = tuple[np.ndarray, np.ndarray]
 """Knots and radii."""
-Told = Callable[[int, float], None]
-"""Number of an exchange, and about how high the floor is then."""
+Report = Callable[[int, float], None]
+"""Receives the number of an exchange, and the approximate floor after it."""
 START_KNOTS, START_RADII = 48, 96
 SEARCH_POINTS = 3001
-"""Grid on which violations are looked for, before each is refined."""
+"""Size of the grid on which violations are sought, before each is refined."""
 LARGEST_ARRAY = 1 << 22
 """Entries of radii × knots held at once."""
 SMALLEST_ERROR = 1e-9
@@ -57,21 +57,21 @@ SMALLEST_ERROR = 1e-9
 SMALLEST_COLUMN = 1e-11
 """Knots b with T h_b(1) below this stay out of the program: float64 cannot use them."""
 FIRST_PENALTY = 30.0
-"""First price of excess error, in units of 1/E abs(w_1): the measure of a cone needs 2."""
+"""First penalty of excess error, in units of 1/E abs(w_1): the measure of a cone needs 2."""
 NEAR = 3e-3
-"""Relative distance of the neighbours that a known support is given."""
+"""Relative distance of the neighbours added to a known support."""
 MOST_EXCESS = 0.01
-"""A primal that exceeds the error asked for by more than this share is none."""
+"""A primal that exceeds the wanted error by more than this share is not used."""
 BLURRED, MOST_FALLS = 0.25, 2
-"""Rounding of a dual's constraint, against 1, from which on measures may grow beyond what float64
-can tell apart; floors below half of the best, one after another there, that end the search."""
+"""Rounding of a dual's constraint, against 1, above which measures may grow by noise of float64;
+and the number of successive floors below half of the best after which the search ends."""
 SMALLEST_FLOOR = 2.0**-960
 """Below, products underflow."""
 
 
 @dataclass(frozen=True)
 class RadialSum:
-    """r ↦ offset + Σ_k weights[k]·(T h_{knots[k]})(r): what rotations leave of a network."""
+    """r ↦ offset + Σ_k weights[k]·(T h_{knots[k]})(r): the mean of a network over all rotations."""
 
     dimension: int
     knots: np.ndarray
@@ -100,7 +100,7 @@ class RadialSum:
 
     @property
     def rounding(self) -> float:
-        """Bound on what float64 does to a value or a slope of either sign's part."""
+        """Bound on the rounding error of float64 in a value or a slope, for either sign's part."""
         return (ROUNDING + (len(self.knots) + 2) * EPS) * 2 * (self.mass + abs(self.offset))
 
     def sup_distance(self, target: Radial, tolerance: float = 1e-9) -> tuple[float, float]:
@@ -131,7 +131,7 @@ class Minimum:
 
     primal: RadialSum
     error: float
-    """Rigorous bound on sup abs(primal − ϕ); the ε asked for, up to the gap and about 1e-9."""
+    """Rigorous bound on sup abs(primal − ϕ): the wanted ε, up to the gap and about 1e-9."""
     cost: float
     """Σ price·abs(weights): the mass where no price was given."""
     radii: np.ndarray
@@ -139,25 +139,25 @@ class Minimum:
     measure: np.ndarray
     """… and its weights, which sum to 0."""
     floor: float
-    """Rigorous lower bound on the minimum at the ε asked for, from the dual."""
+    """Rigorous lower bound on the minimum at the wanted ε, from the dual."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """A lower bound on M_ε, whatever became of the primal."""
+    """A lower bound on M_ε; it holds whether or not the primal was solved."""
 
     value: float
-    """Rigorous."""
+    """The lower bound, rigorous."""
     settled: bool
-    """Whether it is M_ε up to the gap."""
+    """Whether it equals M_ε up to the gap."""
     support: Support
-    """Knots of the primal and radii of the dual: where to start for a smaller ε."""
+    """Knots of the primal and radii of the dual: a start for a smaller ε."""
 
 
 def minimum(target: Radial, error: float, price: Price | None = None, gap: float = 1e-7) -> Minimum:
     """M_ε for ε = `error`, by exchange until primal and dual are violated by a share `gap` at most.
 
-    However coarse the gap, `Minimum.error` and `Minimum.floor` are certified for what is returned.
+    `Minimum.error` and `Minimum.floor` are certified for the result, with any gap.
     """
     answers = list(_answers(target, error, price or _ones, gap))
     if not answers:
@@ -187,17 +187,17 @@ def floor(
     error: float,
     gap: float,
     start: Support | None = None,
-    told: Told | None = None,
+    report_progress: Report | None = None,
 ) -> Floor:
     """The best lower bound on M_ε that float64 finds, from the support of a larger ε or afresh.
 
-    `told` hears after each exchange which one it was and about how high the floor is.
+    `report_progress` is called after each exchange with its number and the approximate floor.
     """
     duals, value, fallen, last = [], 0.0, 0, None
     for number, last in enumerate(_answers(target, error, _ones, gap, start), start=1):
         dual = _Dual.of(target, error, last.rows, last.measure)
-        if told:
-            told(number, max(value, dual.at_most))
+        if report_progress:
+            report_progress(number, max(value, dual.at_most))
         if dual.rounding <= BLURRED or last.settled:
             duals.append(dual)
             continue
@@ -207,7 +207,7 @@ def floor(
             break
     if last is None:
         return Floor(0.0, False, start or _start(target))
-    # Where the exchange is cut short, a measure on the way may serve better than the last.
+    # Where the exchange is cut short, an earlier measure may be better than the last.
     tried = duals[-1:] if last.settled else sorted(duals, key=lambda dual: -dual.at_most)
     for dual in tried:
         value = max(value, dual.floor(value))
@@ -217,7 +217,7 @@ def floor(
 def _answers(
     target: Radial, error: float, prices: Price, gap: float, start: Support | None = None
 ) -> Iterator[Answer]:
-    """Answers on the way to the minimum, in the profile's own units; the last is the best."""
+    """Successive solutions, in the profile's own units; the last is the best."""
     check_radial(target)
     d = target.input_dim
     if d < 2:
@@ -248,14 +248,14 @@ def _answers(
 
 
 def _range(target: Radial) -> tuple[float, float]:
-    """ϕ(0), and the height of the profile on the grid: what it is measured in."""
+    """ϕ(0), and the height of the profile on the grid, which is the unit of the program."""
     values = np.asarray(target.profile(_cells(target.breaks, SEARCH_POINTS - 1)), dtype=np.float64)
     height = float(np.ptp(values))
     return float(values[0]), height if height > 0 else float(np.abs(values).max()) or 1.0
 
 
 def _slack(target: Radial, error: float) -> float:
-    """A program without slack has no interior; a floor from slightly more is still a floor."""
+    """A program without slack has no interior; a floor for slightly more error is still a floor."""
     return max(error, SMALLEST_ERROR * _range(target)[1])
 
 
@@ -264,7 +264,7 @@ def _ones(knots: np.ndarray) -> np.ndarray:
 
 
 def _scaled(dimension: int, last: float, count: int) -> np.ndarray:
-    """Knots on the scale 1/√d, on which w_1 lives."""
+    """Knots on the scale 1/√d, which is the scale of w_1."""
     return np.linspace(0, min(last, 8 / math.sqrt(dimension)), count)
 
 
@@ -333,13 +333,13 @@ class _Dual:
 
     @property
     def rounding(self) -> float:
-        """Of ∫ T h_b dμ, as computed."""
+        """Rounding error of the computed ∫ T h_b dμ."""
         total = float(np.abs(self.measure).sum())
         return (2 * ROUNDING + (len(self.radii) + 2) * EPS) * total
 
     @cached_property
     def at_most(self) -> float:
-        """At least `floor()`: the constraint at a few knots alone."""
+        """An upper bound of `floor()`: the constraint at a few knots alone."""
         largest = float(np.abs(self._sample(_first_knots(self.dimension)).value).max())
         return self._floor(largest + self.rounding)
 

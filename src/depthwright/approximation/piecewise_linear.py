@@ -16,7 +16,8 @@ import numpy as np
 from depthwright.approximation.polynomial import EPS, Polynomial
 
 SAMPLES = 64
-"""Samples per piece in the certificate; what lies between them adds 2/SAMPLES² of the error."""
+"""Samples per piece in the certificate; between them the error grows by at most 2/SAMPLES² of it.
+"""
 MOST_PIECES = 4096
 """Most pieces that are tried."""
 
@@ -88,7 +89,7 @@ def _root_curvature(g: Polynomial) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _marks(pieces: int) -> np.ndarray:
-    """Where on a scale from 0 to 1 the knots in [0, 1] stand; a flat middle counts half here."""
+    """Positions of the knots of [0, 1] on a scale from 0 to 1; a flat middle piece counts half."""
     marks = np.arange(pieces % 2, pieces + 1, 2) / pieces
     return np.concatenate([[0.0], marks]) if pieces % 2 else marks
 
@@ -102,7 +103,7 @@ def _equidistributed(g: Polynomial, pieces: int) -> np.ndarray:
 
 
 def _balance(g: Polynomial, knots: np.ndarray, flat: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Knots and values for which pieces err alike, above as below; the best of a few rounds."""
+    """Knots and values with equal errors on all pieces, above as below; best of a few rounds."""
     marks = _marks(2 * len(knots) - 2 - flat)
     least, best = np.inf, (knots, knots)
     for _ in range(8):
@@ -119,7 +120,7 @@ def _balance(g: Polynomial, knots: np.ndarray, flat: bool) -> tuple[np.ndarray, 
 
 
 def _level(g: Polynomial, knots: np.ndarray, flat: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Values at the knots with errors above and below levelled, and each piece's error."""
+    """Values at the knots with equal errors above and below, and each piece's error."""
     inside = np.linspace(0.0, 1.0, 17)
     exact = g(knots[:-1, None] + inside * np.diff(knots)[:, None])
     values = np.append(exact[:, 0], exact[-1, -1])
@@ -129,7 +130,7 @@ def _level(g: Polynomial, knots: np.ndarray, flat: bool) -> tuple[np.ndarray, np
         gap = exact - (values[:-1, None] * (1 - inside) + values[1:, None] * inside)
         high, low = gap.max(axis=1), gap.min(axis=1)
         levelled = values
-        wish = (high + low) / 2  # how far each piece would like to rise
+        wish = (high + low) / 2  # how far each piece has to rise for equal errors
         values = values + np.convolve(np.pad(wish, 1, mode="edge"), [0.5, 0.5], mode="valid")
     return levelled, np.maximum(high, -low)
 
@@ -141,7 +142,7 @@ def _certified_error(
     turns: np.ndarray,
     offset: float,
 ) -> float:
-    """Bound on sup over [−1, 1] of the distance, for the kinks and turns as they are stored."""
+    """Bound on sup over [−1, 1] of the distance, for the kinks and turns as stored in floats."""
     second = g.derivative().derivative()
     inside = np.linspace(0.0, 1.0, SAMPLES + 1)
     t = knots[:-1, None] + inside * np.diff(knots)[:, None]

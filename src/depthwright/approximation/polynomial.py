@@ -19,11 +19,11 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 CERTIFICATE_POINTS = {"smooth": 1 << 14, "lipschitz": 1 << 17}
-"""Angles at which a best approximation is checked; the gap between them is in the bound."""
+"""Angles at which a best approximation is checked; the bound includes the gaps between them."""
 
 ENDS = np.array([0.0, 1.0])
 UNITS = (2.0**-10, 2.0**10)
-"""Least range and largest size of values that linear programs take as they are."""
+"""Values of smaller range or larger size than these are scaled before a linear program."""
 
 
 def clenshaw_rounding(degree: int) -> float:
@@ -66,7 +66,6 @@ class Polynomial:
 
     @property
     def degree(self) -> int:
-        """One less than the number of coefficients."""
         return len(self.coefficients) - 1
 
     def derivative(self) -> Polynomial:
@@ -184,7 +183,7 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
         bounds=[(None, None)] * (half_degree + 1) + [(0, None)],
         method="highs",
     )
-    # Where the program fails, least squares: what comes out is certified all the same.
+    # Where the program fails, least squares: the result is certified in any case.
     found = solution.x[:-1] if solution.status == 0 else np.linalg.lstsq(basis, phi)[0]
     coefficients = np.asarray(found) * scale
     coefficients[0] += middle
@@ -192,7 +191,7 @@ def _minimax(profile: Callable[[Any], Any], half_degree: int) -> np.ndarray:
 
 
 def in_units(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Values v as (v − middle)/unit that the tolerances of linear programs suit, middle, unit.
+    """Values v as (v − middle)/unit, scaled for the tolerances of linear programs; middle, unit.
 
     As they are where their size and their range are ordinary.
     """

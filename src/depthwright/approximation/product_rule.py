@@ -8,7 +8,7 @@ for even K, keeps K + 1 angles of a half turn.
 
 *Size.* About K² + 3K/2 + 1 directions, twice the lower bound (K + 1)(K + 2)/2; all weights are
 positive and sum to 1. Nodes and weights are computed to 40 digits and rounded once: the rule is
-exact, what rounding does to it belongs to the network's rounding.
+exact; its rounding is a part of the network's rounding.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class ProductRule:
 
     @property
     def count(self) -> int:
-        """Directions, one per antipodal pair."""
+        """Number of directions, one per antipodal pair."""
         circles, equator = divmod(self.half_degree + 1, 2)
         return circles * (2 * self.half_degree + 1) + equator * (self.half_degree + 1)
 
     @property
     def shapes(self) -> list[tuple[int, int, float]]:
-        """(directions, nonzeros of each, Σ abs(A_i)), at least those of each group."""
+        """(directions, nonzeros of each, Σ abs(A_i)): upper bounds for every group."""
         return [(self.count, 3, 1.0)]
 
     @property
@@ -73,7 +73,7 @@ def half_circle(count: int) -> np.ndarray:
 
 @cache
 def _arithmetic() -> Any:
-    """Numbers of so many digits, in a context of their own: mpmath's is shared by all threads."""
+    """mpmath with this many digits, in a context of its own: all threads share the global one."""
     import mpmath
 
     own = mpmath.MPContext()

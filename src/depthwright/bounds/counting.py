@@ -35,7 +35,7 @@ def pattern_bits(input_dim: int, narrow: int, hidden: int, points: int) -> float
     all_parameters = first + (hidden - 1) * inner + narrow + 1
     summed = hidden * first + inner * (hidden * (hidden - 1) // 2) + all_parameters
     if points <= summed:
-        return math.inf  # (a) says nothing
+        return math.inf  # (a) excludes nothing
     units = narrow * (hidden * (hidden + 1) // 2) + (hidden + 1)
     return hidden + 1 + summed * math.log2(2 * math.e * points * units / summed)
 

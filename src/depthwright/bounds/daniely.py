@@ -15,8 +15,8 @@ Proof
     Theorem 1 as printed lacks the square on the left.)
 
 Builds
-    Nothing. Read as a floor on the error for given norms (`error_floor`), on the norms for a given
-    error (`norms_needed`), and on the width of networks with bounded weights (`width_needed`).
+    Nothing. Gives a floor on the error for given norms (`error_floor`) and on the norms for a given
+    error (`norms_needed`).
 
 Claim
     L2 error over the pair law. Through x = (u + v)/2, ‖x‖² = (1 + u·v)/2, a radial function of x
@@ -64,13 +64,13 @@ if TYPE_CHECKING:
 MOST_DEGREES = 400
 """Degrees n that are tried."""
 CELL_NODES, FEWEST_CELLS, MOST_CELLS = 4, 1 << 14, 1 << 17
-"""Of the quadrature in θ."""
+"""Nodes per cell and fewest cells of the quadrature in θ."""
 CELLS_A_DEGREE = 6
 """Cells for each degree of the trigonometric polynomials: 4 nodes err by 1e-12 there."""
 CHORD_SHARE = 1e-4
-"""Of the largest value: what φ should leave its chords by at most, if MOST_CELLS allows."""
+"""Share of the largest value by which φ may leave its chords, if MOST_CELLS allows."""
 COEFFICIENT_ROUNDING = 1e-9
-"""Of the vector of coefficients, in units of ‖φ‖; measured at most 1e-12."""
+"""Rounding of the vector of coefficients, in units of ‖φ‖; measured at most 1e-12."""
 NORM_CELLS, NORM_END = 750, 12.0
 """Grid points tanh(y) on each side of 0, with y up to NORM_END."""
 NORM_ROUNDING, NORM_SLACK, NORM_UNDERFLOW = 1e-6, 4e-9, 1e-140
@@ -94,7 +94,7 @@ def recurrence(dimension: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class GegenbauerTail:
-    """φ(t) = profile(√((1 + t)/2)) on [−1, 1], seen by L2(μ_d)."""
+    """φ(t) = profile(√((1 + t)/2)) on [−1, 1] as an element of L2(μ_d)."""
 
     profile: Callable[[np.ndarray], np.ndarray]
     """On radii in [0, 1]."""
@@ -116,7 +116,7 @@ class GegenbauerTail:
 
     @cached_property
     def cells(self) -> int:
-        """Cells in θ, besides those that the breaks cut."""
+        """Cells in θ, without those that the breaks add."""
         count = max(FEWEST_CELLS, CELLS_A_DEGREE * (MOST_DEGREES + self.dimension))
         size = float(np.abs(self.profile(np.linspace(0.0, 1.0, 1001))).max())
         # A cell of length π/cells in θ is at most half as long in r.
@@ -126,7 +126,7 @@ class GegenbauerTail:
 
     @cached_property
     def error(self) -> float:
-        """Bound on what is wrong with a computed tail."""
+        """Bound on the error of a computed tail."""
         return 2 * self.leaves_chord(math.pi / 2 / self.cells) + COEFFICIENT_ROUNDING * self.norm
 
     @cached_property
@@ -192,18 +192,9 @@ class GegenbauerTail:
         """The smallest Σ‖g_i‖ with which ‖f − Σ g_i‖ ≤ `error` is possible."""
         return max(0.0, float(((self.tails - error) * self._root_dimensions).max()))
 
-    def width_needed(self, error: float, weights: float) -> float:
-        """The fewest hidden neurons, all weights and biases at most `weights` in size.
-
-        A neuron a·σ(w·x − b) of x = (u + v)/2 in the unit ball has norm at most
-        weights·(weights·√d + weights); the constant counts as one neuron more.
-        """
-        largest = max(weights, weights**2 * (math.sqrt(self.dimension) + 1))
-        return max(0.0, self.norms_needed(error) / largest - 1)
-
 
 def of_radial(target: Radial) -> GegenbauerTail:
-    """φ(t) = ϕ(√((1 + t)/2)): a radial target seen through x = (u + v)/2."""
+    """φ(t) = ϕ(√((1 + t)/2)): a radial target as a function of x = (u + v)/2."""
     check_radial(target)
     return GegenbauerTail(
         lambda r: np.asarray(target.profile(r)),
@@ -258,7 +249,7 @@ def spread_halves(dimension: int) -> tuple[np.ndarray, np.ndarray]:
     half[1:] += upper
     grid = np.concatenate([lower, -lower[-2::-1]])
     chances = np.concatenate([half[:-1], 2 * half[-1:], half[-2::-1]])
-    # The same once more for sums: an atom between two grid points goes to both, its mean kept.
+    # The same for sums: an atom between two grid points is divided between both, its mean kept.
     at = (grid[:, None] + grid).ravel() / 2
     cell = (np.searchsorted(grid, at, side="right") - 1).clip(0, len(grid) - 2)
     share = ((at - grid[cell]) / (grid[cell + 1] - grid[cell])).clip(0.0, 1.0)

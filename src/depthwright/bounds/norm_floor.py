@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-7
 """Relative excess of the averaged error's upper bound."""
 TINY = 2.0**-1000
-"""Above what is lost of a neuron where its outer weight or its smaller inner weights underflow."""
+"""Above all that underflows of a neuron with tiny outer weight or inner weights."""
 GAP = 1e-5
 """Relative gap at which the floor's program may stop; it is certified in any case."""
 CONTINUATION, CONTINUATION_GAP = 1.6, 1e-3
-"""Ratio of the errors that lead down to one that is not reached at once, and the gap there."""
+"""Ratio of the errors on the way to one that is not reached directly, and the gap on the way."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PathNorm:
 
 @dataclass(frozen=True)
 class Neurons:
-    """σ(w·x − β) with output weight a, by what rotations leave: (n,) each."""
+    """σ(w·x − β) with output weight a: the numbers that fix its mean over rotations, (n,) each."""
 
     outer: np.ndarray
     inner: np.ndarray
@@ -90,7 +90,7 @@ class Neurons:
     rounding: float
     """Bound on how far these norms move the averaged function."""
     short: float = 0.0
-    """Share by which ‖w‖ may be less than told, beyond rounding."""
+    """Share by which ‖w‖ may be less than stated, beyond rounding."""
 
 
 @cache
@@ -98,23 +98,23 @@ def mass_floor(target: Radial, error: float) -> float:
     """2·M_ε: the path norm that no depth-2 ReLU network within `error` of `target` goes below.
 
     A floor at a larger error is one at a smaller error as well. Where float64 does not settle the
-    program, the errors from half the profile's range downwards are therefore taken in turn, each
-    from the support of the last, as far as they settle, and the highest of the floors counts.
+    program, errors from half the profile's range downwards are therefore solved in turn, each from
+    the support of the last, as long as they settle, and the highest of the floors is returned.
     """
     check_radial(target)
     with Bar("floor under the path norm") as bar:
 
-        def told(begun: float, number: int, height: float) -> None:
+        def report_progress(begun: float, number: int, height: float) -> None:
             bar((begun + number / MOST_EXCHANGES) / 2, f"exchange {number}, about {2 * height:.3g}")
 
-        at_once = floor(target, error, GAP, told=partial(told, 0.0))
+        at_once = floor(target, error, GAP, report_progress=partial(report_progress, 0.0))
         best, start = at_once.value, None
         larger = first = float(np.ptp(target.profile(np.linspace(0, 1, 1001)))) / 2
         steps = math.log(first / max(error, SMALLEST_ERROR * first)) if first else 0.0
         while not at_once.settled and larger > error:
             larger = max(larger / CONTINUATION, error)
             begun = 1 + min(1.0, math.log(first / larger) / (steps + 1))
-            found = floor(target, larger, CONTINUATION_GAP, start, partial(told, begun))
+            found = floor(target, larger, CONTINUATION_GAP, start, partial(report_progress, begun))
             best, start = max(best, found.value), found.support
             if not found.settled:
                 break
@@ -182,7 +182,7 @@ def _average(neurons: Neurons, dimension: int) -> RadialSum:
 
 
 def as_network(network: Network | torch.nn.Sequential) -> Network:
-    """A module wrapped, a network as it is; refused unless depth 2 with one output."""
+    """A module wrapped, a network unchanged; refused unless depth 2 with one output."""
     if not isinstance(network, Network):
         from depthwright.networks.torch_network import ModuleNetwork
 
@@ -197,7 +197,7 @@ def as_network(network: Network | torch.nn.Sequential) -> Network:
 
 
 def neurons_of(network: Network) -> Neurons:
-    """Outer weights, norms of inner ones and biases of a depth-2 network."""
+    """Output weights, norms of inner weights, and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
     weight, bias, last, constant = (
@@ -232,7 +232,7 @@ def _balanced(
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
-    """Euclidean norms, no square of which leaves float64."""
+    """Euclidean norms, computed so that no square leaves the range of float64."""
     exponent = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
     return np.ldexp(np.linalg.norm(np.ldexp(rows, -exponent[:, None]), axis=1), exponent)
 

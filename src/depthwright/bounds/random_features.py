@@ -38,17 +38,17 @@ from depthwright.targets.single_ridge import SineRidge
 
 
 def fewest(target: SineRidge) -> float:
-    """C(d, ℓ)/4: so many random functions at least, for error height/4 with probability ½."""
+    """C(d, ℓ)/4: the fewest random functions with error height/4 with probability ½."""
     return math.comb(target.input_dim, target.terms) / 4
 
 
-def orbit(target: SineRidge, signs: bool = True) -> int:
-    """How many orthonormal functions permutations (and reflections) of the inputs make of it."""
-    return math.comb(target.input_dim, target.terms) * (2 ** (target.terms - 1) if signs else 1)
+def orbit(target: SineRidge) -> int:
+    """Number of orthonormal functions that permutations and reflections of the inputs make."""
+    return math.comb(target.input_dim, target.terms) * 2 ** (target.terms - 1)
 
 
-def mean_square_floor(target: SineRidge, width: int, signs: bool = True) -> float:
+def mean_square_floor(target: SineRidge, width: int) -> float:
     """A lower bound on E ‖f − best of the span‖² for `width` neurons and the constant."""
     if width < 0:
         raise Refusal(f"width={width} is negative; give a number of neurons")
-    return target.height**2 * max(0.0, 1 - (width + 1) / orbit(target, signs))
+    return target.height**2 * max(0.0, 1 - (width + 1) / orbit(target))

@@ -18,7 +18,7 @@ from depthwright.training.features import check_kind
 from depthwright.training.matching import Match, check_rule, match
 
 MEMORY_LIMIT = 8 * 10**9
-"""Most that the evaluation points, with what is computed of them, may take, in bytes."""
+"""Limit in bytes for the evaluation points and the values computed at them."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Comparison:
     trainer: TrainerConfig
     seed: int
     failure_probability: float
-    """The δ of the run, asked of the constructions that take one."""
+    """The δ of the run, for the constructions that have one."""
     accuracy: float
-    """The ε of the run: asked of the constructions that take one, counted against by all."""
+    """The ε of the run, for the constructions that have one; exceedances of all count against it.
+    """
     names: Mapping[str, str]
     """The registry names of target, distribution and construction, for the rows."""
 
@@ -86,9 +87,9 @@ class Comparison:
 
     @property
     def inputs(self) -> Inputs | None:
-        """What every point is moved to, so that all claims speak of it; None: points stay.
+        """Inputs to which every point is moved, so that all claims hold; None: points stay.
 
-        Any float64 of the box will do for claims on all of it, or for every float64.
+        For claims on the whole box, or on every float64 of it, no point has to move.
         """
         recipes = (self.construction, *self.beside.values())
         covered = [recipe.covered for recipe in recipes]
@@ -103,13 +104,13 @@ class Comparison:
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
         for construction in self.beside.values():
-            construction.architecture()  # refused now if it is too large, not after the training
+            construction.architecture()  # refuses what is too large before the training
         architecture = self.construction.architecture()
         return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
 
 
 def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) -> None:
-    """A bad set's probability is one under the law that the construction was told of."""
+    """The probability of a bad set holds under the law given to the construction, and no other."""
     covered, bound = recipe.covered, recipe.density_bound
     if covered is None or covered.numbers != "real" or covered.grid is not None:
         return
@@ -122,9 +123,9 @@ def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) ->
     box = Box(covered.lower, covered.upper)
     uniform = type(law) in (UniformBox, UniformCube) and law.domain == box
     if not (uniform or (bound is not None and law.density_bound <= bound)):
-        told = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
+        laws = f"uniform on the {box}" if bound is None else f"of density at most {bound:g}"
         raise Refusal(
-            f"the failure probability of {name} is one under laws {told}, not under "
+            f"the failure probability of {name} is one under laws {laws}, not under "
             f"{type(law).__name__}; choose distribution=uniform_box, or give "
             "construction.density_bound, or ask for failure_probability=0"
         )

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 CONSTRUCTED = "constructed"
 SLICE_POINTS = 201
 LEFT_OUT_KEPT = 500
-"""Points of a claim's bad set that are written down, to see where they lie."""
+"""Number of points of a claim's bad set that are written down."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network that takes part, with what is known of how it came about."""
+    """A network that takes part, with how it was made."""
 
     name: str
     """"constructed", "constructed_NAME" for one beside it, "trained_RULE", "KIND_features",
     "tuned"."""
     construction: str
-    """What built it, or what it was matched with."""
+    """The construction that built it, or that it is matched with."""
     network: Network
     claim: Claim | None = None
     in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
@@ -47,7 +47,7 @@ class Contender:
     build_seconds: float | None = None
     train_seconds: float | None = None
     style: str | None = None
-    """Of a rival's winning member; None for what is constructed."""
+    """Of a rival's winning member; None for constructed networks."""
 
 
 def row_of(comparison: Comparison, contender: Contender, measured: Measurement, device: str) -> Row:

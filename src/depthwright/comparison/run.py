@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 SILENT = Listener()
 CHECKPOINT = "training.ckpt"
-"""In a run's folder while it is not finished."""
+"""In a run's folder until it is finished."""
 CURVES = "curves.json"
 FEATURES = "_features"
-"""Ends the names of contenders whose output layer alone is fitted."""
+"""Suffix of the names of contenders of which only the output layer is fitted."""
 
 
 def run(
@@ -43,14 +43,14 @@ def run(
     tracker: Tracker,
     listener: Listener = SILENT,
 ) -> list[Row]:
-    """Do all of it, write the run's files into `folder`, the rows last, and return the rows."""
+    """Run the comparison, write its files into `folder`, the rows last, and return the rows."""
     rows = compute(comparison, folder, tracker, listener)
     finish(folder, rows)
     return rows
 
 
 def finish(folder: Path, rows: list[Row]) -> None:
-    """Write the rows, which end a run; where its training had come to is of no more use."""
+    """Write the rows, which mark the run as finished, and delete the checkpoint of its training."""
     results.write(folder, rows)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -61,10 +61,10 @@ def compute(
     tracker: Tracker,
     listener: Listener = SILENT,
 ) -> list[Row]:
-    """The rows, not yet written, so that nothing says "finished"; the other files are.
+    """The rows, not yet written, so that the run is not yet finished; writes the other files.
 
     Raises Refusal before any long work where a hypothesis fails, and TrainingDiverged when no
-    rival survives. A matching rule without shapes is said and left out.
+    rival survives. A matching rule without shapes is reported and left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     contenders = list(_construct(comparison, listener))
@@ -111,7 +111,7 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
     for contender, (name, recipe) in recipes.items():
         listener.doing(f"building {name}")
         start = time.perf_counter()
-        # A copy holds nothing of the sizing, so the time is that of the whole construction (the
+        # A copy has no cached sizes, so the time is that of the whole construction (the
         # cubature rules of a dimension are found once a process).
         built = replace(recipe).build()
         yield Contender(
@@ -125,7 +125,7 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
 
 
 def _fitted(comparison: Comparison, network: Network, listener: Listener) -> Iterator[Contender]:
-    """Features beside the first construction; where they cannot be fitted it is said."""
+    """Features beside the first construction; says why where they cannot be fitted."""
     for kind in comparison.features:
         name = f"{kind}{FEATURES}"
         listener.doing(f"fitting {name}")
@@ -156,7 +156,7 @@ def _train(
     listener: Listener,
     checkpoint: Path,
 ) -> TrainingResult | None:
-    """All rivals at once; None where no rule has a shape and nothing is trained on."""
+    """All rivals at once; None where no rule has a shape and there is no starting network."""
     matches = comparison.matches()
     for name, found in matches.items():
         if not found.shapes:
@@ -184,7 +184,7 @@ def _train(
 
 
 def _starts(comparison: Comparison, constructed: Network, listener: Listener) -> dict[str, Layers]:
-    """`tuned`, where it is asked for and the construction can be trained on."""
+    """Starting networks of `tuned`, where asked for and the construction can be trained on."""
     if not comparison.training.tuned_noises:
         return {}
     try:

@@ -27,30 +27,30 @@ class Claim:
     """What a construction promises of the network it built. Proved, never sampled.
 
     norm "sup": abs(network − target) ≤ bound on all of `domain`.
-    norm "floats": the same at every float64 (or float32, as `domain` says) of it, which are all
-    inputs that a computer can hand over.
+    norm "floats": the same at every float64 (or float32, as `domain` says) of it: all inputs that
+    a computer can represent.
     norm "probability": the same outside a set whose probability is at most `failure_probability`
     under `domain`'s uniform law, or any of density at most `density_bound`.
     norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
     the network itself (a seed is one draw); no input is excepted.
-    norm "none": nothing is promised; the network is only measured.
+    norm "none": no claim; the network is only measured.
     """
 
     accuracy: float
-    """The accuracy asked for (the theorem's ε); 0 for constructions that are equal."""
+    """The theorem's ε; 0 for constructions that are equal."""
     norm: Literal["sup", "floats", "probability", "drawn", "none"]
     domain: str
     terms: Mapping[str, float]
     """Each source of error with its rigorous bound; the claim is their sum."""
     arithmetic: Arithmetic = "float64"
-    """The arithmetic of the evaluation that the claim speaks of."""
+    """The arithmetic of the evaluation for which the claim holds."""
     failure_probability: float = 0.0
     density_bound: float | None = None
-    """VYS22's β, of a law that norm "probability" speaks of; None: the uniform one."""
+    """VYS22's β of the law under which norm "probability" is meant; None: the uniform law."""
 
     @property
     def words(self) -> str:
-        """For which inputs it holds, as one reads it."""
+        """The inputs for which it holds, in words."""
         if self.norm == "probability":
             law = (
                 f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
@@ -83,14 +83,14 @@ class Built:
     in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
     """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
     domain: Domain | None = None
-    """Where the claim holds, if the network itself is not built for certain inputs."""
+    """Where the claim holds, if the network itself does not restrict its inputs."""
 
     def decides(self, x: torch.Tensor) -> torch.Tensor:
-        """For which rows of `x` (batch, d) the claim alone tells the target's label: (batch,).
+        """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).
 
-        There the target's largest output is the network's, by a margin that twice the claim's
-        bound cannot change, roundings included; with one output, its sign is. False means that
-        the claim does not tell, also because it does not speak of the input.
+        There the target's largest output is the network's, by a margin above twice the claim's
+        bound, roundings included; with one output, the sign is the same. False means that the
+        claim does not decide, also because it does not hold for this input.
         """
         import torch
 
@@ -117,7 +117,7 @@ class Built:
     def _clear(self, values: np.ndarray) -> torch.Tensor:
         """Where the margin of `values` (batch, outputs) is large enough.
 
-        Its rounding cannot make it so: a difference of at most the float 2ε is rounded to no more.
+        Rounding of the difference changes nothing: at most the float 2ε is rounded to at most 2ε.
         """
         import torch
 
@@ -140,9 +140,9 @@ class Construction(ABC):
     target: Target
 
     def need(self, **own: float) -> None:
-        """Raises Refusal where one of its fields, if it has it, is not that of the run.
+        """Refusal where one of its fields, if it has it, differs from that of the run.
 
-        A run has one ε and one δ: its rows, exceedances and floors speak of those of its claims.
+        A run has one ε and one δ: those of its claims, rows, exceedances and floors.
         """
         for field, value in own.items():
             given = getattr(self, field, value)
@@ -158,15 +158,15 @@ class Construction(ABC):
 
     @property
     def covered(self) -> Inputs | None:
-        """The inputs that the claim speaks of; None: all of the target's domain.
+        """The inputs for which the claim holds; None: all of the target's domain.
 
-        All real numbers of a box mean all but a bad set, for no network reads their bits right.
+        Where it is all real numbers of a box, a bad set is excluded: no network reads their bits.
         """
         return None
 
     @property
     def density_bound(self) -> float | None:
-        """Of the law that a bad set's probability is about; None: it is uniform."""
+        """Bound on the density of the law behind a bad set's probability; None: it is uniform."""
         return None
 
     @abstractmethod

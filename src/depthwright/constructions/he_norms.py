@@ -37,7 +37,7 @@ from depthwright.constructions.packed.bounds import Facts, First, Residual
 
 
 class HeNorms:
-    """Facts for NarrowPacked's bounds; the doubt is shared over all events."""
+    """Facts for NarrowPacked's bounds; the failure probability is divided among all events."""
 
     def __init__(self, input_dim: int, width: int, depth: int, doubt: float) -> None:
         self.widths = (input_dim, *[width] * (depth - 1), 1)
@@ -46,7 +46,6 @@ class HeNorms:
         self.tau = math.sqrt(2 * math.log(events / doubt))
 
     def maps(self) -> Iterator[Facts]:
-        """All of them, biases 0."""
         for m, k in pairwise(self.widths):
             scale = math.sqrt(2 / m)
             half = np.array([scale * (math.sqrt(m / 2) + self.tau)])
@@ -58,11 +57,11 @@ class HeNorms:
 
     @property
     def largest(self) -> float:
-        """No weight exceeds it."""
+        """A bound on every weight."""
         return self.tau * math.sqrt(2 / min(self.widths[:-1]))
 
     def first(self) -> First:
-        """On [−1, 1]^d, scaled by nothing: U = W_1."""
+        """The first map on [−1, 1]^d without scaling: U = W_1."""
         facts, second = next(self.maps()), self.widths[1]
         d, n = facts.fan_in, facts.fan_out
         whole = math.sqrt(2 / d) * (math.sqrt(n * d) + self.tau)

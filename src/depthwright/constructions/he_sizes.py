@@ -1,7 +1,7 @@
 """Sizes of all narrow twins of a He-initialised target, at any width, no matrix drawn.
 
 Statement. Let N0 : [−1, 1]^d → R have depth L, hidden width n, weights N(0, 2/fan_in), biases 0.
-With probability at least 1 − doubt its norms are below those of he_norms.py, and then each
+With probability at least 1 − DOUBT its norms are below those of he_norms.py, and then each
 construction of the table has at most the parameters of its `Architecture` here.
 
 Builds. Nothing. Theorems 2 and 5 take c0 and c from VYS22's printed constants (B the largest
@@ -9,7 +9,7 @@ weight) or from the interval bounds of budget.py, with row sums in place of rows
 network, without the scales that a target of its own would give it, its bits from
 packed/bounds.py; Theorem 7 and its slimmer version know their size from
 the widths alone. Accuracies are those of the networks' exact values; rounding a value to float64,
-which the interval bound of wide deep targets makes large, is left to whoever reads it.
+which the interval bound of wide deep targets makes large, is left to the reader.
 
 Claim. Upper bounds of the sizes, in probability over the draw of the target. The failure
 probability δ over the inputs sets the slopes of the bit tests and no size.
@@ -28,20 +28,22 @@ from depthwright.constructions.bits.budget import BITS_LIMIT, Budget, printed
 from depthwright.constructions.bits.extraction import in_turn_blocks, together_blocks
 from depthwright.constructions.he_norms import HeNorms
 from depthwright.constructions.narrow_bits import bits_architecture
-from depthwright.constructions.narrow_exact import rebuilding
+from depthwright.constructions.narrow_exact import exact_architecture
+from depthwright.constructions.narrow_exact_slim import slim_architecture
 from depthwright.constructions.narrow_packed import layouts
 from depthwright.constructions.packed.bounds import Bounds, Facts
 from depthwright.constructions.packed.choice import choose
 from depthwright.constructions.packed.widths import architecture
-from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 
+DOUBT = 1e-6
+"""Probability with which the norms, and so the sizes, may fail to bound those of a target."""
 
-def he_sizes(
-    input_dim: int, width: int, depth: int, accuracy: float, doubt: float = 1e-6
-) -> dict[str, Architecture]:
+
+def he_sizes(input_dim: int, width: int, depth: int, accuracy: float) -> dict[str, Architecture]:
     """Construction → size, "narrow_bits_paper" with the printed constants beside the certified."""
-    norms = HeNorms(input_dim, width, depth, doubt)
+    norms = HeNorms(input_dim, width, depth, DOUBT)
     widths = norms.widths
     paper = printed(1.0, norms.largest, width, input_dim, depth, accuracy)
     certified = interval_budget(list(norms.maps()), accuracy)
@@ -49,9 +51,9 @@ def he_sizes(
         "narrow_bits_paper": _theorem_2(widths, paper),
         "narrow_bits": _theorem_2(widths, certified),
         "narrow_minimal": _theorem_5(widths, certified),
-        "narrow_exact": _theorem_7(widths),
-        "narrow_exact_slim": _slim(widths),
-        "narrow_packed": he_architecture(input_dim, width, depth, accuracy, doubt),
+        "narrow_exact": exact_architecture(widths),
+        "narrow_exact_slim": slim_architecture(widths),
+        "narrow_packed": he_architecture(input_dim, width, depth, accuracy),
     }
 
 
@@ -60,11 +62,10 @@ def he_architecture(
     width: int,
     depth: int,
     accuracy: float,
-    doubt: float = 1e-6,
     long_gaps: bool = False,
 ) -> Architecture:
-    """Of the packed network."""
-    norms = HeNorms(input_dim, width, depth, doubt)
+    """The architecture of the packed network."""
+    norms = HeNorms(input_dim, width, depth, DOUBT)
     _, *maps = norms.maps()
     possible = layouts(norms.widths, True, long_gaps)
     sizing = choose(
@@ -77,7 +78,7 @@ def he_architecture(
 
 
 def interval_budget(facts: Sequence[Facts], accuracy: float) -> Budget:
-    """The smallest c0 and c that the norms prove enough; Intervals, with largest rows for rows."""
+    """The smallest c0 and c that follow from the norms: Intervals with the largest row for all."""
     scale = 0.5  # one over the side of the cube
     slack = 1 + 16 * 2.0**-53 * sum(fact.fan_in + 32 for fact in facts)
     reaches, reach, top = [1.0], 1.0, 0.0
@@ -104,15 +105,5 @@ def _theorem_2(widths: Sequence[int], budget: Budget) -> Architecture:
 
 
 def _theorem_5(widths: Sequence[int], budget: Budget) -> Architecture:
-    riding = widths[0] + 3 > max(10, 6 + 2 * widths[-1])
-    return bits_architecture(widths, budget, in_turn_blocks(widths[0], budget.c0, riding))
-
-
-def _theorem_7(widths: tuple[int, ...]) -> Architecture:
-    hidden = 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
-    return Architecture(widths[0], [Block((hidden,), rebuilding(widths))], widths[-1])
-
-
-def _slim(widths: tuple[int, ...]) -> Architecture:
-    d, depth, outputs = widths[0], len(widths) - 1, widths[-1]
-    return Architecture(d, [2 * d, Block((d + depth + outputs,), rebuilding(widths))], outputs)
+    shared = widths[0] + 3 > max(10, 6 + 2 * widths[-1])
+    return bits_architecture(widths, budget, in_turn_blocks(widths[0], budget.c0, shared))

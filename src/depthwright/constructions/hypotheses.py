@@ -19,15 +19,15 @@ from depthwright.targets.radial import Radial
 from depthwright.targets.single_ridge import SingleRidge
 
 DEPTH_LIMIT = 5_000_000
-"""Layers; deeper networks are sized but not built."""
+"""Layers; of deeper networks only the size is computed."""
 
 
 LEAST_ACCURACY = 1e-290
-"""Of networks evaluated in float64: far above where it loses digits."""
+"""For networks evaluated in float64: far above the accuracy of that arithmetic."""
 
 
 def check_float_accuracy(accuracy: float) -> None:
-    """0 < ε < ∞, and not so small that float64 has no digits for it."""
+    """0 < ε < ∞, and above the resolution of float64."""
     check_accuracy(accuracy)
     if accuracy < LEAST_ACCURACY:
         raise Refusal(
@@ -37,7 +37,7 @@ def check_float_accuracy(accuracy: float) -> None:
 
 
 def check_accuracy(accuracy: float) -> None:
-    """Every theorem here wants 0 < ε < ∞."""
+    """0 < ε < ∞."""
     if not (math.isfinite(accuracy) and accuracy > 0):
         raise Refusal(
             f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"
@@ -51,7 +51,7 @@ def check_inputs(
     floats: str,
     density_bound: float | None,
 ) -> None:
-    """What a narrow construction may be told of its inputs."""
+    """Refuse wrong descriptions of a narrow construction's inputs."""
     if not (math.isfinite(delta) and 0 <= delta < 1):
         raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
     if grid is not None and not (math.isfinite(grid) and grid > 0):
@@ -80,7 +80,7 @@ def check_inputs(
 
 
 def check_floats(box: Box) -> None:
-    """Refuse a box in which a claim for every float32 would speak of nothing."""
+    """Refuse a box that holds no float32, where a claim for every float32 would be empty."""
     inputs, low = Inputs(box.lower, box.upper, "float32"), np.array([box.lower])
     with np.errstate(over="ignore"):
         found = inputs.nearest(low)[0].tolist()
@@ -107,7 +107,7 @@ def density_share(density_bound: float | None, box: Box) -> Fraction:
 
 
 def check_range(rounding: float) -> None:
-    """Refuse a target whose values, so the rounding of them, have no finite bound."""
+    """Refuse a target whose values, and so their rounding, have no finite bound."""
     if not math.isfinite(rounding):
         raise Refusal(
             "the target's values may exceed 1.8e308, the largest float64; "
@@ -127,7 +127,7 @@ def check_target(target: Any) -> None:
 
 
 def check_radial_target(target: Any, construction: str) -> None:
-    """What approximates radial functions needs one, and believes what it declares."""
+    """Approximations of radial functions need a radial target, whose declarations are trusted."""
     if not isinstance(target, Radial):
         raise Refusal(
             f"{construction} approximates radial targets, and {type(target).__name__} is none; "
@@ -147,7 +147,7 @@ def check_single_ridge_target(target: Any) -> None:
 
 
 def _cure(target: Any) -> str:
-    """What a target's own constructions are."""
+    """The constructions that do take this target."""
     if isinstance(target, Radial):
         return "use Ridge, SparseRidge or RadialDepthThree for it"
     if isinstance(target, SingleRidge):
@@ -158,7 +158,7 @@ def _cure(target: Any) -> str:
 
 
 def check_depth(architecture: Architecture) -> None:
-    """Refuse before long work starts."""
+    """Refuse a network that would be too deep, before anything is built."""
     if architecture.depth > DEPTH_LIMIT:
         raise Refusal(
             f"this network would have {architecture.depth} layers, and no more than {DEPTH_LIMIT} "

@@ -1,7 +1,7 @@
 """What the narrow constructions that read inputs bit by bit share: hypotheses, claim, bad set.
 
-Each of them reads a number of bits of every coordinate, and what it then computes is within
-`accuracy` of the target. A steep ramp cannot tell all real numbers apart: for some inputs, the *bad
+Each of them reads a number of bits of every coordinate and then computes a value within `accuracy`
+of the target. A continuous ramp cannot read a bit of all real numbers: for some inputs, the *bad
 set*, a bit is read wrong. `failure_probability=0` puts that set between the floats, where no input
 lies; δ > 0 lets it have probability δ; `grid` leaves only inputs that are far from it.
 """
@@ -32,7 +32,7 @@ from depthwright.targets.network import ReLUNetwork
 
 @dataclass(frozen=True)
 class NarrowConstruction(Construction):
-    """A narrow network within `accuracy` of a ReLU network, wherever its bits are read right."""
+    """A narrow network within `accuracy` of a ReLU network, where bits are read correctly."""
 
     target: ReLUNetwork
     accuracy: float
@@ -66,7 +66,7 @@ class NarrowConstruction(Construction):
     @property
     @abstractmethod
     def bad_set_probability(self) -> Fraction:
-        """Of the bad set, under the law that the claim is about."""
+        """Of the bad set, under the law that the claim refers to."""
 
     @abstractmethod
     def in_bad_set(self, x: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class NarrowConstruction(Construction):
     @property
     @abstractmethod
     def error_terms(self) -> dict[str, float]:
-        """Each source of error with its bound, but for roundings at both ends."""
+        """Each source of error with its bound, without the roundings at both ends."""
 
     @property
     @abstractmethod
@@ -84,7 +84,7 @@ class NarrowConstruction(Construction):
 
     @property
     def error_left(self) -> float:
-        """What `error_terms` may sum up to; refused where rounding alone takes the accuracy."""
+        """What `error_terms` may use of the accuracy; refused where rounding uses all of it."""
         rounding = self.final_rounding + self.target.reading_error
         check_range(rounding)
         # The terms of the claim are rounded up once more, which counts among subnormals.
@@ -98,7 +98,7 @@ class NarrowConstruction(Construction):
 
     @property
     def claim(self) -> Claim:
-        """Terms that sum to at most the accuracy asked for."""
+        """Terms that sum to at most the accuracy."""
         terms = self.error_terms | {"final rounding to float64": self.final_rounding}
         terms |= self.target.reading_terms
         domain, delta = str(self.covered), self.failure_probability

@@ -83,17 +83,14 @@ class NarrowBits(NarrowConstruction):
 
     @cached_property
     def reading(self) -> BitInputs:
-        """How the inputs are read."""
         return BitInputs(self.covered)
 
     @cached_property
     def digits(self) -> tuple[Digits, ...]:
-        """The same, with c0 bits a coordinate."""
         return self.reading.at(self.budget.c0)
 
     @cached_property
     def intervals(self) -> Intervals:
-        """What is known of the target."""
         return Intervals(self.target, self.reading)
 
     @cached_property
@@ -102,7 +99,6 @@ class NarrowBits(NarrowConstruction):
 
     @cached_property
     def budget(self) -> Budget:
-        """c0 and c."""
         if self.bits == "paper":
             target = self.target
             arrays = (*target.weights, *target.biases)
@@ -186,7 +182,6 @@ class NarrowBits(NarrowConstruction):
         return self.intervals.terms(self.budget.c0)
 
     def build(self) -> Built:
-        """Read the inputs, then one neuron of the target after the other."""
         check_depth(self.architecture())
         bound = self.claim.bound
         if bound > self.accuracy:

@@ -1,4 +1,4 @@
-"""VYS22 Corollary 3: no weight exceeds 2 in size, whatever the theorem before it needed.
+"""VYS22 Corollary 3: no weight exceeds 2 in size, in any of the earlier theorems' networks.
 
 Statement. For every network N of depth D built by another construction (`inner`) there is a network
 with the same values, all weights and biases in [−2, 2], N's hidden widths and behind them layers
@@ -68,7 +68,7 @@ class NarrowBounded(Construction):
 
     target: ReLUNetwork
     accuracy: float | None = None
-    """Handed to `inner`; those that equal their target need none."""
+    """The accuracy of `inner`; None for constructions that equal their target."""
     failure_probability: float = 0.0
     inner: str = "narrow_packed"
     scaling: Literal["layer", "neuron"] = "layer"
@@ -92,7 +92,6 @@ class NarrowBounded(Construction):
 
     @cached_property
     def construction(self) -> Construction:
-        """The inner one."""
         if self.inner in EXACT:
             return EXACT[self.inner](self.target)
         assert self.accuracy is not None
@@ -106,7 +105,6 @@ class NarrowBounded(Construction):
 
     @property
     def covered(self) -> Inputs | None:
-        """The inner one's."""
         return self.construction.covered
 
     @cached_property
@@ -118,13 +116,12 @@ class NarrowBounded(Construction):
         return gain_exponent(self.construction)
 
     def architecture(self) -> Architecture:
-        """The inner network's, and the doubling layers."""
+        """The inner network's widths, then the doubling layers."""
         size = self.construction.architecture()
         pairs = Block((2 * size.output_dim,), self.doublings)
         return Architecture(size.input_dim, [*size.blocks, pairs], size.output_dim)
 
     def build(self) -> Built:
-        """Scale, then double."""
         check_depth(self.architecture())
         built = self.construction.build()
         assert isinstance(built.network, ExactNetwork)
@@ -149,7 +146,7 @@ class NarrowBounded(Construction):
 
 
 def at_most(value: Dyadic) -> int:
-    """An e with abs(value) ≤ 2^e, the smallest unless far terms have different signs."""
+    """An e with abs(value) ≤ 2^e, the smallest unless terms of different signs lie far apart."""
     power_of_two = len(value.terms) == 1 and abs(value.terms[0][0]) == 1
     return value.top - power_of_two
 
@@ -172,7 +169,7 @@ def by_layer(network: ExactNetwork, g: int) -> list[Layer]:
 
 
 def by_neuron(network: ExactNetwork) -> tuple[list[Layer], list[int]]:
-    """Every neuron divided by its own 2^s; the layers, and s of the outputs."""
+    """Every neuron divided by its own 2^s; returns the layers, and s of the outputs."""
     layers, scales = [], [0] * network.layers[0].fan_in
     for old in network.layers:
         new = [0] * old.fan_out

@@ -60,21 +60,18 @@ class NarrowExact(Construction):
     def __post_init__(self) -> None:
         check_target(self.target)
 
-    @property
-    def width(self) -> int:
-        """2(d + L − 2 + d_out) + 1."""
-        widths = self.target.widths
-        return 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
-
     def architecture(self) -> Architecture:
-        """Constant width."""
-        widths = self.target.widths
-        return Architecture(widths[0], [Block((self.width,), rebuilding(widths))], widths[-1])
+        return exact_architecture(self.target.widths)
 
     def build(self) -> Built:
-        """Every neuron, rebuilt as often as it is needed."""
         check_depth(self.architecture())
         return equal(self.target, Pairs(self.target).network())
+
+
+def exact_architecture(widths: tuple[int, ...]) -> Architecture:
+    """Width 2(d + L − 2 + d_out) + 1 in every layer."""
+    width = 2 * (widths[0] + len(widths) - 3 + widths[-1]) + 1
+    return Architecture(widths[0], [Block((width,), rebuilding(widths))], widths[-1])
 
 
 def rebuilding(widths: tuple[int, ...]) -> int:
@@ -103,7 +100,7 @@ def row(weights: Iterable[float], values: Iterable[Linear], constant: float) -> 
 
 
 class Rebuild(ABC):
-    """The induction of the proof; how the sums are carried is left open.
+    """The induction of the proof; subclasses say how the sums are carried.
 
     `x` and the values of `sums` are signed expressions over the newest layer.
     """
@@ -116,7 +113,7 @@ class Rebuild(ABC):
 
     @abstractmethod
     def scratch(self, expression: Linear) -> Linear:
-        """Append a layer that carries everything and computes σ(expression)."""
+        """Append a layer that carries all sums and computes σ(expression)."""
 
     @abstractmethod
     def add(self, level: int, weights: np.ndarray, value: Linear) -> None:
@@ -127,7 +124,7 @@ class Rebuild(ABC):
         """The sums of `level`, which restart at 0."""
 
     def preactivations(self, level: int, rows: slice) -> list[Linear]:
-        """W z + b for some rows of map `level`, z being the hidden layer below."""
+        """W z + b for some rows of map `level`, where z is the hidden layer below."""
         matrix, bias = self.weights[level - 1][rows], self.biases[level - 1][rows]
         if level == 1:
             return [row(w, self.x, b) for w, b in zip(matrix, bias, strict=True)]
@@ -137,7 +134,6 @@ class Rebuild(ABC):
         return [total + float(b) for total, b in zip(self.take(level), bias, strict=True)]
 
     def network(self) -> ExactNetwork:
-        """All of it."""
         depth = len(self.weights)
         return self.builder.output(self.preactivations(depth, slice(None)))
 
@@ -175,13 +171,11 @@ class Pairs(Rebuild):
         return next(values)
 
     def add(self, level: int, weights: np.ndarray, value: Linear) -> None:
-        """By sign."""
         for pair, weight in zip(self.sums[level], weights.tolist(), strict=True):
             if weight:
                 pair[weight < 0] += value * abs(weight)
 
     def take(self, level: int) -> list[Linear]:
-        """Differences."""
         taken = [positive - negative for positive, negative in self.sums[level]]
         for pair in self.sums[level]:
             pair[:] = [Linear({}), Linear({})]

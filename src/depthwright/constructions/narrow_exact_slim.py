@@ -61,15 +61,17 @@ class NarrowExactSlim(Construction):
         check_target(self.target)
 
     def architecture(self) -> Architecture:
-        """2d once, then d + L + d_out."""
-        widths = self.target.widths
-        d, depth, outputs = widths[0], len(widths) - 1, widths[-1]
-        return Architecture(d, [2 * d, Block((d + depth + outputs,), rebuilding(widths))], outputs)
+        return slim_architecture(self.target.widths)
 
     def build(self) -> Built:
-        """Every neuron, rebuilt as often as it is needed."""
         check_depth(self.architecture())
         return equal(self.target, Offsets(self.target).network())
+
+
+def slim_architecture(widths: tuple[int, ...]) -> Architecture:
+    """Width 2d once, then d + L + d_out."""
+    d, depth, outputs = widths[0], len(widths) - 1, widths[-1]
+    return Architecture(d, [2 * d, Block((d + depth + outputs,), rebuilding(widths))], outputs)
 
 
 class Offsets(Rebuild):
@@ -103,14 +105,12 @@ class Offsets(Rebuild):
         return next(values)
 
     def add(self, level: int, weights: np.ndarray, value: Linear) -> None:
-        """Signed."""
         totals = self.sums[level]
         self.sums[level] = [
             total + value * weight for total, weight in zip(totals, weights.tolist(), strict=True)
         ]
 
     def take(self, level: int) -> list[Linear]:
-        """As they are."""
         taken = self.sums[level]
         self.sums[level] = [Linear({})] * len(taken)
         return taken

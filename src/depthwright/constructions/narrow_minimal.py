@@ -42,7 +42,7 @@ class NarrowMinimal(NarrowBits):
     theorem: ClassVar[str] = "VYS22 Theorem 5"
 
     @property
-    def riding(self) -> bool:
+    def shared(self) -> bool:
         """Whether coordinate 1 must share a neuron with coordinate 2."""
         return self.target.input_dim + 3 > max(10, 6 + 2 * self.target.widths[-1])
 
@@ -66,14 +66,14 @@ class NarrowMinimal(NarrowBits):
 
     def encode(self, u: Sequence[Linear]) -> Program:
         """Lemmas 14 and 15."""
-        return encode_in_turn(u, self.slopes, self.budget.c, self.riding)
+        return encode_in_turn(u, self.slopes, self.budget.c, self.shared)
 
     @property
     def encoder_bits(self) -> int:
         """The slope M twice, in M·(2r − t1 + t2 − ½), over multiples of 2^{−U}."""
         top, own = max(m.top for m in self.slopes), max(m.bits for m in self.slopes)
-        riding = self.budget.c0 if self.riding else 0
-        return top + max(own, riding) + self.unit_bits + 3
+        shared = self.budget.c0 if self.shared else 0
+        return top + max(own, shared) + self.unit_bits + 3
 
     def encoder_blocks(self) -> list[Block]:
-        return in_turn_blocks(self.target.input_dim, self.budget.c0, self.riding)
+        return in_turn_blocks(self.target.input_dim, self.budget.c0, self.shared)

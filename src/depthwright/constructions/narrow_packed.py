@@ -24,7 +24,7 @@ output neuron, n² passes; here what is added up is packed as well, so one pass 
 By BHLM19 targets of as many parameters, of long inputs, need about n·L of them; for inputs of any
 length n/√log n is proved (narrow_packed.md).
 
-Source. VYS22, Theorem 2, Lemmas 14 and 15 for the riding input (arXiv 2202.03841).
+Source. VYS22, Theorem 2, Lemmas 14 and 15 for inputs that share a neuron (arXiv 2202.03841).
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class NarrowPacked(NarrowConstruction):
     theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
-        """The whole numbers that stand for the coordinates: cells of `bits` bits, or the grid."""
+        """The integers that stand for the coordinates: cells of `bits` bits, or the grid."""
         return self._reader(cells)(bits)
 
     def _reader(self, cells: bool) -> Callable[[int], Reading]:
-        """That function of the bits, which outlives this object and does not hold it."""
+        """The same as a function of the number of bits that holds no reference to this object."""
         lower, upper = self.target.lower.tolist(), self.target.upper.tolist()
         if not cells:
             assert self.grid is not None
@@ -76,14 +76,14 @@ class NarrowPacked(NarrowConstruction):
 
     @property
     def _bad_share(self) -> Fraction | None:
-        """The part of the box that may be misread, at most."""
+        """Upper bound on the share of the box that may be misread."""
         if not self.failure_probability:
             return None
         return Fraction(self.failure_probability) / self.density_share
 
     @cached_property
     def scaled(self) -> Scaled:
-        """The target's neurons that count, and their scales."""
+        """The target's neurons that reach an output, and their scales."""
         scaled = Scaled.of(self.target.weights, self.target.biases, self.accuracy)
         while scaled.constant is None:
             bounds = self._bounds(scaled, cells=True)
@@ -96,17 +96,15 @@ class NarrowPacked(NarrowConstruction):
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
         reading = lru_cache(maxsize=64)(self._reader(cells))
         maps = zip(scaled.matrices, scaled.shifts, strict=True)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
     @cached_property
     def bounds(self) -> Bounds:
-        """What is known of the target, inputs read bit by bit."""
         return self._bounds(self.scaled, cells=True)
 
     @cached_property
     def sizing(self) -> Sizing:
-        """The bits, and what they achieve."""
         budget = math.ldexp(self.error_left, self.scaled.outputs)
         kinds = [True] if self.grid is None else [False, True]
         found = []
@@ -154,7 +152,6 @@ class NarrowPacked(NarrowConstruction):
         return self.reading(self.sizing.bits.c).share * self.density_share
 
     def build(self) -> Built:
-        """Read the inputs, then one hidden layer of the target after the other."""
         check_depth(self.architecture())
         constant = self.scaled.constant
         if constant is not None:
@@ -180,7 +177,7 @@ def unscaled(value: float, scaled: Scaled) -> float:
 
 
 def layouts(widths: Sequence[int], cells: bool, long_gaps: bool) -> Iterator[Layout]:
-    """What is tried, each within width max(d + 2, 4, outputs + 1)."""
+    """The layouts that are tried, each within width max(d + 2, 4, outputs + 1)."""
     d, hidden, outputs = widths[0], len(widths) - 2, widths[-1]
     middle = "tent" if long_gaps else "exact"
     for first in ("direct", "packed"):

@@ -46,7 +46,6 @@ from depthwright.constructions.hypotheses import check_float_accuracy, check_rad
 from depthwright.networks.architecture import Architecture
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,8 @@ MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its matrices."""
 MOST_KNOTS = 100_000
 LEAST_BREAK = 1e-150
-"""Breaks below, whose squares leave float64, are no knots; the Lipschitz constant covers them."""
+"""Smaller breaks are no knots, since their squares underflow; the Lipschitz constant covers them.
+"""
 ROUNDING_SHARE = 1e-3
 SHARES = np.linspace(0.02, 0.6, 30)
 """Parts of the accuracy tried for the profile."""
@@ -77,7 +77,7 @@ class RadialDepthThree(Construction):
     """Depth-3 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
     theorem: ClassVar[str] = "ES16, SES19 (depth 3)"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
 
     def __post_init__(self) -> None:
@@ -85,7 +85,6 @@ class RadialDepthThree(Construction):
         check_radial_target(self.target, type(self).__name__)
 
     def architecture(self) -> Architecture:
-        """From q and the number of knots."""
         return self._architecture(self._plan)
 
     def _architecture(self, plan: Plan) -> Architecture:
@@ -93,7 +92,6 @@ class RadialDepthThree(Construction):
         return Architecture.of((d, d * (plan.pieces - 1), len(plan.radii), 1))
 
     def build(self) -> Built:
-        """Write the three matrices down and attach the claim."""
         from depthwright.networks.torch_network import ModuleNetwork
 
         plan = self._plan
@@ -118,18 +116,13 @@ class RadialDepthThree(Construction):
             )
         return Built(ModuleNetwork(module), claim, domain=self.target.domain)
 
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
     @cached_property
     def _plan(self) -> Plan:
         budget = self.accuracy * (1 - ROUNDING_SHARE)
         d, lipschitz = self.target.input_dim, self.target.lipschitz
         plans = []
         for share in SHARES:
-            radii = _knots(self._radial, share * budget * (1 - 1e-12))
+            radii = _knots(self.target, share * budget * (1 - 1e-12))
             if radii is None:
                 continue
             least = lipschitz * math.sqrt(d / 2) / ((1 - share) * budget)
@@ -144,7 +137,7 @@ class RadialDepthThree(Construction):
         return min(plans, key=lambda plan: self._architecture(plan).parameters)
 
     def _module(self, plan: Plan) -> tuple[torch.nn.Sequential, float]:
-        """The network, and a bound on what float64 does to it on the ball.
+        """The network, and a bound on its float64 rounding error on the ball.
 
         ŝ adds d·(q − 1) terms that are 4/q times numbers rounded by u, to a sum below 3 + d/q²;
         ψ multiplies what is lost by its steepest slope; its own terms add up to Σ abs(turns).
@@ -158,7 +151,7 @@ class RadialDepthThree(Construction):
         identity = np.repeat(np.eye(d), len(kinks), axis=0)
         weight = np.concatenate([identity, -identity])
         bias = np.tile(-kinks, 2 * d)
-        values = np.asarray(self._radial.profile(plan.radii), dtype=np.float64)
+        values = np.asarray(self.target.profile(plan.radii), dtype=np.float64)
         if not (np.diff(s) > 0).all():
             raise Refusal(
                 f"accuracy={self.accuracy} needs knots whose squares are the same in float64; "

@@ -64,7 +64,6 @@ from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.ridge import Bundle, RidgeGroup, RidgeNetwork, rounding_bound
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 LARGEST_HALF_DEGREE = {2: 40, 3: 40, 4: 12, 5: 12}
 """Largest K tried in low dimensions, where a rule costs few directions, …"""
@@ -74,37 +73,36 @@ MEMORY_LIMIT = 4 * 10**9
 """Largest network that is built, in bytes of its structured form."""
 BYTES_PER_ENTRY, BYTES_PER_DIRECTION = 32, 16
 PATIENCE = 4
-"""Degrees that may bring no narrower network before the search ends."""
+"""Degrees without a narrower network after which the search ends."""
 ROUNDING_ALLOWANCE = 1e-6
-"""Part of the accuracy that is kept for rounding at first."""
+"""Part of the accuracy first reserved for rounding."""
 REPLANS = 4
-"""Times that a plan is made again because rounding costs more than was kept for it."""
+"""Times that a plan is made again because rounding costs more than was reserved."""
 FIRST_SHARES: tuple[float, ...] = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
-"""Parts of what the best polynomial leaves that are given up to bend less, at the first degree."""
+"""Shares of the error left by the best polynomial that are used to lower curvature, first degree.
+"""
 SHARE_STEP = 0.2
-"""From the best share of one degree to those tried at the next."""
+"""Factor from the best share of one degree to those tried at the next."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The four steps' outcome: all of the network but its list of directions."""
+    """The outcome of the four steps: the whole network except its list of directions."""
 
     approximation: EvenApproximation
     cubature: Cubature | ProductRule
     ridge: EvenPiecewiseLinear
     rounding: float
-    """Of an evaluation in the arithmetic that was asked for."""
+    """Rounding error of an evaluation in the wanted arithmetic."""
 
     @property
     def width(self) -> int:
-        """Hidden neurons."""
         # A constant has a kink at 0 that does not turn, and no linear part to carry.
         kink_at_zero = self.ridge.pieces % 2 == 0 and self.ridge.turns[0] != 0
         return self.cubature.count * (self.ridge.pieces - 1) + 2 * int(kink_at_zero)
 
 
 def _bytes(rule: Cubature | ProductRule) -> int:
-    """Memory of the structured form."""
     entries = sum(count * nonzeros for count, nonzeros, _ in rule.shapes)
     return BYTES_PER_ENTRY * entries + BYTES_PER_DIRECTION * rule.count
 
@@ -119,10 +117,10 @@ class Ridge(Construction):
     """Depth-2 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
     theorem: ClassVar[str] = "SES19 Theorems 1, 2, 3"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
     arithmetic: Arithmetic = "float64"
-    """Of the evaluation that the claim speaks of: float64 or float32."""
+    """Arithmetic of the evaluation for which the claim holds: float64 or float32."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
@@ -138,11 +136,6 @@ class Ridge(Construction):
                 "Ridge needs input_dim ≥ 2"
             )
 
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
     # --- 1. polynomials
 
     @property
@@ -150,10 +143,10 @@ class Ridge(Construction):
         return LARGEST_HALF_DEGREE.get(self.target.input_dim, OTHER_HALF_DEGREE)
 
     def _half_degrees(self, budget: float) -> Iterator[int]:
-        """From the first K whose polynomial leaves something of the budget, in growing steps."""
+        """K in growing steps, from the first whose polynomial leaves a part of the budget."""
         limit = self._half_degree_limit
         jackson = math.pi * self.target.lipschitz / (4 * (limit + 1))
-        # The last degree first: an accuracy out of reach is refused without trying all others.
+        # The last degree first: an impossible accuracy is refused without trying all others.
         reached = 0.0 if jackson < budget / 2 else self._approximate(limit).error
         half_degree = 1
         if reached < budget:
@@ -173,7 +166,7 @@ class Ridge(Construction):
             half_degree += 1 + half_degree // 10
 
     def _approximate(self, half_degree: int) -> EvenApproximation:
-        target = self._radial
+        target = self.target
         if (exact := target.even_polynomial) is not None and len(exact) <= half_degree + 1:
             coefficients = [Fraction(0)] * (2 * len(exact) - 1)
             coefficients[::2] = map(Fraction, exact)
@@ -185,30 +178,30 @@ class Ridge(Construction):
     def _approximations(
         self, half_degree: int, budget: float, shares: tuple[float, ...]
     ) -> tuple[list[EvenApproximation], tuple[float, ...]]:
-        """The best uniform approximation, a gentler one, and shares to try at the next degree."""
-        target = self._radial
+        """The best uniform approximation, one of smaller curvature, and the shares to try next."""
+        target = self.target
         closest = self._approximate(half_degree)
         program = BendingProgram(target.profile, half_degree, target.input_dim, target.breaks)
         room = budget - closest.error
         found = []
         for share in shares:
-            gentle = program.gentlest(closest.error + share * room)
-            if gentle is not None:
-                found.append((gentle.bending / math.sqrt(1 - share), share, gentle.polynomial))
+            least = program.least_bending(closest.error + share * room)
+            if least is not None:
+                found.append((least.bending / math.sqrt(1 - share), share, least.polynomial))
         if not found:
             return [closest], shares
         _, share, polynomial = min(found, key=lambda entry: entry[0])
-        gentle_one = certified(
+        less_bent = certified(
             polynomial, target.profile, target.lipschitz, target.breaks, target.curvature
         )
         steps = (share - SHARE_STEP, share, share + SHARE_STEP)
-        choice = [a for a in (gentle_one, closest) if a.error < budget]
+        choice = [a for a in (less_bent, closest) if a.error < budget]
         return choice, tuple(s for s in steps if 0 < s < 0.95)
 
     # --- 2, 3, 4. ridge function, directions, knots: all networks that are tried
 
     def _narrowest(self, budget: float) -> Plan:
-        """Degrees rise until PATIENCE of them in a row bring no narrower network."""
+        """Increase the degree until PATIENCE degrees in a row bring no narrower network."""
         d = self.target.input_dim
         best: Plan | None = None
         too_large, idle, shares = math.inf, 0, FIRST_SHARES
@@ -248,7 +241,7 @@ class Ridge(Construction):
 
     @cached_property
     def _plan(self) -> Plan:
-        """The narrowest network that leaves what rounding costs."""
+        """The narrowest network whose error leaves room for rounding."""
         kept = ROUNDING_ALLOWANCE * self.accuracy
         for _ in range(REPLANS):
             plan = self._narrowest(self.accuracy - kept)
@@ -269,7 +262,6 @@ class Ridge(Construction):
         return Architecture.of((self.target.input_dim, self._plan.width, 1))
 
     def build(self) -> Built:
-        """List the directions and attach the claim."""
         plan = self._plan
         groups = [
             RidgeGroup(

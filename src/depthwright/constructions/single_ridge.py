@@ -42,7 +42,7 @@ from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
 ROUNDING_SHARE = 1e-3
-"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+"""Part of the accuracy reserved for rounding; the part that is not needed is not claimed."""
 UNIT_ROUNDOFF = 2.0**-53
 
 
@@ -74,11 +74,9 @@ class SingleRidge(Construction):
         return max(1, math.ceil(self._least_pieces))
 
     def architecture(self) -> Architecture:
-        """One neuron a piece."""
         return Architecture.of((self.target.input_dim, self._pieces, 1))
 
     def build(self) -> Built:
-        """Write the two matrices down and attach the claim."""
         import torch
 
         from depthwright.networks.torch_network import ModuleNetwork
@@ -109,7 +107,7 @@ class SingleRidge(Construction):
     def _rounding(
         self, turns: np.ndarray, slopes: np.ndarray, values: np.ndarray, longest: float
     ) -> float:
-        """First-order bound with room to spare.
+        """A first-order bound with constants large enough for the higher orders.
 
         Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; values of g
         are right to 8u·max + lipschitz·uT, which slopes pass on to every x; g is no steeper than

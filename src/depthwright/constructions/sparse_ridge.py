@@ -60,27 +60,26 @@ from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
-from depthwright.targets.target import Target
 
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
 """Largest array of directions that is drawn, in bytes."""
 ROUNDING_SHARE = 1e-6
-"""Part of the accuracy kept for rounding; what is not needed of it is not claimed."""
+"""Part of the accuracy reserved for rounding; the part that is not needed is not claimed."""
 CERTAIN_SHARE = 0.4
-"""Part of the accuracy that the program takes where a covering certifies the rest."""
+"""Part of the accuracy for the program where a covering certifies the rest."""
 PROGRAM_GAP = 1e-3
 """Relative gap at which the programs stop; their residuals are certified."""
 SPREAD = 2.0
-"""A budget is planned for a sup error of SPREAD·√d standard deviations; what served best."""
+"""A budget is planned for a sup error of SPREAD·√d standard deviations: the best value found."""
 TILTS = np.geomspace(1e-2, 1e2, 241)
 """Values of μ·a_k·n/n_k, in units of 1/√d, over which deviations are minimised."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drawn: knots, the directions of each, and the error terms that go with them."""
+    """What is drawn: knots, the number of directions of each, and the error terms."""
 
     program: Minimum
     counts: np.ndarray
@@ -89,7 +88,6 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Hidden neurons."""
         return int(_neurons(self.program.primal.knots) @ self.counts) + _linear(self.program)
 
 
@@ -107,12 +105,12 @@ class SparseRidge(Construction):
     """Depth-2 network near a radial target: a probable claim, a certain one, or a budget."""
 
     theorem: ClassVar[str] = "SES19 Theorems 1, 2 (sparse)"
-    target: Target
+    target: Radial
     accuracy: float = 0.1
     failure_probability: float = 1e-3
-    """0 asks for a claim without exception, which d ≤ 4 can have."""
+    """0: a claim without exception, possible for d ≤ 4."""
     width: int | None = None
-    """A budget of hidden neurons; no claim is made then, and accuracy is only recorded."""
+    """A budget of hidden neurons: nothing is claimed, and accuracy is only recorded."""
     seed: int = 0
     """Of the directions."""
 
@@ -140,7 +138,7 @@ class SparseRidge(Construction):
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
     def architecture(self) -> Architecture:
-        """From the plan; only a covering (failure_probability = 0) has to build for it."""
+        """From the plan; only a covering (failure_probability = 0) has to build the network."""
         if (constant := self._constant) is not None:
             return constant.network.architecture
         if self._covered:
@@ -148,12 +146,11 @@ class SparseRidge(Construction):
         return Architecture.of((self.target.input_dim, self._plan.width, 1))
 
     def build(self) -> Built:
-        """Draw the directions and attach the claim."""
         if self._constant is not None:
             return self._constant
         if self._covered:
             return self._certain
-        plan, target = self._plan, self._radial
+        plan, target = self._plan, self.target
         memory = 8 * int(plan.counts.sum()) * target.input_dim
         if memory > MEMORY_LIMIT:
             raise Refusal(
@@ -174,31 +171,26 @@ class SparseRidge(Construction):
         self._check_rounding(built.claim)
         return built
 
-    @property
-    def _radial(self) -> Radial:
-        assert isinstance(self.target, Radial)
-        return self.target
-
     @cached_property
     def _range(self) -> tuple[float, float]:
         """Lowest and highest value of ϕ, sampled."""
-        radii = np.union1d(np.linspace(0, 1, 1001), self._radial.breaks)
-        phi = np.asarray(self._radial.profile(radii), dtype=np.float64)
+        radii = np.union1d(np.linspace(0, 1, 1001), self.target.breaks)
+        phi = np.asarray(self.target.profile(radii), dtype=np.float64)
         return float(phi.min()), float(phi.max())
 
     @property
     def _half_range(self) -> float:
-        """What the best constant errs, sampled."""
+        """The error of the best constant, sampled."""
         low, high = self._range
         return (high - low) / 2
 
     @cached_property
     def _constant(self) -> Built | None:
-        """A constant, where one is near enough: two neurons that do nothing.
+        """A constant, where one is accurate enough: two neurons with zero output weights.
 
-        A budget gets it only where ϕ is so flat that no program sees it bend.
+        With a budget only where ϕ is constant up to the tolerance of the programs.
         """
-        target, d = self._radial, self.target.input_dim
+        target, d = self.target, self.target.input_dim
         if self.width is not None:
             size = target.lipschitz + max(map(abs, self._range))
             if self._half_range > SMALLEST_ERROR * size:
@@ -254,19 +246,18 @@ class SparseRidge(Construction):
         return best[1]
 
     def _programs(self, largest: float) -> Iterator[tuple[Minimum, list[Hinge]]]:
-        """Programs from coarse to fine, until float64 refuses."""
+        """Programs from coarse to fine, until float64 fails."""
         d = self.target.input_dim
         price = _price(d)
         for error in largest * np.geomspace(0.9, 0.02, 10):
             try:
-                program = minimum(self._radial, float(error), price, PROGRAM_GAP)
+                program = minimum(self.target, float(error), price, PROGRAM_GAP)
             except Refusal:
                 return
             if len(program.primal.knots):
                 yield program, [Hinge.of(float(b), d) for b in program.primal.knots]
 
     def _budgeted(self, width: int) -> Iterator[tuple[float, Plan]]:
-        """Plans with the error that is expected of them."""
         d = self.target.input_dim
         for program, hinges in self._programs(self._half_range):
             primal = program.primal
@@ -295,8 +286,8 @@ class SparseRidge(Construction):
 
     @cached_property
     def _certain(self) -> Built:
-        """Found behind a bar: a steep piece next to the sphere takes minutes."""
-        target, d = self._radial, self.target.input_dim
+        """Shows a progress bar: a steep piece next to the sphere takes minutes."""
+        target, d = self.target, self.target.input_dim
         error = min(CERTAIN_SHARE * self.accuracy, self._half_range / 2)
         program = minimum(target, error, _price(d), PROGRAM_GAP)
 

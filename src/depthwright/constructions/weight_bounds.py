@@ -10,7 +10,7 @@ Both are upper bounds, checked against every network that is built.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,23 +39,26 @@ Runs = Iterator[tuple[int, int]]
 
 def weight_exponent(construction: Construction) -> int:
     """An e such that no entry of the network that `construction` builds exceeds 2^e."""
-    if isinstance(construction, NarrowBits):
-        return _bits_weight(construction)
-    if isinstance(construction, NarrowPacked):
-        return _packed_weight(construction)
-    if isinstance(construction, (NarrowExact, NarrowExactSlim)):
-        return _exact_weight(construction)
-    raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
+    return _by_kind(construction, _bits_weight, _packed_weight, _exact_weight)
 
 
 def gain_exponent(construction: Construction) -> int:
     """An s such that scales per neuron leave the outputs divided by at most 2^s."""
+    return _by_kind(construction, _bits_gain, _packed_gain, _exact_gain)
+
+
+def _by_kind(
+    construction: Construction,
+    bits: Callable[[NarrowBits], int],
+    packed: Callable[[NarrowPacked], int],
+    exact: Callable[[NarrowExact | NarrowExactSlim], int],
+) -> int:
     if isinstance(construction, NarrowBits):
-        return _bits_gain(construction)
+        return bits(construction)
     if isinstance(construction, NarrowPacked):
-        return _packed_gain(construction)
+        return packed(construction)
     if isinstance(construction, (NarrowExact, NarrowExactSlim)):
-        return _exact_gain(construction)
+        return exact(construction)
     raise Refusal(f"the weights of {type(construction).__name__} are not bounded by a formula")
 
 
@@ -106,8 +109,8 @@ def _bits_gain(construction: NarrowBits) -> int:
     scale = max(_log(digits.entry) for digits in construction.digits) + 1
     if isinstance(construction, NarrowMinimal):
         slopes = sum(_log(slope.fraction) for slope in construction.slopes)
-        ride = slopes + c0 * (c0 + 3) // 2 if construction.riding else 0
-        exponent = scale + slopes + ride + (d - 1) * c
+        integer_part = slopes + c0 * (c0 + 3) // 2 if construction.shared else 0
+        exponent = scale + slopes + integer_part + (d - 1) * c
     else:
         exponent = scale + construction.gap + c0 + (d - 1) * c
     widths = construction.target.widths
@@ -128,7 +131,6 @@ def _bits_gain(construction: NarrowBits) -> int:
 
 
 def _packed_weight(construction: NarrowPacked) -> int:
-    """The largest of all layers."""
     return max(exponent for _, exponent in _packed_entries(construction))
 
 
@@ -150,7 +152,7 @@ def _exact_weight(construction: NarrowExact | NarrowExactSlim) -> int:
 
 
 def _exact_gain(construction: NarrowExact | NarrowExactSlim) -> int:
-    """Map after map, the entries; a carried sum gains nothing."""
+    """The entries, map after map; a carried sum adds nothing."""
     target = construction.target
     slim = isinstance(construction, NarrowExactSlim)
     above = _offsets(target) if slim else {}
@@ -211,7 +213,7 @@ def _packed_inputs(construction: NarrowPacked) -> Runs:
 
 
 def _packed_direct(construction: NarrowPacked) -> Runs:
-    """Whole weights of whole numbers, which are 2^c times what was read, or x over the step."""
+    """Integer weights of integers, which are 2^c times the number read, or x over the step."""
     scaled, sizing = construction.scaled, construction.sizing
     reading = construction.reading(sizing.bits.c, sizing.layout.cells)
     steps = [top_of(1 / axis.step) + 1 for axis in reading.axes]
@@ -230,7 +232,7 @@ def _packed_direct(construction: NarrowPacked) -> Runs:
 
 
 def _packed_fields(construction: NarrowPacked) -> Runs:
-    """Field after field, and the fields of packed outputs."""
+    """The fields in order, and the fields of packed outputs."""
     scaled, sizing = construction.scaled, construction.sizing
     layout, bits = sizing.layout, sizing.bits
     reading = construction.reading(bits.c, layout.cells)
@@ -260,7 +262,7 @@ def _packed_fields(construction: NarrowPacked) -> Runs:
 
 
 def _packed_output(construction: NarrowPacked) -> int:
-    """What lifts the sums, and the biases."""
+    """The scaling of the sums, and the biases."""
     scaled, sizing = construction.scaled, construction.sizing
     size = max(float(sizing.high[-1].max()), float(sizing.low[-1].max()))
     tops = [top_of(Fraction(bias)) for bias in construction.target.biases[-1].tolist()]

@@ -55,23 +55,20 @@ class Ball(Domain):
 
     @property
     def centre(self) -> np.ndarray:
-        """The origin."""
         return np.zeros(self.input_dim)
 
     @property
     def half_sides(self) -> np.ndarray:
-        """The radius."""
         return np.full(self.input_dim, self.radius)
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
-        """Scale the rows that are too long."""
         import torch
 
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         return torch.where(norm > self.radius, x * (self.radius / norm), x)
 
     def contains(self, x: torch.Tensor) -> torch.Tensor:
-        """Compare norms, allowing what rounding a projected point costs."""
+        """Compare norms, with a tolerance for the rounding of projected points."""
         import torch
 
         slack = 1 + 8 * torch.finfo(x.dtype).eps
@@ -98,7 +95,8 @@ class Box(Domain):
     ) -> Box:
         """[−radius, radius]^input_dim, or the box between `lower` and `upper`; else radius 1.
 
-        Raises Refusal for what is no box, or none whose sides floats can tell apart.
+        Raises Refusal for anything but a box, and for sides of which both ends are nearly one
+        float.
         """
         if lower is None and upper is None:
             radius = _radius(1.0 if radius is None else radius)
@@ -128,12 +126,11 @@ class Box(Domain):
 
     @property
     def input_dim(self) -> int:  # type: ignore[override]
-        """Sides."""
         return len(self.lower)
 
     @property
     def inputs(self) -> Inputs:
-        """All of it, as the inputs of a network."""
+        """All inputs in the box, as the inputs of a network."""
         return Inputs(self.lower, self.upper)
 
     @property
@@ -165,7 +162,7 @@ class Box(Domain):
         return self.lower, self.upper
 
     def _like(self, x: torch.Tensor, which: int) -> torch.Tensor:
-        """A side in float64, where `x` is."""
+        """A side in float64, on the device of `x`."""
         import torch
 
         return torch.tensor(self._sides[which], dtype=torch.float64, device=x.device)
@@ -176,7 +173,7 @@ class Box(Domain):
 
 
 def _radius(radius: Any) -> float:
-    """A positive number that floats can hold."""
+    """A positive number within the range of float64."""
     if not isinstance(radius, (int, float, np.number)) or not 0 < radius <= sys.float_info.max:
         shown = reprlib.repr(radius)
         raise Refusal(f"radius={shown} is not a positive number; inputs live in [−radius, radius]")

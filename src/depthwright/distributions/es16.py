@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CELLS = 1 << 15
 BEYOND = 60.0
-"""Z lies this far beyond ν, where J_ν has been oscillating for a while."""
+"""z lies this far beyond ν, where J_ν has oscillated for a while."""
 
 
 def density(z: np.ndarray, order: float) -> np.ndarray:
@@ -58,7 +58,6 @@ class EldanShamir(Centred):
 
     @property
     def domain(self) -> Ball:
-        """Unbounded."""
         return Ball(self.input_dim, math.inf)
 
     @property
@@ -75,7 +74,6 @@ class EldanShamir(Centred):
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64
@@ -123,7 +121,6 @@ class SpherePairs(Centred):
 
     @property
     def domain(self) -> Ball:
-        """The ball."""
         return Ball(self.input_dim, self.radius)
 
     @property
@@ -134,7 +131,6 @@ class SpherePairs(Centred):
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64

@@ -35,17 +35,15 @@ class Isotropic(Centred):
 
     @property
     def domain(self) -> Ball:
-        """The ball."""
         return Ball(self.input_dim, self.radius)
 
     @abstractmethod
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """The norm, over radius, that a share `u` of the law stays below."""
+        """The u-quantile of the norm divided by radius."""
 
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64
@@ -63,7 +61,6 @@ class UniformRadius(Isotropic):
         return 1 / (2 * self.radius) if self.input_dim == 1 else math.inf
 
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """u."""
         return u
 
 
@@ -79,7 +76,7 @@ class UniformBall(Isotropic):
         )
 
     def quantile(self, u: torch.Tensor) -> torch.Tensor:
-        """u^{1/d}."""
+        """u^{1/d}: a ball of radius r has a share r^d of the volume."""
         return u ** (1 / self.input_dim)
 
 
@@ -88,9 +85,9 @@ class UniformBox(Distribution):
     """Uniform on [−radius, radius]^d, or between `lower` and `upper`, which replace `radius`."""
 
     radius: float | None = None
-    """1 where nothing is given."""
+    """1 where neither radius nor sides are given."""
     lower: Any = None
-    """A number for every coordinate, or one each."""
+    """One number for all coordinates, or one per coordinate."""
     upper: Any = None
 
     def __post_init__(self) -> None:
@@ -99,7 +96,6 @@ class UniformBox(Distribution):
 
     @cached_property
     def domain(self) -> Box:
-        """The box."""
         return Box.of(self.input_dim, self.radius, self.lower, self.upper)
 
     @property
@@ -111,7 +107,6 @@ class UniformBox(Distribution):
     def sample(
         self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Independent points (count, input_dim), on the generator's device."""
         import torch
 
         dtype = dtype or torch.float64

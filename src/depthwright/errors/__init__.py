@@ -1,4 +1,4 @@
-"""How far two functions are apart, measured. (Claims live with constructions.)"""
+"""The distance of two functions, measured. (Claims are made by constructions.)"""
 
 from depthwright.errors.certified import certified_sup
 from depthwright.errors.exceedance import Exceedance, clopper_pearson, exceedance

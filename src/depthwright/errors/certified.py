@@ -1,8 +1,8 @@
-"""Upper bounds, proved, of the sup error of depth-2 networks that nobody constructed.
+"""Proved upper bounds of the sup error of depth-2 networks, also of trained ones.
 
 Shapes and arithmetic. One output, radial target, at most MOST_INPUTS inputs. The bound holds for
-the network as it is evaluated in its own arithmetic: to the bracket of the real-number function
-comes what rounding may do, (n + d + 8)·u·S with the sizes S of branch_and_bound.py.
+the network as it is evaluated in its own arithmetic: the rounding error (n + d + 8)·u·S, with the
+sizes S of branch_and_bound.py, is added to the bound of the real-number function.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from depthwright.targets.target import Target
 
 MOST_INPUTS = 3
 BOXES = 2_000_000
-"""A few seconds of the networks of a comparison; they take a few thousand."""
+"""A few seconds for the networks of a comparison, which take a few thousand."""
 
 
 def certified_sup(network: Network, target: Target) -> float | None:
-    """At least sup over the ball of abs(N − f); None where no such bound can be had."""
+    """An upper bound on sup over the ball of abs(N − f); None where none can be computed."""
     shape = network.architecture
     if not isinstance(target, Radial) or target.input_dim > MOST_INPUTS:
         return None

@@ -22,9 +22,9 @@ class Exceedance:
     count: int
     total: int
     lower: float
-    """P ≥ lower with the confidence asked for (one-sided)."""
+    """P ≥ lower with the given confidence (one-sided)."""
     upper: float
-    """P ≤ upper with the confidence asked for (one-sided)."""
+    """P ≤ upper with the given confidence (one-sided)."""
 
     @property
     def share(self) -> float:

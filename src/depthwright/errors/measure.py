@@ -54,9 +54,9 @@ class Measurement:
     sup_good: float | None
     """As sampled, without the points that the claim leaves out; None where it leaves out none."""
     left_out: np.ndarray
-    """(·, input_dim) the sampled points that it leaves out."""
+    """(·, input_dim) the sampled points that the claim leaves out."""
     sup_attacked: float | None
-    """None for a network that offers no gradient."""
+    """None for a network without a usable gradient."""
     exceedance: Exceedance
     """How often the error is above the accuracy."""
     evaluate_seconds: float
@@ -75,18 +75,18 @@ def measure(
 ) -> Measurement:
     """Measure on points drawn on `device` from `config.seed`; `accuracy` is for the exceedance.
 
-    Every point is moved to the nearest of `inputs`, those that claims speak of. `in_bad_set` tells
-    which points (batch, input_dim) a claim leaves out, as booleans (batch,).
+    Every point is moved to the nearest of `inputs`, for which the claims hold. `in_bad_set` gives
+    the points (batch, input_dim) that a claim leaves out, as booleans (batch,).
     """
     import torch
 
     generator = torch.Generator(device).manual_seed(config.seed)
     x = moved(distribution.sample(config.points, generator), inputs)
-    network.evaluate(x[:2])  # compiles where there is something to compile
+    network.evaluate(x[:2])  # compiles, where there is compiled code
     start = time.perf_counter()
     values = network.evaluate(x)
     seconds = time.perf_counter() - start
-    # a rounding of the target's own may exceed what is promised of exact values
+    # the target's own rounding may exceed the claim for exact values
     truth = target.truth(x) if network.arithmetic == "exact" else target(x)
     error = values.to(torch.float64) - truth
     gap = error.abs().amax(dim=1)

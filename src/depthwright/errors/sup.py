@@ -24,7 +24,7 @@ def residuals(network: Network, target: Target, x: torch.Tensor) -> torch.Tensor
 
 
 def moved(x: torch.Tensor, inputs: Inputs | None) -> torch.Tensor:
-    """Every row of `x` moved to the nearest of `inputs`; None leaves all where they are."""
+    """Every row of `x` moved to the nearest of `inputs`; with None, unchanged."""
     import torch
 
     if inputs is None:
@@ -47,11 +47,11 @@ def attack(
     step_size: float = 0.05,
     inputs: Inputs | None = None,
 ) -> float:
-    """The largest abs(N − f) met by projected gradient ascent from `starts` (points, input_dim).
+    """The largest abs(N − f) found by projected gradient ascent from `starts` (points, input_dim).
 
     Every start climbs abs(N − f) along the normalised gradient, in float64, with steps of
-    `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. What
-    is reported is measured in the network's own arithmetic at the best points, moved to `inputs`.
+    `step_size` times the domain's half sides that shrink geometrically to a thousandth of it. The
+    result is measured in the network's own arithmetic at the best points, moved to `inputs`.
     """
     import torch
 
@@ -74,7 +74,7 @@ def attack(
             higher = gap > highest
             highest = torch.where(higher, gap, highest)
             at = torch.where(higher[:, None], x, at)
-            uphill = gradient * sides  # in coordinates in which the domain is as wide as long
+            uphill = gradient * sides  # in coordinates in which all sides of the domain are equal
             norm = torch.linalg.vector_norm(uphill, dim=1, keepdim=True)
             step = rate * uphill / norm.clip(torch.finfo(x.dtype).tiny)
             x = domain.project(x + step * sides)

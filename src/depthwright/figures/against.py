@@ -16,17 +16,17 @@ INTERVAL = ("error_l2_low", "error_l2_high")
 BAND = ("error_sup_attacked", "error_sup_certified")
 
 
-def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = False) -> Chart:
-    """Two panels over `column` (over its inverse if asked): errors, and neurons.
+def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
+    """Two panels over `column`: errors, and neurons.
 
     L2 errors carry their 95 % intervals, the shaded band reaches from the attacked to the
-    promised sup error of the construction: the truth lies in it.
+    claimed sup error of the construction: the true sup error lies in it.
     """
     errors: list[Series] = []
     sizes: list[Series] = []
     for (contender,), part in rows.group_by("contender", maintain_order=True):
         name = str(contender)
-        line = partial(_line, part, column, name, inverse)
+        line = partial(_line, part, column, name)
         errors.append(line("error_l2", "L2", "measured", interval=INTERVAL))
         errors.append(line("error_sup_attacked", "sup, attacked", "sampled"))
         if name == CONSTRUCTED and part["error_sup_certified"].is_not_null().any():
@@ -36,7 +36,7 @@ def against(rows: polars.DataFrame, column: str, axis: str, *, inverse: bool = F
         kind: Kind = "size" if name == CONSTRUCTED else "matched"
         sizes.append(line("parameters", "parameters", kind))
         sizes.append(line("width", "width", kind))
-    ticks = tuple(sorted({1 / value if inverse else value for value in rows[column].to_list()}))
+    ticks = tuple(sorted(set(rows[column].to_list())))
     return Chart(
         (
             Panel(axis, "error", tuple(errors), x_log=True, y_log=True, ticks=ticks),
@@ -49,7 +49,6 @@ def _line(
     part: polars.DataFrame,
     column: str,
     contender: str,
-    inverse: bool,
     y: str,
     what: str,
     kind: Kind,
@@ -57,14 +56,4 @@ def _line(
     band: bool = False,
 ) -> Series:
     name = f"{label(contender)}: {what}"
-    return series(
-        part,
-        column,
-        y,
-        name,
-        kind,
-        contender=contender,
-        interval=interval,
-        band=band,
-        inverse=inverse,
-    )
+    return series(part, column, y, name, kind, contender=contender, interval=interval, band=band)

@@ -38,7 +38,7 @@ class Series:
     y: Numbers
     kind: Kind = "measured"
     contender: str = ""
-    """Who has the colour (style.py); the name where it is empty."""
+    """The contender that gives the colour (style.py); the name where it is empty."""
     low: Numbers | None = None
     """Lower end of the interval of y."""
     high: Numbers | None = None
@@ -49,12 +49,12 @@ class Series:
 
     @property
     def colour(self) -> str:
-        """The contender's, in every figure."""
+        """The contender's colour, the same in every figure."""
         return colour(self.contender or self.name)
 
     @property
     def landmark(self) -> bool:
-        """A single point, which must not be lost among lines."""
+        """Whether this is a single point, which has to stay visible among lines."""
         return self.kind == "points" and len(self.x) == 1
 
 
@@ -70,7 +70,7 @@ class Panel:
     lines: tuple[tuple[str, float], ...] = ()
     """Horizontal lines: name and height."""
     ticks: tuple[float, ...] = ()
-    """Where x has its ticks; () leaves it to the renderer."""
+    """Ticks of x; () leaves them to the renderer."""
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Chart:
     panels: tuple[Panel, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; what is not finite becomes null."""
+        """Plain values; numbers that are not finite become null."""
         return asdict(
             replace(
                 self,
@@ -103,7 +103,6 @@ class Chart:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Chart:
-        """What `to_json` gave."""
         return cls(
             tuple(
                 Panel(

@@ -44,8 +44,8 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
             (row.error_sup_good, "sup, outside the bad set"),
         ):
             if measured:
-                look: dict[str, Any] = {"color": own, "linewidth": 0.8, "linestyle": ":"}
-                training.axhline(measured, label=f"{name}: {what}", **look)
+                line: dict[str, Any] = {"color": own, "linewidth": 0.8, "linestyle": ":"}
+                training.axhline(measured, label=f"{name}: {what}", **line)
         if row.error_promised is not None:
             training.axhline(row.error_promised, color=own, label=f"{name}: promised", **CLAIM)
     training.set(xlabel="training step", ylabel="error", yscale="log")

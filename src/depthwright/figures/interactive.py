@@ -29,9 +29,9 @@ LANDMARK = {"size": 12, "symbol": "diamond"}
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
 MOST_TICKS = 9
-"""On a logarithmic axis."""
+"""Most ticks of a logarithmic axis."""
 LEAST_DECADES = 1.5
-"""From here on a logarithmic axis has ticks at powers of ten alone."""
+"""From this many decades on, a logarithmic axis has ticks at powers of ten alone."""
 
 
 def interactive(chart: Chart) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def interactive(chart: Chart) -> list[dict[str, Any]]:
 
 
 def legend(chart: Chart) -> list[dict[str, str]]:
-    """What can be switched on and off: name, colour, look (a dash, or points), each name once."""
+    """The entries of the legend: name, colour, line style (a dash, or points), each name once."""
     found: dict[str, dict[str, str]] = {}
     for panel in chart.panels:
         for one in panel.series:
@@ -94,7 +94,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _position(y: float, log: bool) -> float:
-    """Of an annotation: plotly wants the logarithm on a logarithmic axis."""
+    """Position of an annotation: plotly expects the logarithm on a logarithmic axis."""
     return math.log10(y) if log else y
 
 
@@ -111,13 +111,13 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
         "tickcolor": "#999999",
         "automargin": True,
         "exponentformat": "power",
-        # Powers of ten alone, as many as can be read.
+        # Powers of ten alone, as many as are readable.
         **({"dtick": math.ceil(decades / MOST_TICKS)} if decades > LEAST_DECADES else {}),
     }
 
 
 def _traces(one: Series) -> list[dict[str, Any]]:
-    """The line, and before it its band."""
+    """The line, and its band drawn below it."""
     mark = {"size": 6, "symbol": MARKS.get(one.kind, "line-ew-open")}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
     line: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _gaps(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> list
 
 
 def _mode(one: Series) -> str:
-    """A line of one point would be none."""
+    """A line of one point would be invisible, so it is drawn as a marker."""
     if one.kind == "points" or len(one.x) == 1:
         return "markers"
     return "lines+markers" if one.kind in MARKS else "lines"

@@ -25,12 +25,12 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
 }
 LABEL = 36
-"""Letters of an upright label that fit beside its panel."""
+"""Characters of an upright label that fit beside its panel."""
 LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 
 def paper(chart: Chart, *paths: Path) -> None:
-    """Draw it into every path; the suffix says the format."""
+    """Draw the chart into every path; the suffix gives the format."""
     drawing, axes = figure(len(chart.panels))
     for at, panel in zip(axes, chart.panels, strict=True):
         _panel(at, panel)
@@ -55,19 +55,19 @@ def _panel(at: Axes, panel: Panel) -> None:
 
 def _draw(at: Axes, one: Series) -> None:
     x, y = _array(one.x), _array(one.y)
-    look: dict[str, Any] = {"color": one.colour}
+    own: dict[str, Any] = {"color": one.colour}
     if one.low is not None and one.high is not None:
         low, high = _array(one.low), _array(one.high)
         if one.band:
-            at.fill_between(x, low, high, alpha=0.12, linewidth=0, **look)
+            at.fill_between(x, low, high, alpha=0.12, linewidth=0, **own)
         else:
             down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
             up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
-            at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **look)
+            at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
     style = LANDMARK if one.landmark else LOOKS[one.kind]
     if len(x) == 1 and not style["marker"]:
-        style = {**style, "marker": "_", "markersize": 14}  # a line of one point is none
-    at.plot(x, y, label=one.name, **look, **style)
+        style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible
+    at.plot(x, y, label=one.name, **own, **style)
 
 
 def _array(values: Numbers | Iterable[float | None]) -> list[float]:

@@ -29,17 +29,17 @@ FIGURE = "figure"
 
 
 def publish(folder: Path, logger: LoggerConfig) -> Renewal:
-    """Bring a figure's run up to date.
+    """Update a figure's run.
 
-    `folder` holds the figure. Raises Refusal where there is none; whatever W&B does, nothing else.
+    `folder` holds the figure. Raises Refusal where there is none, and no error of W&B.
     """
     import polars
 
     record = read(folder)
     rows = polars.read_parquet(folder / f"{record.name}.parquet")
     drawn = record.chart.to_json() if record.chart else None
-    told = json.dumps([record.title, record.sentence, record.broken, drawn])
-    shown = (folder / f"{record.name}.csv").read_bytes() + told.encode()
+    content = json.dumps([record.title, record.sentence, record.broken, drawn])
+    shown = (folder / f"{record.name}.csv").read_bytes() + content.encode()
     return renew(
         logger,
         folder,

@@ -33,27 +33,27 @@ class Record:
     name: str
     title: str
     about: str
-    """The rest of its docstring."""
+    """The rest of the file's docstring."""
     scale: str
     command: str
-    """That made it, from the top of a checkout."""
+    """The command that made it, from the top of a checkout."""
     sentence: str = ""
     """What the theory says, what was measured."""
     broken: tuple[str, ...] = ()
-    """Promises that the rows contradict; none, one hopes."""
+    """Claims that the rows contradict."""
     error: str = ""
     """Why there is no figure."""
     chart: Chart | None = None
     columns: tuple[str, ...] = ()
-    """Of the rows, for the page's table; () shows all."""
+    """Columns of the page's table; () shows all."""
     seconds: float = 0.0
-    """Of this run; what was finished before was only read."""
+    """Seconds of this run; earlier cells were only read."""
     made: Provenance = field(default_factory=Provenance)
-    """With what the rows were computed, also those that were only read."""
+    """Provenance of the rows, also of those that were only read."""
 
 
 def write(record: Record, rows: polars.DataFrame, folder: Path) -> None:
-    """Rows, pictures, and last the record itself."""
+    """The record itself is written last: it marks the others as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{record.name}.csv") as partial:
         rows.write_csv(partial)

@@ -25,14 +25,14 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Entry:
-    """A record and the folder that it lies in; None for one that failed before it left any."""
+    """A record and its folder; the record is None for an experiment that failed."""
 
     record: Record
     folder: Path | None = None
 
     @property
     def files(self) -> list[Path]:
-        """That belong beside the page, as far as they exist."""
+        """Files shown beside the page, those that exist."""
         if not self.folder:
             return []
         found = (self.folder / f"{self.record.name}{s}" for s in (*PICTURES, *DATA))
@@ -40,7 +40,7 @@ class Entry:
 
 
 def need_page() -> None:
-    """Raises Refusal where what makes a page is not installed."""
+    """Refusal where the libraries of the page are not installed."""
     missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
     if missing:
         raise Refusal(
@@ -89,7 +89,7 @@ def _figure(entry: Entry) -> dict[str, Any]:
 
 
 def _table(entry: Entry) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Header, and per cell what is shown and what the CSV says."""
+    """Header, and for each cell the text that is shown and the value of the CSV."""
     path = entry.folder / f"{entry.record.name}.csv" if entry.folder else None
     if path is None or not path.exists():
         return [], []
@@ -102,7 +102,7 @@ def _table(entry: Entry) -> tuple[list[str], list[list[tuple[str, str]]]]:
 
 
 def _shown(value: str) -> str:
-    """Four digits, thousands apart."""
+    """Four digits, thousands separated."""
     try:
         number = float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One look for every picture: who has which colour, what a claim's line looks like."""
+"""The style of all pictures: the colour of each contender, the line of each kind of series."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COLOURS = {
     "narrow_exact_slim": "#7a5195",
     "floor": "#222222",
 }
-"""Distinguishable in grey and with red–green blindness, among those that meet in one picture."""
+"""Distinct in grey and with red–green blindness, for contenders that share a picture."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
-"""For contenders that most pictures do not have; by name, so that it is the same everywhere."""
+"""For other contenders; chosen by name, so that each is the same everywhere."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
 def colour(contender: str) -> str:
-    """The contender's colour in every picture; a colour (#rrggbb) is itself."""
+    """The contender's colour in every picture; a colour (#rrggbb) stands for itself."""
     if contender.startswith("#"):
         return contender
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
@@ -55,7 +55,7 @@ def label(contender: str, style: str | None = None) -> str:
 
 
 def figure(columns: int) -> tuple[Figure, list[Axes]]:
-    """A row of `columns` panels, without pyplot: figures are values, not a global state."""
+    """A row of `columns` panels, without pyplot, which has global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -70,14 +70,14 @@ def figure(columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def below(panel: Axes) -> None:
-    """The legend under the panel, where it hides nothing."""
+    """The legend under the panel, where it covers no data."""
     panel.legend(
         fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2
     )
 
 
 def save(drawing: Figure, path: Path) -> Path:
-    """Write the picture, in one piece; the suffix says the format."""
+    """Write the picture, whole or not at all; the suffix gives the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         drawing.savefig(partial, format=path.suffix[1:])

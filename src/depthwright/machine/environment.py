@@ -1,6 +1,6 @@
-"""What is set around a command, made such that the command works: output, home, display.
+"""Settings of the process in which a command runs: output, home, display.
 
-Nothing here is for a program that imports the package: its process is its own.
+None of this happens in a program that imports the package.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ PLAIN = {
     "∈": "in",
     "½": "1/2",
 }
-"""How a letter is written where the output has none for it."""
+"""Replacements for letters that the output cannot encode."""
 COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"})
 """Variables that can keep compiled code from running at all."""
 CACHE = ".cache"
-"""In the results folder: what libraries keep between processes, where there is no home for it."""
+"""In the results folder: caches of libraries, where the user's cache cannot be written to."""
 
 
 def prepare() -> None:
-    """What every command does first, before anything slow is imported."""
+    """What every command does first, before slow imports."""
     codecs.register_error("plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
-    os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter names one of its own
+    os.environ["MPLBACKEND"] = "agg"  # pictures are only saved; Jupyter sets its own backend
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to cli.guard, not out as a traceback
     log = logging.getLogger("depthwright")
     if not log.handlers:
@@ -63,15 +63,14 @@ def prepare() -> None:
 
 
 class _ToStderr(logging.Handler):
-    """To what standard error is by then: bars and spinners take its place while they are drawn."""
+    """Writes to sys.stderr as it is at that moment: progress bars replace it for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
         print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """A codec's error handler: every letter becomes some that are ASCII."""
+    """A codec's error handler: letters outside ASCII are replaced by ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     wrong = error.object[error.start : error.end]
@@ -83,10 +82,10 @@ def _nearest(letter: str) -> str:
 
 
 def give_cache(output: Path) -> None:
-    """Let libraries keep their files in the results folder where the user's cannot be written to.
+    """Libraries keep their files in the results folder where the user's cache cannot be written to.
 
-    Compiled code, the font list and the log of W&B's process go there; elsewhere each of them
-    would fail, warn or do its work again in every process.
+    Compiled code, the font list and the log of W&B's process go there; without a folder each of
+    them would fail, warn or repeat its work in every process.
     """
     home, own = os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")
     if (own or home) and _writable(Path(own or f"{home}/.cache")):

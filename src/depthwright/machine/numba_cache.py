@@ -3,10 +3,10 @@
 Numba recompiles a stored function when its own file or a variable that it closes over has changed,
 but not when a function that it calls has, in another file. So a stored function closes over the
 `digest` of the other files that it is made of, and what it calls is not stored by itself: that
-would be taken from the disk without a look at those files.
+would be read from the disk without a check of those files.
 
 Where neither the package's folder nor the user's cache can be written to, nothing is stored and
-every process compiles anew. What compiles for more than two seconds is said on the log of this
+every process compiles again. What compiles for more than two seconds is named in the log of this
 package, at level INFO.
 """
 
@@ -28,18 +28,18 @@ from depthwright.progress import WAIT
 from depthwright.refusal import Refusal
 
 log = logging.getLogger("depthwright")
-_told: dict[Callable[..., Any], str] = {}
-"""Entry → what is said while it is compiled."""
+_messages: dict[Callable[..., Any], str] = {}
+"""Entry → the message shown while it is compiled."""
 
 
 def digest(*modules: ModuleType) -> str:
-    """Of the modules' source files."""
+    """Digest of the modules' source files."""
     sources = (Path(str(module.__file__)).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As `numba.njit`, for an entry that does `name`: stored where there is a place for it."""
+    """As `numba.njit`, for an entry `name`: stored on disk where there is a folder for it."""
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:
@@ -48,16 +48,16 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         except RuntimeError:  # "no locator available": neither folder can be written to
             made = numba.njit(**options)(function)
             later = "to keep it, set NUMBA_CACHE_DIR to a folder that can be written to"
-        _told[function] = f"compiling {name} for this processor; {later}"
+        _messages[function] = f"compiling {name} for this processor; {later}"
         return made
 
     return compiled
 
 
 def need_compiler() -> None:
-    """Raises Refusal where NUMBA_DISABLE_JIT or what is said of threads keeps code from running.
+    """Refusal where NUMBA_DISABLE_JIT or numba's thread settings keep compiled code from running.
 
-    Most of what is compiled is far too slow without, and the training step cannot do without.
+    Without compilation most of this code is far too slow, and the training step does not run.
     """
     config: Any = numba.config
     if config.DISABLE_JIT:
@@ -78,22 +78,22 @@ def need_compiler() -> None:
 
 
 class _Announcement(event.Listener):
-    """Says what is being compiled once it takes long; there is never more than one at a time."""
+    """Prints what is being compiled when it takes long; at most one message at a time."""
 
     def __init__(self) -> None:
         self._open: list[threading.Timer | None] = []
 
     def on_start(self, event: Any) -> None:
-        """Of an entry, or of a function that it calls."""
-        told = _told.get(event.data["dispatcher"].py_func)
-        timer = threading.Timer(WAIT, log.info, [told]) if told else None
+        """Compilation of an entry starts, or of a function that it calls."""
+        message = _messages.get(event.data["dispatcher"].py_func)
+        timer = threading.Timer(WAIT, log.info, [message]) if message else None
         if timer:
             timer.daemon = True
             timer.start()
         self._open.append(timer)
 
     def on_end(self, event: Any) -> None:
-        """However it ended."""
+        """Compilation ended, with or without an error."""
         timer = self._open.pop()
         if timer:
             timer.cancel()

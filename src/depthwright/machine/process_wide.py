@@ -1,4 +1,4 @@
-"""Settings of the whole process that several threads want at once."""
+"""Settings of the whole process that several threads may make at the same time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Lock
 def process_wide(
     setting: Callable[[], AbstractContextManager[None]],
 ) -> Callable[[], AbstractContextManager[None]]:
-    """The same setting, made by the first thread that comes in and undone by the last that leaves.
+    """The same setting, made by the first thread that enters and undone by the last that leaves.
 
-    Left as it is, the first to leave would undo it for the others, and the last would restore what
-    the first had set.
+    Otherwise the first thread that leaves would undo it for the others, and the last one would
+    restore the value that the first had set.
     """
     lock, held, inside = Lock(), setting(), 0
 

@@ -35,29 +35,29 @@ class Provenance:
     commit: str | None = None
     """Of the checkout that the package was run from; None where it was not run from one."""
     clean: bool | None = None
-    """Whether that checkout had no change which is not in the commit."""
+    """Whether that checkout had no uncommitted change."""
 
     @classmethod
     def here(cls) -> Provenance:
-        """What this process computes with."""
+        """The provenance of what this process computes."""
         return cls(device(), versions(), code(), *checkout())
 
     @classmethod
     def read(cls, folder: Path) -> Provenance:
-        """Of a finished cell; empty where nothing is known."""
+        """From a finished cell; empty where nothing is stored."""
         path = folder / MADE
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
 
     @classmethod
     def together(cls, parts: Iterable[Provenance]) -> Provenance:
-        """Of numbers that come from several places: all that differs, one beside the other."""
+        """Provenance of rows from several processes: different values stand beside each other."""
         found = list(parts)
         names = dict.fromkeys(name for one in found for name in one.versions)
-        told = {n: [one.versions[n] for one in found if n in one.versions] for n in names}
+        found_versions = {n: [one.versions[n] for one in found if n in one.versions] for n in names}
         states = {one.clean for one in found}
         return cls(
             _beside(one.device for one in found),
-            {n: _beside(v) for n, v in told.items()},
+            {n: _beside(v) for n, v in found_versions.items()},
             _beside(one.code for one in found),
             _beside(one.commit for one in found if one.commit) or None,
             False if False in states else None if None in states else all(states),
@@ -70,15 +70,15 @@ def _beside(words: Iterable[str]) -> str:
 
 @cache
 def code() -> str:
-    """Ten hex digits of this package's source as it was when this process first asked.
+    """Ten hex digits of this package's source, read when first called.
 
-    Every run's identity holds it, so numbers of other code are never taken for those of this one.
+    Every run's identity contains it, so that results of different code are never mixed.
     """
     return code_on_disk()
 
 
 def code_on_disk() -> str:
-    """The same, as it is now."""
+    """The same for the source as it is now."""
     found = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         source = path.read_bytes()
@@ -99,13 +99,13 @@ def checkout() -> tuple[str | None, bool | None]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git answers in the package's folder; None where it fails."""
+    """The output of git in the package's folder; None where it fails."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         done = subprocess.run(
             ["git", *arguments],
             cwd=PACKAGE,
-            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},  # reads only, beside whoever commits
+            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},  # another process may be committing
             capture_output=True,
             text=True,
             check=False,
@@ -118,7 +118,7 @@ def _git(*arguments: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and of what the numbers come from."""
+    """Of Python and of the libraries that compute."""
     found = {"python": platform.python_version()}
     for name in NAMED:
         try:
@@ -129,7 +129,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> str:
-    """The GPU if torch is at work and sees one, and the processor."""
+    """The GPU if torch is imported and finds one, and the processor."""
     parts = []
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -139,7 +139,7 @@ def device() -> str:
 
 @cache
 def processor() -> str:
-    """Its name where the system tells, and how many cores this process may use."""
+    """Its name where the system gives it, and the number of cores this process may use."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -152,5 +152,5 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

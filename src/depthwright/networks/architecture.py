@@ -39,7 +39,7 @@ def _inside(pattern: tuple[int, ...]) -> int:
 class Architecture:
     """The shape of a ReLU network: `depth` affine maps, σ between them, none after the last.
 
-    Equality compares width, depth, parameters and ends, which is what a formula promises.
+    Equality compares width, depth, parameters and ends: the numbers that a formula gives.
     """
 
     def __init__(

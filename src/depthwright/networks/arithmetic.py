@@ -11,4 +11,4 @@ SIGNIFICANT_BITS = {"float32": 24, "float64": 53}
 UNIT_ROUNDOFF = {name: 2.0**-bits for name, bits in SIGNIFICANT_BITS.items()}
 """Largest relative error of one rounding, no underflow."""
 EXPONENTS = {"float32": (-149, 128), "float64": (-1074, 1024)}
-"""Every finite value is a multiple of two to the first, and below two to the second in size."""
+"""Every finite value is a multiple of 2^first and below 2^second in size."""

@@ -1,4 +1,4 @@
-"""The inputs that a network was built for, which is what its claim speaks of."""
+"""The inputs that a network was built for, and for which its claim holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Inputs:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     numbers: Numbers = "real"
-    """"real": all, though only a float64 can be handed over; "float64", "float32": those floats."""
+    """"real": all, though only float64 can be given; "float64", "float32": those floats."""
     grid: float | None = None
     """Step h: only coordinates lower_j + h·k, k whole."""
 
@@ -41,7 +41,7 @@ class Inputs:
         return np.any((x < self.lower) | (x > self.upper), axis=1)
 
     def others(self, x: np.ndarray) -> np.ndarray:
-        """Which rows of `x` (batch, d), float64, lie off the grid or are no float32, exactly."""
+        """Which rows of `x` (batch, d), float64, are off the grid or not in float32, exactly."""
         if self.grid is not None:
             return np.any(~on_grid(x, np.array(self.lower), self.grid), axis=1)
         if self.numbers == "float32":
@@ -50,7 +50,7 @@ class Inputs:
         return np.zeros(len(x), dtype=bool)
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
-        """Every row of `x` (batch, d), inside the box, moved to an input nearby that is covered."""
+        """Every row of `x` (batch, d), inside the box, moved to a covered input nearby."""
         low, high = np.array(self.lower), np.array(self.upper)
         if self.grid is not None:
             most = np.floor((high - low) / self.grid)
@@ -75,7 +75,7 @@ class Inputs:
 
 
 def sides_text(lower: Sequence[float], upper: Sequence[float]) -> str:
-    """A box as one reads it: [−1, 1]^3, [0, 1]^2 × [−3, 5], and so on."""
+    """A box in words: [−1, 1]^3, [0, 1]^2 × [−3, 5], and so on."""
     runs = [(side, len(list(run))) for side, run in groupby(zip(lower, upper, strict=True))]
     parts = [
         f"[{low:g}, {high:g}]" + (f"^{count}" if count > 1 else "")
@@ -98,7 +98,7 @@ def on_grid(x: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
 
 
 def check_inputs(x: np.ndarray, input_dim: int, inputs: Inputs | None) -> None:
-    """Kind, shape, finiteness, that float64 holds them, and that they are among `inputs`."""
+    """Check kind, shape, finiteness, that float64 holds them, and that they are among `inputs`."""
     if x.dtype.kind not in "fiub":
         raise Refusal(f"inputs of dtype {x.dtype} are not real numbers; give float64")
     if x.ndim != 2 or x.shape[1] != input_dim:
@@ -129,7 +129,7 @@ def check_inputs(x: np.ndarray, input_dim: int, inputs: Inputs | None) -> None:
 
 
 def _rounded_by_float64(x: np.ndarray) -> np.ndarray:
-    """Where float64 is another number (same shape)."""
+    """Where conversion to float64 changes the number (same shape)."""
     changed = np.zeros(x.shape, dtype=bool)
     if x.dtype.kind == "f" and x.dtype.itemsize > 8:
         with np.errstate(over="ignore", under="ignore"):

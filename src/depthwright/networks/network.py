@@ -1,4 +1,4 @@
-"""What a ReLU network is, constructed or trained: the same kind of object, measured alike."""
+"""The contract of every ReLU network, constructed or trained: both are measured in the same way."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Network(ABC):
     """A function R^input_dim → R^output_dim computed by affine maps and σ(z) = max(0, z)."""
 
     arithmetic: Arithmetic = "float64"
-    """The arithmetic its claim speaks of, and the one it is measured in."""
+    """The arithmetic for which its claim holds, in which it is measured."""
     inputs: Inputs | None = None
-    """Those it was built for, where it refuses others."""
+    """The inputs it was built for, where it refuses others."""
 
     @property
     def differentiable(self) -> bool:
-        """Whether `forward` follows the network closely enough for its gradient to be of use."""
+        """Whether `forward` is close enough to the network for its gradient to be useful."""
         return True
 
     @property
@@ -35,7 +35,7 @@ class Network(ABC):
         """Counted on what was built, nonzeros included."""
 
     suffix: ClassVar[str] = ".safetensors"
-    """Of the files that `save` writes."""
+    """Suffix of the files that `save` writes."""
 
     @property
     def weight_bits(self) -> int:
@@ -60,7 +60,7 @@ class Network(ABC):
     def to_torch(self, dtype: torch.dtype | None = None) -> torch.nn.Sequential:
         """A plain `torch.nn.Sequential` of `Linear` and `ReLU` (default float64).
 
-        Refused by trained networks that are none (layer norms).
+        Refused by trained networks that have no such form (layer norms).
         """
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Network(ABC):
         """The plain form as data with dyadic entries: every float is one. Saved as .jsonl.gz."""
 
     def unfit(self, dtype: torch.dtype) -> str | None:
-        """Why floats of this dtype do not hold the network, if they do not."""
+        """Why floats of this dtype cannot hold the network; None if they can."""
         return None
 
     def save(self, path: str | Path) -> None:
@@ -82,7 +82,7 @@ class Network(ABC):
             self._save(path)
 
     def _save_onnx(self, path: Path) -> None:
-        """In the floats of the network's own arithmetic, whose rounding the claim counts."""
+        """In the dtype of the network's own arithmetic, whose rounding the claim includes."""
         import torch
 
         from depthwright.networks import onnx_writer

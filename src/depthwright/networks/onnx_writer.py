@@ -11,19 +11,25 @@ from depthwright.files import whole_file
 from depthwright.refusal import Refusal
 
 BYTES_LIMIT = 2**31 - 2**20
-"""What one protobuf message holds, less room for the nodes."""
+"""Limit of one protobuf message, less room for the nodes."""
 OPSET = 13
 """Of 2020; Gemm and Relu have not changed since."""
 
 
-def check(path: Path, size: int) -> None:
-    """Refuse what cannot be written: without the package, or too many bytes of floats."""
+def need_onnx(path: Path) -> Any:
+    """The onnx package; Refusal where it is not installed."""
     try:
-        import onnx  # noqa: F401
+        import onnx
     except ImportError as error:
         raise Refusal(
             f"{path.name} needs the onnx package; pip install 'depthwright[onnx]'"
         ) from error
+    return onnx
+
+
+def check(path: Path, size: int) -> None:
+    """Refuse what cannot be written: without the package, or too many bytes of floats."""
+    need_onnx(path)
     if size > BYTES_LIMIT:
         raise Refusal(f"{path.name} would hold {size:,} bytes; ONNX files end at {BYTES_LIMIT:,}")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def as_points(x: Any) -> torch.Tensor:
-    """A torch tensor as it is; a numpy array or nested lists of real numbers as one."""
+    """A torch tensor unchanged; a numpy array or nested lists of real numbers as a tensor."""
     import torch
 
     if isinstance(x, torch.Tensor):

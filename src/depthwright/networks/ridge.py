@@ -4,8 +4,8 @@
 a kink b > 0 make two hidden neurons, σ(w_i·x − b) and σ(−w_i·x − b), and a kink at 0 makes one,
 since abs(t) = 2σ(t) − t and all the linear parts together are one linear function (two neurons).
 
-*Structured evaluation* projects on the directions and looks ĝ up: a cost of directions·(nonzeros
-+ 1) a point where the plain network pays width·d, and never a batch × width array.
+*Structured evaluation* projects on the directions and looks ĝ up: it costs directions·(nonzeros
++ 1) per point, the plain network width·d, and it never holds a batch × width array.
 
 *Rounding.* For ‖x‖ ≤ 1, `rounding_bound` and `dense_rounding_bound` bound how far structured and
 plain evaluation in floating point lie from the real-number value of the stored parameters.
@@ -39,7 +39,7 @@ FORMAT = "depthwright-ridge"
 """Written into every such file."""
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
 UNIT_TOLERANCE = 1e-9
-"""By which a direction's norm may differ from 1."""
+"""Allowed difference of a direction's norm from 1."""
 
 
 class RidgeNetwork(Network):
@@ -84,7 +84,7 @@ class RidgeNetwork(Network):
 
     @cached_property
     def linear_part(self) -> np.ndarray:
-        """(input_dim,) the linear function that all kinks at 0 leave, carried by two neurons."""
+        """(input_dim,) the linear function that the kinks at 0 leave, computed by two neurons."""
         total = np.zeros(self.input_dim)
         for group in self.groups:
             for coordinate, value in group.linear_part:
@@ -192,7 +192,6 @@ class RidgeNetwork(Network):
     # ── other forms ───────────────────────────────────────────────────────────────────────────
 
     def to_exact(self) -> ExactNetwork:
-        """The plain form, its floats as dyadic numbers."""
         from depthwright.networks.reading import exact_network
 
         return exact_network(self.to_torch())
@@ -254,9 +253,9 @@ class RidgeNetwork(Network):
         """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
 
         Sums are ±w_i ± … of neighbours in a group's list, of norm 1. Where directions come as
-        orthonormal frames these are the points that see all of one frame at once: Σ_i abs(w_i·x)
-        is √d there, its maximum, and in high dimension neither samples nor single directions lead
-        there.
+        orthonormal frames these are the points that depend on all of one frame: Σ_i abs(w_i·x) is
+        √d there, its maximum, and in high dimension neither samples nor single directions come
+        near them.
         """
         import torch
 
@@ -285,12 +284,12 @@ class RidgeNetwork(Network):
         total = np.zeros(self.input_dim)
         np.add.at(total, indices, group.values[start : start + self.input_dim] * signs[:, None])
         norm = float(np.linalg.norm(total))
-        # Directions that are no frame may cancel; the origin is as good a start as any then.
+        # Directions that are no frame may cancel; then the start is the origin.
         return total / norm if norm > 0 else total
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:
-    """Read what `RidgeNetwork.save` wrote; a damaged file is refused with what is wrong with it."""
+    """Read the file of `RidgeNetwork.save`; a damaged one is refused with the fault."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -321,7 +320,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
 
 
 def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:
-    """Shapes that fit together, coordinates that exist, numbers that are numbers."""
+    """Check that shapes fit together, coordinates exist and numbers are finite."""
     shapes = [getattr(group, field).shape for field in FIELDS]
     n, m = len(group.weights), len(group.kinks)
     k = group.indices.shape[-1]

@@ -46,7 +46,7 @@ class RidgeGroup:
         return [(int(j), float(total[j])) for j in np.flatnonzero(total)]
 
     def dense(self, input_dim: int) -> np.ndarray:
-        """(n, input_dim) the directions written out."""
+        """The directions as a dense matrix (n, input_dim)."""
         matrix = np.zeros((len(self.weights), input_dim))
         np.put_along_axis(matrix, self.indices, self.values, axis=1)
         return matrix
@@ -54,7 +54,7 @@ class RidgeGroup:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What rounding needs to know of a group: its directions are counted, not listed."""
+    """What the rounding bound needs of a group: its directions are counted, not listed."""
 
     count: int
     """Directions."""
@@ -74,7 +74,7 @@ def rounding_bound(bundles: Iterable[Bundle], offset: float, arithmetic: Arithme
     included; a ridge value by that times Σ abs(turns), by the sums that a look-up table of m kinks
     holds (3m·u) and by the few operations of a look-up; a sum over n directions by (n + 8)u of
     what it adds up, in any order, and by one u more for every group whose sum it is added to. The
-    offset comes last. Groups that share a ridge may be told as one bundle: the bound only grows.
+    offset comes last. Groups that share a ridge may be given as one bundle: the bound only grows.
     """
     bundles = list(bundles)
     total = abs(offset) * 4

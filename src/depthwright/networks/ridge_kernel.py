@@ -16,9 +16,9 @@ from depthwright.machine.numba_cache import stored
 BLOCK = 256
 """Points a block: 256 float64 are 2 KB an array."""
 FLUSH = 64
-"""Directions summed in the working precision before the sum moves to float64."""
+"""Directions summed in the working precision before the sum is added in float64."""
 LARGEST_TABLE = 1 << 20
-"""Most cells of a table; kinks closer than this are looked up by bisection elsewhere."""
+"""Most cells of a table; closer kinks are found by bisection elsewhere."""
 
 
 def table(kinks: np.ndarray, turns: np.ndarray, dtype: type) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 Width, depth and parameters are those of the matrices and biases, as in a plain network; residual
 sums and layer norms have no parameters. Files hold the tensors `maps.0.weight`, `maps.0.bias`,
-`maps.1.weight`, … and name the style, so that nobody takes them for the maps of a Sequential.
+`maps.1.weight`, … and name the style, so that they are not read as the maps of a Sequential.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class StyledNetwork(LayerNetwork):
     def _first_kinks(
         self, weight: torch.Tensor, bias: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where a neuron equals the mean of its layer, if that is what σ is applied to."""
+        """With layer norm: where a neuron equals the mean of its layer."""
         if not normalises(self._links[1]):
             return weight, bias
         return weight - weight.mean(dim=0), bias - bias.mean()
@@ -94,6 +94,5 @@ def _part(number: int) -> str:
 
 
 def load_styled(path: str | Path) -> StyledNetwork:
-    """Read what `StyledNetwork.save` wrote."""
     layers, metadata = load_layers(path, FORMAT, _part)
     return StyledNetwork(layers, metadata.get("style", "of no name"))

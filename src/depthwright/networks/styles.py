@@ -7,15 +7,15 @@ For widths (d, n_1, …, n_{L−1}, d_out), with maps A_k(z) = W_k z + b_k and �
   2 ≤ k ≤ L−1; the other maps plain.
 - `normalised`: h_k = A_k(σ(LN(h_{k−1}))) for 2 ≤ k ≤ L−1, with LN(h) = (h − m)/√(v + 1e-5), m and
   v the mean and the mean squared deviation of the n_{k−1} entries of h; nothing in it is learned.
-  The other maps plain. On two neurons LN leaves hardly more than a sign, on one nothing. LN keeps
-  neurons alive, but not inputs apart: at width 5 and depth 33 all of them end in nearly the same
-  vector, and such networks start as constants just as plain ones do.
+  The other maps plain. On two neurons LN leaves hardly more than a sign, on one nothing. With LN
+  neurons stay active, but inputs do not stay distinct: at width 5 and depth 33 all of them are
+  mapped to nearly the same vector, and such networks start as constants just as plain ones do.
 - `normalised_residual` (pre-norm): h_k = h_{k−1} + A_k(σ(LN(h_{k−1}))) wherever n_k = n_{k−1} and
-  2 ≤ k ≤ L−1; the other maps plain. The sums keep inputs apart, LN keeps neurons alive.
+  2 ≤ k ≤ L−1; the other maps plain. With the sums inputs stay distinct, with LN neurons active.
 
 The first and the last map are plain in every style; so depth 2 has one style only. All styles have
 the same widths, depth and parameters. Plain and residual networks are piecewise linear, those with
-LN are not: they are rivals for the sake of being trained, not networks of the theorems.
+LN are not: those are rivals only, and no networks of the theorems.
 """
 
 from __future__ import annotations
@@ -34,17 +34,16 @@ BOTH = "normalised_residual"
 STYLES = (PLAIN, RESIDUAL, NORMALISED, BOTH)
 
 FIRST = "first"
-"""The link of the first map, which takes the input as it is."""
+"""The link of the first map, which is applied to the input directly."""
 
 EPSILON = 1e-5
 """Added to the mean squared deviation."""
 
 Links = tuple[str, ...]
-"""One per affine map: how it takes what comes before it."""
+"""One per affine map: what it is applied to."""
 
 
 def check_style(style: str) -> None:
-    """Refuse a style that does not exist."""
     if style not in STYLES:
         raise Refusal(f"style={style!r} is unknown; choose one of {', '.join(STYLES)}")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
 
 SUFFIX = ".safetensors"
-"""Files of module networks end so."""
+"""Suffix of the files of module networks."""
 
 FORMAT = "depthwright-module"
 """Written into every such file."""
@@ -62,12 +62,11 @@ class LayerNetwork(Network):
 
     @property
     def architecture(self) -> Architecture:
-        """Counted on the weights."""
         nonzeros = sum(int(t.count_nonzero()) for layer in self._layers for t in layer)
         return Architecture.of(self.widths, nonzeros)
 
     def _in(self, dtype: torch.dtype, device: torch.device) -> Layers:
-        """The layers in a dtype on a device, kept for the next call."""
+        """The layers in a dtype on a device, cached for the next call."""
         key = (dtype, device)
         if key not in self._cast:
             self._cast[key] = [(w.to(device, dtype), b.to(device, dtype)) for w, b in self._layers]
@@ -119,7 +118,6 @@ class LayerNetwork(Network):
         return x
 
     def to_exact(self) -> ExactNetwork:
-        """The plain form, its floats as dyadic numbers."""
         from depthwright.networks.reading import exact_network
 
         return exact_network(self.to_torch())
@@ -173,7 +171,7 @@ class ModuleNetwork(LayerNetwork):
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
-    """On the CPU, rows one after the other."""
+    """On the CPU, rows contiguous."""
     return tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
 
 
@@ -207,7 +205,7 @@ def _read(module: nn.Module) -> Layers:
 
 
 def _checked(layers: Layers) -> Layers:
-    """The layers, after checking that they are numbers and follow each other."""
+    """The layers, after a check that they are numbers and that their shapes chain."""
     dtypes = {str(t.dtype).removeprefix("torch.") for layer in layers for t in layer}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
         raise Refusal(
@@ -308,6 +306,5 @@ def load_layers(
 
 
 def load_module(path: str | Path) -> ModuleNetwork:
-    """Read what `ModuleNetwork.save` wrote."""
     layers, _ = load_layers(path, FORMAT, _module_part)
     return ModuleNetwork.of(layers)

@@ -1,8 +1,9 @@
-"""Upper bounds that neither vanish nor overflow on the way: floats with exponents of their own.
+"""Upper bounds that neither underflow nor overflow: floats with separate exponents.
 
-A bound on a network is a sum of products of non-negative numbers. In float64 a factor may become
-0 or inf that a later one would have brought back. Here a number is mantissa·2^exponent, element by
-element, and every operation rounds up. Only `floats`, at the end, meets the range of float64.
+A bound on a network is a sum of products of non-negative numbers. In float64 a product may become 0
+or inf although a later factor would bring it back into range. Here a number is mantissa·2^exponent,
+element by element, and every operation rounds up. Only `floats`, at the end, is limited to the
+range of float64.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 UNIT = 2.0**-52
-"""Relative, at least twice what one rounding loses."""
+"""Relative, at least twice the error of one rounding."""
 SAFE = 400
 """Products of two numbers between 2^−SAFE and 2^SAFE stay far inside the range of float64."""
 FAR = 4000
-"""More bits apart than float64 spans."""
+"""Distance in bits that float64 does not span."""
 LEAST = np.iinfo(np.int64).min
 
 
@@ -27,7 +28,7 @@ class Upper:
     mantissa: np.ndarray
     """In [1/2, 1), or 0."""
     exponent: np.ndarray
-    """Whole numbers, same shape; of no meaning where the mantissa is 0."""
+    """Integers, same shape; without meaning where the mantissa is 0."""
 
     @classmethod
     def of(cls, values: np.ndarray | float) -> Upper:
@@ -55,7 +56,7 @@ class Upper:
         return _rounded_up(self._at(top) + other._at(top)) << top
 
     def __sub__(self, other: Upper) -> Upper:
-        """What is left if anything is, otherwise 0; `other` is taken as an exact number."""
+        """The difference where it is positive, otherwise 0; `other` is taken as an exact number."""
         top = self._common(other)
         # Terms far below the larger one are rounded to 0 or not at all, hence the tiny summand.
         left = self._at(top) * (1 + UNIT) - other._at(top) * (1 - UNIT)
@@ -69,16 +70,13 @@ class Upper:
         return _rounded_up(self.mantissa / other.mantissa) << self.exponent - other.exponent
 
     def max(self) -> Upper:
-        """The largest element."""
         return self[self.argmax()]
 
     def argmax(self) -> int:
-        """Where the largest element is."""
         order = np.where(self.mantissa > 0, self.exponent, LEAST)
         return int(np.lexsort((self.mantissa, order))[-1])
 
     def sum(self) -> Upper:
-        """Of all elements."""
         return product(np.ones((1, len(self))), self)[0]
 
     def floats(self) -> np.ndarray:
@@ -98,7 +96,7 @@ class Upper:
         return np.maximum(mine, np.where(other.mantissa > 0, other.exponent, mine))
 
     def _at(self, top: np.ndarray | int) -> np.ndarray:
-        """As floats in units of 2^top; what is far below becomes 0."""
+        """As floats in units of 2^top; far smaller numbers become 0."""
         return np.ldexp(self.mantissa, (self.exponent - top).clip(-FAR, FAR))
 
 
@@ -123,14 +121,3 @@ def product(matrix: np.ndarray, vector: Upper) -> Upper:
     tops = np.where(tops == LEAST, 0, tops)
     terms = np.ldexp(terms, (exponent - tops).clip(-FAR, FAR))
     return _rounded_up(terms.sum(axis=1), matrix.shape[1]) << tops[:, 0]
-
-
-def row_norms(matrix: np.ndarray) -> Upper:
-    """(m,) upper bounds of the Euclidean norms of the rows, each scaled by its own largest entry.
-
-    A row of norm 1e-175 beside one of norm 1 keeps all its digits, and so does one of 1e-320.
-    """
-    tops = np.frexp(np.abs(matrix).max(axis=1))[1].astype(np.int64)
-    scaled = np.ldexp(matrix, -tops[:, None])
-    squares = (scaled * scaled).sum(axis=1)
-    return _rounded_up(np.sqrt(squares), matrix.shape[1]) << tops

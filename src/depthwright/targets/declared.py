@@ -1,7 +1,7 @@
-"""What a target declares of its profile, held against samples: they can refute, never prove.
+"""A target's declarations of its profile, compared with samples: they can refute, never prove.
 
-Theorems believe a Lipschitz constant, a curvature, breaks. A user's class may declare them wrongly,
-and every claim would then be false; two values of the profile that lie too far apart say so.
+Theorems rely on a Lipschitz constant, a curvature, breaks. A user's class may declare them wrongly,
+and every claim would then be false; two values of the profile that differ too much refute them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
 ROUNDING = 16 * 2.0**-52
-"""What a profile's own rounding may be: relative to its largest value, and to its argument, whose
-rounding the profile stretches by its Lipschitz constant."""
+"""Allowance for a profile's own rounding: relative to its largest value, and to its argument, whose
+rounding the profile magnifies by its Lipschitz constant."""
 
 
 def check_radial(target: Radial) -> None:
@@ -68,7 +68,7 @@ def check_single_ridge(target: SingleRidge) -> None:
 
 
 def _sampled(name: str, profile: Any, at: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):  # what is not finite is refused here
+    with np.errstate(all="ignore"):  # values that are not finite are refused here
         values = np.broadcast_to(np.asarray(profile(at), dtype=np.float64), at.shape)
     bad = ~(np.abs(values) <= LARGEST)
     if bad.any():

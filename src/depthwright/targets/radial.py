@@ -1,4 +1,4 @@
-"""Radial targets f(x) = ϕ(‖x‖) on the unit ball (SES19): the profile ϕ is all there is to say.
+"""Radial targets f(x) = ϕ(‖x‖) on the unit ball (SES19), given by their profile ϕ.
 
 `norms` are those of ϕ: "sup" on [0, 1], "l1", "l2" and "mean" under a uniform radius.
 """
@@ -34,7 +34,6 @@ class Radial(Target):
 
     @property
     def domain(self) -> Ball:
-        """The unit ball."""
         return Ball(self.input_dim)
 
     @abstractmethod
@@ -57,7 +56,6 @@ class Radial(Target):
         return math.inf
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """ϕ(‖x‖) for `x` (batch, input_dim) → (batch, 1)."""
         import torch
 
         return self.profile(torch.linalg.vector_norm(x, dim=1, keepdim=True))
@@ -82,16 +80,15 @@ class PiecewiseLinear(Radial):
 
     @property
     def curvature(self) -> float:
-        """Straight between the breaks."""
+        """0: linear between the breaks."""
         return 0.0
 
     @property
     def lipschitz(self) -> float:
-        """The steepest piece."""
         return float(np.abs(self._slopes).max())
 
     def profile(self, r: Any) -> Any:
-        """The line of the piece that r is on: rounding does not add up over the pieces."""
+        """Evaluates the piece that contains r, so that rounding does not add up over the pieces."""
         at: Any = self.breaks
         values: Any = self.values
         slopes: Any = self._slopes
@@ -109,7 +106,6 @@ class PiecewiseLinear(Radial):
 
     @property
     def norms(self) -> Mapping[str, float]:
-        """Exact integrals over the pieces."""
         a, b, h = self.values[:-1], self.values[1:], np.diff(self.breaks)
         crossing = a * b < 0
         span = np.where(crossing, np.abs(a) + np.abs(b), 1.0)
@@ -128,12 +124,10 @@ class Cone(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Just the ends."""
         return np.array([0.0, 1.0])
 
     @property
     def values(self) -> np.ndarray:
-        """ϕ = r there."""
         return np.array([0.0, 1.0])
 
 
@@ -152,12 +146,11 @@ class Hat(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """The tip, the brim at 1/slope, the rim of the ball."""
         return np.array([0.0, 1 / self.slope, 1.0])
 
     @property
     def values(self) -> np.ndarray:
-        """1/slope at the tip, 0 from the brim on."""
+        """1/slope at 0, and 0 from 1/slope on."""
         return np.array([1 / self.slope, 0.0, 0.0])
 
 
@@ -180,7 +173,6 @@ class RandomProfile(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Equally spaced."""
         return np.linspace(0.0, 1.0, self.pieces + 1)
 
     @cached_property
@@ -191,7 +183,6 @@ class RandomProfile(PiecewiseLinear):
 
     @property
     def values(self) -> np.ndarray:
-        """Running sums of the slopes."""
         return self._values
 
 
@@ -218,17 +209,14 @@ class Monomial(Radial):
         return 2.0 * self.power * (2 * self.power - 1)
 
     def profile(self, r: Any) -> Any:
-        """r^{2k}."""
         return r ** (2 * self.power)
 
     @property
     def even_polynomial(self) -> tuple[int, ...]:
-        """One coefficient."""
         return (0,) * self.power + (1,)
 
     @property
     def norms(self) -> Mapping[str, float]:
-        """Integrals of powers."""
         k = self.power
         return {
             "sup": 1.0,

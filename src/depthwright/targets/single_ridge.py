@@ -1,4 +1,4 @@
-"""Functions of one direction, f(x) = g(w·x): cheap for depth 2, dear for random first layers.
+"""Functions of one direction, f(x) = g(w·x): cheap for depth 2, expensive for random first layers.
 
 `norms` are those under the uniform law on the cube.
 """
@@ -26,7 +26,6 @@ class SingleRidge(Target):
 
     @property
     def domain(self) -> Box:
-        """The cube of radius 1."""
         return Box.of(self.input_dim)
 
     @property
@@ -49,7 +48,6 @@ class SingleRidge(Target):
         return float(np.abs(self.direction).sum())
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """g(w·x) for `x` (batch, input_dim) → (batch, 1)."""
         import torch
 
         w = torch.as_tensor(self.direction, dtype=x.dtype, device=x.device)
@@ -65,7 +63,7 @@ class SineRidge(SingleRidge):
 
     input_dim: int = 10
     terms: int = 2
-    """How many of the inputs it depends on."""
+    """Number of inputs it depends on."""
     height: float = 1.0
 
     def __post_init__(self) -> None:
@@ -79,7 +77,7 @@ class SineRidge(SingleRidge):
 
     @property
     def direction(self) -> np.ndarray:
-        """Ones, then zeros."""
+        """1 in the first `terms` coordinates, otherwise 0."""
         return (np.arange(self.input_dim) < self.terms).astype(np.float64)
 
     @property
@@ -89,11 +87,10 @@ class SineRidge(SingleRidge):
 
     @property
     def curvature(self) -> float:
-        """Of g, not of f."""
+        """sup abs(g''), not of f."""
         return self.height * math.sqrt(2) * math.pi**2
 
     def profile(self, t: Any) -> Any:
-        """height·√2·sin(πt)."""
         sine = (math.pi * t).sin() if hasattr(t, "sin") else np.sin(math.pi * t)
         return self.height * math.sqrt(2) * sine
 

@@ -39,7 +39,7 @@ def _largest_eigenvalue(gram: np.ndarray) -> float:
     """An upper bound μ: μ·1 − gram has a Cholesky factor, so it is positive but for rounding.
 
     The rounding is at most (n + 2)·eps·trace/(1 − …) (Rump 2006); 4·n²·eps·μ covers it. Power
-    steps say where to try; a poor guess costs a percent or so, never the bound.
+    steps give the first trial; a poor one makes the bound about a percent larger, never wrong.
     """
     n = len(gram)
     if not gram.any():

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Target(ABC):
-    """A function on a domain, with the facts a theorem asks about.
+    """A function on a domain, with the facts that theorems need.
 
-    Subclasses are frozen dataclasses; their fields are what a config file may set.
+    Subclasses are frozen dataclasses; a config file may set their fields.
     """
 
     input_dim: int
@@ -24,7 +24,7 @@ class Target(ABC):
     @property
     @abstractmethod
     def domain(self) -> Domain:
-        """Where it is to be approximated."""
+        """The domain of the approximation."""
 
     @property
     @abstractmethod
@@ -41,7 +41,7 @@ class Target(ABC):
         """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch."""
 
     def truth(self, x: torch.Tensor) -> torch.Tensor:
-        """The values that a claim is held against, float64: as right as this target can be had.
+        """The values that claims refer to, float64, as accurate as this target can compute them.
 
         By default what calling it gives; a target known exactly rounds once.
         """

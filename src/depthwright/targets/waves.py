@@ -26,7 +26,6 @@ class ZigZag(PiecewiseLinear):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Every half tooth."""
         return np.arange(2 * self.teeth + 1) / (2 * self.teeth)
 
     @property
@@ -54,11 +53,10 @@ class Sine(Radial):
 
     @property
     def curvature(self) -> float:
-        """Of ϕ''(r) = cos(2πm·r²) − 4πm·r²·sin(2πm·r²)."""
+        """By ϕ''(r) = cos(2πm·r²) − 4πm·r²·sin(2πm·r²)."""
         return 1 + 4 * math.pi * self.frequency
 
     def profile(self, r: Any) -> Any:
-        """sin(2πm·r²)/(4πm)."""
         angle = 2 * math.pi * self.frequency * r * r
         sine = angle.sin() if hasattr(angle, "sin") else np.sin(angle)
         return sine / (4 * math.pi * self.frequency)

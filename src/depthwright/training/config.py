@@ -49,23 +49,23 @@ class TrainingConfig:
     """
 
     steps: int = 4000
-    """Of whoever is trained to the end; see `budget`."""
+    """Steps of a member that is trained to the end; see `budget`."""
     batch_size: int = 256
     learning_rates: list[float] = field(default_factory=lambda: [1e-3, 3e-3, 1e-2])
     """Peak rates; the best is chosen by validation error."""
     seeds: int = 2
-    """How many initialisations of each kind."""
+    """Number of initialisations of each kind."""
     initialisations: list[str] = field(default_factory=lambda: [HE])
     """Kinds: he, lecun, spread (see `ensemble.Ensemble`)."""
     losses: list[str] = field(default_factory=lambda: [L2])
     """l2, l8, smooth_maximum (see `losses`)."""
     criterion: str = "l2"
-    """What is best: the lowest root mean square (l2) or the lowest largest error (sup) on the
-    validation points."""
+    """The criterion of selection: the lowest root mean square (l2) or the lowest largest error
+    (sup) on the validation points."""
     halving: int = 0
     """0: all members are trained to the end. h ≥ 2: one in h is kept at each rung."""
     rungs: int = 3
-    """How many rungs: after steps/h^rungs, …, steps/h steps."""
+    """Number of rungs: after steps/h^rungs, …, steps/h steps."""
     budget: int = 0
     """Network-steps for each family, rungs counted; sets `steps` to the most that it allows (for
     `tuned` as well, whose members may be more or fewer). 0: as `steps` says."""
@@ -73,17 +73,17 @@ class TrainingConfig:
     """Share of the steps."""
     validation_points: int = 4096
     chunk_steps: int = 100
-    """Steps between two validations; nothing waits for the device in between."""
+    """Steps between two validations; the device is not waited for in between."""
     dtype: str = "float32"
     styles: list[str] = field(default_factory=lambda: [PLAIN])
     """How the maps are joined: plain, residual, normalised, normalised_residual (see
-    networks/styles.py). A style that changes nothing at a shape is trained there as plain, once."""
+    networks/styles.py). A style that changes nothing at a shape is trained there once, as plain."""
     tuned_noises: list[float] = field(default_factory=list)
     """The contender `tuned` starts from the construction's own weights, each multiplied by
     1 + noise·N(0, 1); a member per noise, seed, loss and learning rate. Empty: no such contender.
     """
     checkpoint_seconds: float = 20.0
-    """At most so much work is lost when a run is killed; 0 saves after every chunk."""
+    """Seconds of work that may be lost when a run is killed; 0 saves after every chunk."""
 
     def __post_init__(self) -> None:
         _whole("steps", self.steps, 1)
@@ -145,7 +145,7 @@ class TrainerConfig:
 
     accelerator: str = "auto"
     progress: bool = True
-    """Show a bar, where standard error is a terminal."""
+    """Show a progress bar, where standard error is a terminal."""
     threads: int = 0
     """CPU threads while training; 0 leaves torch's own number."""
 

@@ -2,7 +2,7 @@
 
 Members never mix: every operation acts on each slice of the first dimension alone, so that a
 member's numbers are those of the same network trained by itself, and a member that runs off to
-infinity takes nobody along.
+infinity changes no other.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class Ensemble(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
         return self.weights[0].dtype
 
     def _draw(

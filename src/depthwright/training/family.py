@@ -24,8 +24,8 @@ from depthwright.training.search import losers
 from depthwright.training.step.executor import Executor, executor
 
 DEAD = 1e-6
-"""A network is dead when its values spread no further than this share of the target's root mean
-square: a constant, but for rounding."""
+"""A network is dead when the spread of its values is below this share of the target's root mean
+square: a constant up to rounding."""
 
 EXPLOSION = 1e3
 """A member has diverged when its error is not finite, or this many times the larger of its first
@@ -42,7 +42,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 @dataclass(frozen=True)
 class Trial:
-    """What tells a member of a family from the others."""
+    """The settings in which members of a family differ."""
 
     seed: int
     """Index of the initialisation."""
@@ -65,7 +65,7 @@ def trials(config: TrainingConfig, noises: Sequence[float] = ()) -> list[Trial]:
         Trial(seed, rate, loss, name, noise)
         for seed in range(config.seeds)
         for name, noise in starts
-        if not (noise == 0 and seed)  # unperturbed, all seeds start alike
+        if not (noise == 0 and seed)  # unperturbed, all seeds start from the same weights
         for loss in config.losses
         for rate in config.learning_rates
     ]
@@ -119,39 +119,35 @@ class Family(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The shape."""
         return self.ensemble.widths
 
     @property
     def style(self) -> str:
-        """How its maps are joined."""
         return self.ensemble.style
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
         return self.ensemble.dtype
 
     @property
     def alive(self) -> list[int]:
-        """Members that are still trained."""
         ends = zip(self.diverged_at, self.stopped_at, strict=True)
         return [k for k, end in enumerate(ends) if end == (None, None)]
 
     @property
     def lowest(self) -> torch.Tensor:
-        """The errors that members are chosen by, of their best snapshots."""
+        """The best errors of the members, by the criterion of selection."""
         return self.best_rmse if self.criterion == "l2" else self.best_sup
 
     def executor(self, device: torch.device) -> Executor:
-        """What takes the steps, made once and compiled, before any clock runs."""
+        """Takes the steps; made once and compiled before any time is measured."""
         if self._executor is None:
             losses = [run.loss for run in self.runs]
             self._executor = executor(self.ensemble, self.adam, losses, device)
         return self._executor
 
     def train_on(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """One step per batch of `x` (steps, batch, input_dim), no wait for the device inside."""
+        """One step per batch of `x` (steps, batch, input_dim), without waiting for the device."""
         steps = self.executor(x.device)
         start = _now(x.device)
         steps.train(x.to(self.dtype), y.to(self.dtype), factors)
@@ -159,7 +155,7 @@ class Family(nn.Module):
 
     @torch.no_grad()
     def validate(self, x: torch.Tensor, y: torch.Tensor, step: int) -> None:
-        """Measure every member, keep the snapshots that are better, drop who has diverged."""
+        """Measure every member, keep better snapshots, drop members that have diverged."""
         measured = self.executor(x.device)
         start = _now(x.device)
         rmse, sup, value_range = (found.to(x.device) for found in measured.errors(x, y))
@@ -184,7 +180,7 @@ class Family(nn.Module):
         self.seconds += _now(x.device) - start
 
     def _keep_better(self, rmse: torch.Tensor, sup: torch.Tensor) -> None:
-        """Copy the weights of members that are better than ever, and their errors."""
+        """Copy the weights and errors of members that are better than before."""
         better = ((rmse if self.criterion == "l2" else sup) < self.lowest) & self.adam.alive
         for kept, now in ((self.best_rmse, rmse), (self.best_sup, sup)):
             kept.copy_(torch.where(better, now, kept))
@@ -193,7 +189,7 @@ class Family(nn.Module):
             kept.copy_(torch.where(mask, now, kept))
 
     def halve(self, step: int, halving: int) -> None:
-        """A rung of the search: only the best one in `halving` goes on."""
+        """One rung of successive halving: only the best member in `halving` goes on."""
         self._drop(losers(self.lowest.tolist(), self.alive, halving), self.stopped_at, step)
 
     def _drop(self, members: Sequence[int], ends: list[int | None], step: int) -> None:
@@ -206,11 +202,11 @@ class Family(nn.Module):
             ends[k] = step
 
     def now(self) -> float:
-        """The lowest error among the living at the last validation; inf where none lives."""
+        """The lowest error of living members at the last validation; inf if there are none."""
         return min((self.current[k] for k in self.alive), default=math.inf)
 
     def winner(self) -> tuple[float, int]:
-        """(lowest error of any snapshot by the criterion, whose it is), the diverged left out."""
+        """(lowest error of any snapshot by the criterion, its member), without diverged members."""
         kept = self.lowest.tolist()
         fit = [k for k, end in enumerate(self.diverged_at) if end is None]
         return min(((kept[k], k) for k in fit), default=(math.inf, -1))
@@ -220,7 +216,6 @@ class Family(nn.Module):
         return self.best.member(member)
 
     def records(self) -> list[Member]:
-        """What became of every member."""
         return [self._record(k, run) for k, run in enumerate(self.runs)]
 
     def _record(self, k: int, run: Trial) -> Member:
@@ -243,12 +238,12 @@ class Family(nn.Module):
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors; plain lists and numbers."""
+        """The checkpoint's part beside the tensors; plain lists and numbers."""
         found = {name: getattr(self, name) for name in _STATE}
         return found | {"seconds": self.seconds, "steps": self.adam.steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`; ValueError where it is not one of this family."""
+        """Continue from a `state`; ValueError where it is not one of this family."""
         for name, kinds in _STATE.items():
             values = state[name]
             if [type(value) in kinds for value in values] != [True] * len(self.runs):
@@ -265,11 +260,11 @@ _STATE: dict[str, tuple[type, ...]] = {
     "diverged_at": (int, NoneType),
     "stopped_at": (int, NoneType),
 }
-"""What a checkpoint holds of each member, and of which types."""
+"""The state of each member in a checkpoint, and its types."""
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, after all that was asked of the device is done."""
+    """Time in seconds, after the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,12 +1,12 @@
-"""Features: hidden layers that stay as they are, and an output layer fitted by least squares.
+"""Features: fixed hidden layers, and an output layer fitted by least squares.
 
-The middle ground between constructed and trained networks: *random* features draw one hidden layer
-without a look at the target, *constructed* features take the hidden layers of a construction. Both
-are fitted to samples, so nothing is claimed of them.
+Between constructed and trained networks: *random* features draw one hidden layer independently of
+the target, *constructed* features take the hidden layers of a construction. Both are fitted to
+samples, so nothing is claimed of them.
 
 Drawn neurons are σ(w·x − b), w uniform on the sphere and b uniform on ±spread times the median of
 abs(w·x); so many draws at each of SPREADS as rivals have seeds, the best by validation is kept.
-The law of the draw has every symmetry of the sphere, as floors of `bounds.random_features` want.
+The law of the draw has every symmetry of the sphere, as `bounds.random_features` requires.
 
 Least squares with a penalty on the sum of squared weights, which the few samples of a neuron that
 is hardly ever active need: normal equations in float64 from POINTS_PER_COLUMN samples a column; the
@@ -57,11 +57,10 @@ class Fitted:
     validation_rmse: float
     penalty: float
     seconds: float
-    """Drawing and fitting, everything that was tried."""
+    """Time of drawing and fitting, for everything that was tried."""
 
 
 def check_kind(kind: str) -> None:
-    """Refuse features that do not exist."""
     if kind not in KINDS:
         raise Refusal(f"features={kind!r} is unknown; choose one of {', '.join(KINDS)}")
 

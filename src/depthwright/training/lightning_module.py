@@ -1,7 +1,7 @@
 """All rivals of a run in one training: every family and member on the same batches.
 
 One Lightning step is a chunk of many optimiser steps, after which every member is validated; so
-Lightning's overhead and the host's look at the numbers are paid once a chunk. Points are drawn
+Lightning's overhead and the transfer of errors to the host occur once per chunk. Points are drawn
 on the device, fresh for every step. The seeds of the points, of each initialisation and of the
 validation points are separate streams of the run's one seed.
 """
@@ -34,7 +34,7 @@ OnValidation = Callable[[int, Mapping[str, float]], None]
 Widths = tuple[int, ...]
 
 Kind = tuple[Widths, str]
-"""Of a family: its shape and style."""
+"""A family's shape and style."""
 
 _STREAMS = {"points": 0, "validation": 1, "initialisation": 2}
 
@@ -58,7 +58,6 @@ class RivalTraining(pl.LightningModule):
         distribution: Distribution,
         config: TrainingConfig,
         seed: int = 0,
-        on_validation: OnValidation | None = None,
         starts: Mapping[str, Layers] | None = None,
     ) -> None:
         super().__init__()
@@ -70,11 +69,11 @@ class RivalTraining(pl.LightningModule):
         self.distribution = distribution
         self.config = config
         self.seed = seed
-        self.on_validated = on_validation
+        self.on_validated: OnValidation | None = None
         self.number = torch.float32 if config.dtype == "float32" else torch.float64
-        """The dtype of points, and of weights that are drawn."""
+        """The dtype of points, and of initial weights."""
         self.steps = planned_steps(config, len(trials(config)))
-        """Of whoever is trained to the end."""
+        """Steps of a member that is trained to the end."""
         self.rungs = set(rungs(config, self.steps))
         families = self._new_families(starts or {})
         self.index = {kind: k for k, kind in enumerate(families)}
@@ -83,14 +82,14 @@ class RivalTraining(pl.LightningModule):
             f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
             f"weights {_digest(target, starts or {})}"
         )
-        """Of this training: a checkpoint of another is none of ours."""
+        """Identity of this training: checkpoints of others are refused."""
         self.steps_done = 0
         self.history: dict[str, list[tuple[int, float]]] = {name: [] for name in self.contenders}
         self.generator = torch.Generator().manual_seed(stream(seed, "points"))
-        """Of the points; replaced by one of the device before the first step."""
+        """Generator of the points; replaced by one of the device before the first step."""
 
     def _new_families(self, starts: Mapping[str, Layers]) -> dict[Kind, Family]:
-        """Those of the contenders; and of `starts`, which become contenders as well."""
+        """Families of the contenders, and of `starts`, which become contenders as well."""
         config = self.config
         seeds = [stream(self.seed, "initialisation", k) for k in range(config.seeds)]
         runs = trials(config)
@@ -103,14 +102,13 @@ class RivalTraining(pl.LightningModule):
         }
         for name, layers in starts.items():
             shape = (layers[0][0].shape[1], *(len(bias) for _, bias in layers))
-            kind = (shape, name)  # a family of its own: no style is called so
+            kind = (shape, name)  # a separate family: no style has this name
             dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
             self.contenders[name] = (kind,)
             families[kind] = Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion)
         return families
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
-        """The family of a shape and style."""
         found = self.families[self.index[shape, style]]
         assert isinstance(found, Family)
         return found
@@ -119,14 +117,14 @@ class RivalTraining(pl.LightningModule):
         return [self.family(*kind) for kind in self.index]
 
     def train_dataloader(self) -> range:
-        """One entry for each chunk that is left: the points are drawn on the device."""
+        """One entry for each remaining chunk: the points are drawn on the device."""
         return range(math.ceil((self.steps - self.steps_done) / self.config.chunk_steps))
 
     def configure_optimizers(self) -> None:
         """Nothing of Lightning's: each family has its own Adam."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the tensors; plain lists, texts and numbers."""
+        """The checkpoint's part beside the tensors; plain lists, texts and numbers."""
         return {
             "steps_done": self.steps_done,
             "history": self.history,
@@ -134,7 +132,7 @@ class RivalTraining(pl.LightningModule):
         }
 
     def restore(self, state: Mapping[str, Any], generator: torch.Generator) -> None:
-        """Go on from a `state`, with the generator of the points; raises where it is none."""
+        """Continue from a `state`, with the generator of the points; raises if it does not fit."""
         for family, saved in zip(self._all(), state["families"], strict=True):
             family.restore(saved)
         self.history = {
@@ -143,8 +141,8 @@ class RivalTraining(pl.LightningModule):
         }
         self.steps_done, self.generator = int(state["steps_done"]), generator
 
-    def retell(self) -> None:
-        """The curves so far to whoever watches: it has seen nothing of what was restored."""
+    def replay(self) -> None:
+        """Report the curves so far: the listener has not received what was restored."""
         steps: dict[int, dict[str, float]] = {}
         for name, points in self.history.items():
             for step, error in points:
@@ -154,7 +152,7 @@ class RivalTraining(pl.LightningModule):
                 self.on_validated(step, errors)
 
     def on_fit_start(self) -> None:
-        """Draw the validation points (on the CPU: the same on every device), seed the others."""
+        """Draw the validation points (on the CPU: equal on all devices), seed the generators."""
         generator = torch.Generator().manual_seed(stream(self.seed, "validation"))
         points = self.distribution.sample(self.config.validation_points, generator, self.number)
         self.validation_x = points.to(self.device)
@@ -163,11 +161,11 @@ class RivalTraining(pl.LightningModule):
             self.generator = torch.Generator(self.device).manual_seed(stream(self.seed, "points"))
 
     def _truth(self, x: torch.Tensor) -> dict[torch.dtype, torch.Tensor]:
-        """Values at `x`, by the dtype of the families that are held against them.
+        """Values at `x`, by the dtype of the families that are compared with them.
 
-        The points are those that such a family sees, the values in the wider of its dtype and
-        theirs: a family of float64 is not held against float32's rounding of the target, and what
-        one of float32 is held against does not depend on its company.
+        The points are rounded to the family's dtype, the values have the wider of its dtype and
+        theirs: a family of float64 is not compared with float32's rounding of the target, and the
+        values for one of float32 do not depend on the other families.
         """
         return {
             number: self.target(x.to(number).to(torch.promote_types(number, self.number)))
@@ -175,12 +173,11 @@ class RivalTraining(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Where everybody starts from."""
+        """The errors before the first step."""
         if not self.steps_done:
             self._validate()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One chunk."""
         config, first = self.config, self.steps_done
         count = min(config.chunk_steps, self.steps - first)
         with torch.no_grad():
@@ -220,7 +217,7 @@ class RivalTraining(pl.LightningModule):
         return min(self.family(*kind).now() for kind in self.contenders[name])
 
     def rival(self, name: str) -> Rival | None:
-        """The contender's best; None where all its members were dropped."""
+        """The contender's best member; None where all were dropped."""
         families = [self.family(*kind) for kind in self.contenders[name]]
         best = min(families, key=lambda family: family.winner()[0])
         error, member = best.winner()
@@ -238,13 +235,13 @@ class RivalTraining(pl.LightningModule):
 
 
 def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
-    """Every shape in every style, those that change nothing as plain."""
+    """Every shape in every style; styles that change nothing count as plain."""
     found = ((shape, effective(shape, style)) for shape in shapes for style in styles)
     return tuple(dict.fromkeys(found))
 
 
 def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
-    """Of weights that no `repr` shows, values and dtypes: of a network target and the starts."""
+    """Digest of weights that no `repr` shows, values and dtypes: of network targets and starts."""
     found = hashlib.sha256()
     arrays = [*target.weights, *target.biases] if isinstance(target, ReLUNetwork) else []
     for layers in starts.values():

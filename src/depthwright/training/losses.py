@@ -1,4 +1,4 @@
-"""What a rival's weights descend. Constructions promise sup norm, so not squared error alone.
+"""The losses of training: squared error, and two close to the sup norm of the claims.
 
 With errors e over all points and outputs of a batch:
 
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 L2, L8, SMOOTH_MAXIMUM = "l2", "l8", "smooth_maximum"
 LOSSES = (L2, L8, SMOOTH_MAXIMUM)
-"""In the order of the compiled trainer's numbers."""
+"""In the order of the compiled step's numbers."""
 
 SHARPNESS = 10.0
 """β."""
 
 
 def check_loss(loss: str) -> None:
-    """Refuse a loss that does not exist."""
     if loss not in LOSSES:
         raise Refusal(f"loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}")
 

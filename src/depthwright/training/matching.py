@@ -56,11 +56,11 @@ Widths = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Match:
-    """What a rule makes of an architecture."""
+    """The shapes that a rule derives from an architecture."""
 
     rule: str
     shapes: tuple[Widths, ...]
-    """Full widths, one shape per family of rivals; empty where training is hopeless."""
+    """Full widths, one shape per family of rivals; empty where no shape can be trained."""
     note: str = ""
     """Why there are no shapes."""
 
@@ -129,7 +129,6 @@ RULES: dict[str, Callable[[Architecture], Match]] = {
 
 
 def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist."""
     if rule not in RULES:
         raise Refusal(f"matching={rule!r} is not a rule; choose one of {', '.join(RULES)}")
 
@@ -148,12 +147,12 @@ def match(architecture: Architecture, rule: str) -> Match:
 
 
 STORED_BITS = (32, 64)
-"""Floats; longer weights are counted as they are."""
+"""Bits of floats; longer weights count with their own bits."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a network takes."""
+    """Width, depth, parameters, memory and operations of a network."""
 
     width: int
     depth: int
@@ -182,7 +181,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Equality:
-    """A rival beside the construction that it was matched with."""
+    """A rival and the construction whose size it matches."""
 
     rival: Size
     construction: Size

@@ -13,7 +13,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Ask glibc not to return freed memory to the system at every step, only in the end.
+    """Ask glibc to return freed memory to the system at the end, not at every step.
 
     Where a family is trained by torch (see `step.batched`), each step allocates and frees
     gradients and activations; those of some megabytes glibc unmaps by default, and the next step
@@ -30,7 +30,7 @@ def keep_freed_memory() -> Iterator[None]:
     try:
         libc = ctypes.CDLL("libc.so.6")
         set_option, trim = libc.mallopt, libc.malloc_trim
-    except (OSError, AttributeError):  # another C library, with its own habits
+    except (OSError, AttributeError):  # another C library
         yield
         return
     set_option(_MMAP_THRESHOLD, 1 << 28)

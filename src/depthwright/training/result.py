@@ -33,7 +33,7 @@ class Member:
     """The step of the validation at which it was dropped."""
     loss: str = "l2"
     initialisation: str = "he"
-    """Or "constructed", for a start from the construction's weights."""
+    """The kind, or "constructed" for a start from the construction's weights."""
     noise: float | None = None
     """Relative, on each weight of such a start."""
     first_rmse: float = math.nan
@@ -65,7 +65,7 @@ class Rival:
     network: LayerNetwork
     member: Member
     members: tuple[Member, ...]
-    """All that were tried for this contender, the dropped ones included."""
+    """All members tried for this contender, the dropped ones included."""
     history: tuple[tuple[int, float], ...]
     """(step, root mean squared validation error of the member that was best at that step)."""
     train_seconds: float
@@ -95,8 +95,8 @@ class TrainingResult:
 
     rivals: Mapping[str, Rival]
     diverged: tuple[str, ...]
-    """Contenders none of whose members survived; they have no rival."""
+    """Contenders without a surviving member; they have no rival."""
     steps: int
     seconds: float
-    """Wall time of the whole training, everything included."""
+    """Wall time of the whole training."""
     device: str

@@ -47,11 +47,11 @@ def train_rivals(
 
     A contender's rival is the best of its shapes, styles, seeds and learning rates by validation
     error. Contenders without shapes are left out; a shape named by two contenders is trained once.
-    `progress` overrules `trainer.progress`. `starts` names further contenders that start from
-    given weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training goes on
-    from there; the file stays until the caller has what it needs and deletes it; a damaged one is
-    replaced, with a warning; `news` is told where it goes on. The same arguments give the same bits
-    on one CPU, interrupted or not, and on any number of threads (but where a hidden matrix is so
+    `progress` overrules `trainer.progress`. `starts` names further contenders that start from given
+    weights (see `RivalTraining`). With `checkpoint` (a file) an interrupted training continues from
+    there; the caller deletes the file when it has the result; a damaged one is replaced, with a
+    warning; `news` receives the step from which it continues. The same arguments give the same bits
+    on one CPU, interrupted or not, and on any number of threads (except where a hidden matrix is so
     large that torch's products are used, see `step.compiled`).
     """
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
@@ -73,10 +73,10 @@ def train_rivals(
         engine = _engine(trainer.accelerator, saving)
         device = engine.strategy.root_device
         module = new() if checkpoint is None else resumed(checkpoint, new, device)
-        module.on_validated = _told(module, on_validation, bar if show else None)
+        module.on_validated = _on_validated(module, on_validation, bar if show else None)
         if module.steps_done:
             news(f"training goes on at step {module.steps_done:,} of {module.steps:,}")
-            module.retell()
+            module.replay()
         if module.steps_done < module.steps:
             _fit(engine, module)
     found = {name: module.rival(name) for name in module.contenders}
@@ -89,13 +89,13 @@ def train_rivals(
     )
 
 
-def _told(
+def _on_validated(
     module: RivalTraining, on_validation: OnValidation | None, bar: Bar | None
 ) -> OnValidation:
-    """What is done with the errors of every validation: drawn, and told to the caller."""
+    """The callback after every validation: it shows the errors and passes them to the caller."""
     lowest = math.inf
 
-    def told(step: int, errors: Mapping[str, float]) -> None:
+    def call(step: int, errors: Mapping[str, float]) -> None:
         nonlocal lowest
         lowest = min([lowest, *errors.values()])
         if bar is not None:
@@ -103,15 +103,15 @@ def _told(
         if on_validation is not None:
             on_validation(step, errors)
 
-    return told
+    return call
 
 
 def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    """Lightning on one device, writing nothing by itself."""
+    """Lightning's trainer on one device; it writes no files."""
     return pl.Trainer(
         accelerator=_accelerator(accelerator),
         devices=1,
-        plugins=[LightningEnvironment()],  # one device needs no Slurm set-up
+        plugins=[LightningEnvironment()],  # one device needs no set-up by Slurm
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
@@ -130,13 +130,13 @@ def _accelerator(name: str) -> str:
 
 
 def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
-    """Fit; Ctrl-C stays Ctrl-C (Lightning makes an exit of it, and is deaf to the next one)."""
-    before = signal.getsignal(signal.SIGINT)  # in the background a shell has it ignored
+    """Fit. Ctrl-C stays KeyboardInterrupt: Lightning makes it an exit and ignores a second one."""
+    before = signal.getsignal(signal.SIGINT)  # a shell ignores the signal for background jobs
     try:
         engine.fit(module)
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
-            raise  # somebody else's: submitit's, say, who queues a preempted job again
+            raise  # another library's, such as submitit's, which queues a preempted job again
         signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from error
 
@@ -144,7 +144,7 @@ def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
 @process_wide
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's banners and tips, and the warnings it draws upon itself."""
+    """Lightning without its banners and tips, and without the warnings that it causes itself."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -160,7 +160,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Torch's threads set to `count`, and back; 0 leaves them."""
+    """Set torch's number of threads for a while; 0 leaves it as it is."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -177,7 +177,7 @@ def _check(
     seed: int,
     starts: bool,
 ) -> None:
-    """Refuse what no training can begin with."""
+    """Refuse settings with which no training can begin."""
     if not isinstance(seed, Integral) or seed < 0:
         raise Refusal(f"seed={seed} is no whole number from 0 on; seeds start at 0")
     if distribution.input_dim != target.input_dim:

@@ -3,9 +3,9 @@
 All members start; after steps/h^r, …, steps/h² and steps/h steps (h = `halving`, r = `rungs`,
 rounded up to whole chunks) the best one in h, rounded up, go on, by the lowest validation error
 so far. With M members this takes about M·steps·(1 + r·(h − 1)/h)/h^r network-steps, where all to
-the end would take M·steps. The schedule of the learning rate is that of the full length for
-everyone, so a rung compares networks before their rates have fallen: a member that needs small
-steps late is judged early, which is the price of the method.
+the end would take M·steps. All members have the learning-rate schedule of the full length, so a
+rung compares networks before their rates have fallen: a member that needs small steps late is
+judged early, a known drawback of the method.
 (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".)
 """
 
@@ -35,7 +35,7 @@ def kept(members: int, halving: int) -> int:
 
 
 def _spent(members: int, halving: int, ends: Sequence[int]) -> int:
-    """Network-steps, where members are dropped at all `ends` but the last."""
+    """Network-steps, if members are dropped at all `ends` but the last."""
     total = before = 0
     for end in ends:
         total += members * (end - before)
@@ -45,16 +45,16 @@ def _spent(members: int, halving: int, ends: Sequence[int]) -> int:
 
 
 def network_steps(config: TrainingConfig, members: int, steps: int) -> int:
-    """What a family of `members` takes in all, none diverging."""
+    """Network-steps of a family of `members`, if none diverges."""
     return _spent(members, config.halving, [*rungs(config, steps), steps])
 
 
 def planned_steps(config: TrainingConfig, members: int) -> int:
     """The steps of those trained to the end: `steps`, or the most that `budget` allows.
 
-    More steps may cost less: where one more keeps two rungs apart that fell together before. But
-    rungs are the same for all steps of a chunk, where the cost rises; so chunks are tried from the
-    last that may do, which is where the budget would end with rungs that nobody rounds.
+    More steps may cost less, where two rungs that coincided become distinct. But rungs are the same
+    for all steps of a chunk, within which the cost rises; so chunks are tried downwards from the
+    last possible one, where the budget would end if rungs were not rounded.
     """
     budget, chunk = config.budget, config.chunk_steps
     if not budget:
@@ -78,6 +78,6 @@ def planned_steps(config: TrainingConfig, members: int) -> int:
 
 
 def losers(errors: Sequence[float], alive: Sequence[int], halving: int) -> list[int]:
-    """Those of `alive` that a rung drops: all but the best, ties to the earlier member."""
+    """Members of `alive` that a rung drops: all but the best; ties go to the earlier member."""
     order = sorted(alive, key=lambda k: (math.isnan(errors[k]), errors[k], k))
     return sorted(order[kept(len(order), halving) :])

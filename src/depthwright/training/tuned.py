@@ -1,6 +1,6 @@
 """Where the contender `tuned` starts: the construction's own weights, in a dtype that holds them.
 
-Training then asks whether gradient descent keeps, improves or loses what the theorem wrote down
+Training then shows whether gradient descent keeps, improves or loses the constructed network
 (VYS22's last open question, by experiment): a member's error before the first step, its best and
 its last are in its record.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TUNED = "tuned"
 DEPTH_LIMIT = 5_000
-"""Deepest construction that is trained on."""
+"""Deepest construction from which training may start."""
 
 
 def start(network: Network) -> Layers:

@@ -192,14 +192,14 @@ def _with(network, at, rows):
 # --- Lemmas 14 and 15
 
 
-@pytest.mark.parametrize("riding", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("d", "count", "c"), [(2, 1, 1), (2, 4, 9), (3, 5, 7), (4, 3, 3)])
-def test_encode_in_turn(d, count, c, riding):
+def test_encode_in_turn(d, count, c, shared):
     slope = 512
-    network = build(d, lambda u: encode_in_turn(u, [slope] * count, c, riding))
-    assert network.architecture == Architecture(d, in_turn_blocks(d, count, riding))
-    assert network.architecture.width == (d + 2 if riding else d + 3)
-    assert network.architecture.depth == (d + riding) * count + 1
+    network = build(d, lambda u: encode_in_turn(u, [slope] * count, c, shared))
+    assert network.architecture == Architecture(d, in_turn_blocks(d, count, shared))
+    assert network.architecture.width == (d + 2 if shared else d + 3)
+    assert network.architecture.depth == (d + shared) * count + 1
     rng = np.random.default_rng(4)
     rows = [*rng.integers(0, 2**20, (30, d)).tolist(), [0] * d, [2**20 - 1] * d, [2**19] * d]
     tried = 0
@@ -211,11 +211,11 @@ def test_encode_in_turn(d, count, c, riding):
         tried += 1
         assert values(network, u) == [packed([top_bits(v, count) for v in u], c)]
     assert tried > 20
-    # u = 1 reads as all ones, and every value of the integer part survives the ride
+    # u = 1 reads as all ones, and every value of the integer part survives in the shared neuron
     assert values(network, [Fraction(1)] * d) == [packed([2**count - 1] * d, c)]
 
 
-def test_all_integers_survive_the_ride():
+def test_all_integers_survive_in_the_shared_neuron():
     count = 4
     network = build(2, lambda u: encode_in_turn(u, [64] * count, count, True))
     for first in range(2**count):

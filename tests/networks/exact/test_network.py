@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthwright.networks import Builder, Dyadic, ExactNetwork, Linear
-from depthwright.networks.exact.calculus import apply, compose, keep, together
 from depthwright.networks.exact.dyadic import round_to_float
 from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.reading import exact_network
@@ -104,22 +103,20 @@ def sawtooth(u, times):
     return 2 * abs(v - math.floor(v + Fraction(1, 2)))
 
 
-def test_programs_compose_and_carry():
+def test_programs_compose():
     builder = Builder(1)
     (x,) = builder.values
-    y, (kept,) = builder.run(together(folded(x, 9), keep([x], 9)))
-    network = builder.output([y, kept - 3])
+    network = builder.output([builder.run(folded(x, 9))])
     points = np.random.default_rng(0).uniform(0, 1, (50, 1))
     got = network.evaluate(torch.from_numpy(points)).numpy()
     assert got[:, 0].tolist() == [float(sawtooth(u, 9)) for u in points[:, 0]]
-    assert got[:, 1].tolist() == (points[:, 0] - 3).tolist()
     assert network.architecture.depth == 10
-    assert network.architecture.width == 3
-    # first layer: 2x, 4x − 2, x; then 2(a − b) and 4(a − b) − 2, and the carried value
-    assert network.architecture.nonzeros == 4 + 8 * (2 + 3 + 1) + (2 + 2)
+    assert network.architecture.width == 2
+    # first layer: 2x, 4x − 2; then 2(a − b) and 4(a − b) − 2
+    assert network.architecture.nonzeros == 3 + 8 * (2 + 3) + 2
 
 
-def test_forgotten_values_are_an_error():
+def test_values_of_older_layers_are_an_error():
     builder = Builder(2)
     x, _ = builder.values
     (y,) = builder.relu([x])
@@ -131,29 +128,10 @@ def test_forgotten_values_are_an_error():
     builder.relu([Linear.of(3)])  # constants need no carrying
 
 
-def test_programs_of_different_length_do_not_run_together():
-    builder = Builder(1)
-    (x,) = builder.values
-    with pytest.raises(ValueError, match="fewer layers"):
-        builder.run(together(folded(x, 2), folded(x, 3)))
-
-
 def random_network(widths, seed):
     rng = np.random.default_rng(seed)
     weights = [rng.standard_normal((b, a)) for a, b in pairwise(widths)]
     return from_arrays(weights, [rng.standard_normal(n) for n in widths[1:]])
-
-
-def test_networks_compose():
-    inner, outer = random_network([3, 5, 2], 0), random_network([2, 4, 4, 3], 1)
-    both = compose(outer, inner)
-    assert both.architecture.depth == 4  # the two maps in the middle become one
-    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    builder = Builder(3)
-    y = builder.run(apply(inner, builder.values))
-    assert torch.equal(builder.output(y).evaluate(x, "exact"), inner.evaluate(x, "exact"))
-    rounded = outer.evaluate(inner.evaluate(x, "exact"), "exact")
-    assert (both.evaluate(x, "exact") - rounded).abs().max() <= 1e-13 * rounded.abs().max()
 
 
 def test_networks_are_immutable_and_their_shapes_fit():

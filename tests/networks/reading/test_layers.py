@@ -65,7 +65,7 @@ def test_a_long_stream_does_not_grow():
     assert len(plain.weights) == 31
 
 
-def test_sizes_are_told_before_and_after():
+def test_sizes_before_and_after():
     assert read(Digits().eval(), input_shape=(1, 8, 8)).sizes == (
         "Digits with 368 parameters → plain layers of width 192, depth 6, 69,842 parameters"
     )

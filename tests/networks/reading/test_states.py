@@ -115,7 +115,7 @@ def test_a_module_is_left_alone_by_the_weights_it_is_like():
         read(state("input"), like=like)
 
 
-def test_files_of_this_package_are_told_apart(tmp_path):
+def test_files_of_this_package_are_distinguished(tmp_path):
     layers = [(layer(seed).weight.detach(), layer(seed).bias.detach()) for seed in range(3)]
     ModuleNetwork.of(layers).save(tmp_path / "plain.safetensors")
     assert is_chain(read(tmp_path / "plain.safetensors"), 0, 1, 2)

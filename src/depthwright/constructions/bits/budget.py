@@ -31,7 +31,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.network import ReLUNetwork, affine_range
 
 BITS_LIMIT = 1000
-"""No accuracy that needs more bits than this per number is tried."""
+"""An accuracy that needs more bits per number is refused."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Intervals:
         lower, upper = target.lower, target.upper
         high, _ = affine_range(target.weights[0], target.biases[0], lower, upper)
         self.reaches = [Upper.of(np.maximum(np.abs(lower), np.abs(upper))), *self._later(high)]
-        """Per map, bounds of abs(z) that it reads."""
+        """For each map, bounds of abs(z) of its inputs."""
 
     def _later(self, high: Upper) -> list[Upper]:
-        """Bounds of the hidden states, from that of the first one."""
+        """Bounds of the hidden states after the first, computed from it."""
         states = [high]
         for matrix, bias in list(zip(self.target.weights, self.target.biases, strict=True))[1:-1]:
             high = product(np.maximum(matrix, 0), high) + Upper.of(np.maximum(bias, 0))
@@ -98,7 +98,7 @@ class Intervals:
         return c0 + 1 if exponent is None else max(c0 + 1, 2 * c0 + exponent)
 
     def terms(self, c0: int) -> dict[str, float]:
-        """The error on good inputs, source by source, of the output with the largest."""
+        """The error on good inputs, source by source, for the output with the largest."""
         return {name: float(term) for name, term in self._terms(c0).items()}
 
     def _terms(self, c0: int) -> dict[str, Upper]:
@@ -173,7 +173,7 @@ def residual(size: np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         whole = np.floor(np.ldexp(size, -exponent))  # rounded only where it is below 1, then 0
         below = np.ldexp(whole, exponent)
-    return np.where(np.isinf(whole), 0.0, size - below)  # what overflows was a multiple
+    return np.where(np.isinf(whole), 0.0, size - below)  # an overflow means that it was a multiple
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,6 @@ class Integers:
 
 
 def integers(target: ReLUNetwork, inputs: BitInputs, c0: int) -> Iterator[Integers]:
-    """Map by map."""
     for i, (matrix, bias) in enumerate(zip(target.weights, target.biases, strict=True)):
         if i:
             scales, shifts = [Fraction(2**c0)] * matrix.shape[1], [Fraction(0)] * matrix.shape[1]

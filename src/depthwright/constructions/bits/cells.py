@@ -35,7 +35,7 @@ Floats: TypeAlias = Literal["float64", "float32"]
 SIGNIFICANT: dict[str, int] = {"float64": 53, "float32": 24}
 """Bits of a float, the leading one included."""
 FINEST: dict[str, int] = {"float64": 1074, "float32": 149}
-"""Every float is a multiple of 2 to minus this."""
+"""Every float is a multiple of 2^{−FINEST}."""
 WIDTH_BITS = 8
 """Significant bits of a cell's width: less than a hundredth wider than the least."""
 HALF = Fraction(1, 2)
@@ -139,7 +139,6 @@ class Cells(Axis):
         return self.first + number * self.step
 
     def index(self, x: float) -> int:
-        """The cell of x."""
         return math.floor((Fraction(x) - self.first) / self.step)
 
     @property
@@ -151,7 +150,7 @@ class Cells(Axis):
 
 @dataclass(frozen=True)
 class Reading:
-    """All coordinates."""
+    """How all coordinates are read."""
 
     axes: tuple[Axis, ...]
 
@@ -183,7 +182,7 @@ class Reading:
 
     @cached_property
     def share(self) -> Fraction:
-        """What part of the box is bad, at most: a union over the coordinates."""
+        """Upper bound on the bad share of the box: a union bound over the coordinates."""
         return sum((a.share for a in self.axes if isinstance(a, Cells)), Fraction(0))
 
     def in_bad_set(self, x: np.ndarray) -> np.ndarray:

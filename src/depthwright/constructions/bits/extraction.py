@@ -184,23 +184,23 @@ def after_ramps(values: Sequence[Linear]) -> Pair:
     return (values[0] << 1) - bit, bit
 
 
-def encode_in_turn(u: Sequence[Linear], slopes: Sequence[Number], c: int, riding: bool) -> Program:
+def encode_in_turn(u: Sequence[Linear], slopes: Sequence[Number], c: int, shared: bool) -> Program:
     """The first len(slopes) bits of every u_j in [0, 1], packed in fields of c bits.
 
-    Bit k is right if the earlier ones are and frac(2^{k−1}u) is not in (1/2 − 1/slope_k, 1/2). Not
-    riding: the remainder, its two ramps, the packed value, the coordinates still to come: at most
-    d + 3 neurons, one layer per bit. Riding (d ≥ 2): the bits of u_1 become the integer part above
-    u_2/2, which needs no neuron of its own, and are read off there once more when u_1 is done: at
-    most d + 2 neurons, d + 1 runs instead of d.
+    Bit k is right if the earlier ones are and frac(2^{k−1}u) is not in (1/2 − 1/slope_k, 1/2). The
+    neurons: the remainder, its two ramps, the packed value, the coordinates still to come: at most
+    d + 3, one layer per bit. With `shared` (d ≥ 2) u_1 and u_2 share a neuron: the bits of u_1
+    become the integer part above u_2/2, and are read there a second time when u_1 is done: at most
+    d + 2 neurons, d + 1 runs instead of d.
     """
     count, rest, total = len(slopes), list(u), ZERO
-    if riding:
-        r, ride, rest = rest[0], rest[1] >> 1, rest[2:]
+    if shared:
+        r, both, rest = rest[0], rest[1] >> 1, rest[2:]
         for k, slope in enumerate(slopes, 1):
-            values = yield [*ramps(r, slope), ride, *rest]
+            values = yield [*ramps(r, slope), both, *rest]
             r, bit = after_ramps(values)
-            ride, rest = values[3] + (bit << count - k), values[4:]
-        r = ride >> count
+            both, rest = values[3] + (bit << count - k), values[4:]
+        r = both >> count
         for k in range(1, count + 1):
             # below 1/2, r is at most 1/2 − 2^{−(count−k+1)} + 2^{−(count−k+1)}/2
             values = yield [*ramps(r, Dyadic(1, count - k + 2)), total, *rest]
@@ -217,9 +217,9 @@ def encode_in_turn(u: Sequence[Linear], slopes: Sequence[Number], c: int, riding
     return total
 
 
-def in_turn_blocks(input_dim: int, count: int, riding: bool) -> list[Block]:
+def in_turn_blocks(input_dim: int, count: int, shared: bool) -> list[Block]:
     """Hidden widths of encode_in_turn."""
-    if riding:
+    if shared:
         first = [Block((input_dim + 2,), 2 * count)]
         return first + [Block((4 + later,), count) for later in range(input_dim - 2, -1, -1)]
     return [Block((4 + later,), count) for later in range(input_dim - 1, -1, -1)]

@@ -26,10 +26,10 @@ from depthwright.networks.upper import Upper
 
 @dataclass(frozen=True)
 class Digits(Axis):
-    """One coordinate."""
+    """The binary digits of one coordinate."""
 
     start: Fraction
-    """u = 0."""
+    """The x where u = 0."""
     scale: Fraction
     """κ."""
     slope_bits: int | None = None
@@ -38,7 +38,6 @@ class Digits(Axis):
     """g: u is a multiple of 2^{−g}; None for any real."""
 
     def unit(self, x: float) -> Fraction:
-        """u."""
         return (Fraction(x) - self.start) * self.scale
 
     @property
@@ -60,18 +59,17 @@ class Digits(Axis):
 
 @dataclass(frozen=True)
 class BitInputs:
-    """All coordinates, for any number of bits."""
+    """The digits of all coordinates, for any number of bits."""
 
     inputs: Inputs
-    """What is promised to be read right, but for the bad set where it is all of a box."""
+    """Inputs that are read correctly, except for the bad set where they are all reals of a box."""
 
     @property
     def dim(self) -> int:
-        """d."""
         return len(self.inputs.lower)
 
     def at(self, bits: int) -> tuple[Digits, ...]:
-        """With so many bits a coordinate."""
+        """With this many bits a coordinate."""
         given = self.inputs
         sides = zip(given.lower, given.upper, strict=True)
         if given.grid is not None:
@@ -82,7 +80,7 @@ class BitInputs:
 
     @property
     def grid_bits(self) -> int | None:
-        """The largest g."""
+        """The largest g of all coordinates."""
         if self.inputs.grid is None:
             return None
         return max(digits.grid_bits or 1 for digits in self.at(1))
@@ -107,7 +105,7 @@ def _grid(lower: float, upper: float, bits: int, grid: float) -> Digits:
 def _from_below(
     lower: float, upper: float, bits: int, scale: Fraction, finest: Fraction, g: int | None = None
 ) -> Digits:
-    """x̂ a cell's lower end, and inputs no finer than `finest`."""
+    """x̂ is a cell's lower end, and inputs are multiples of `finest`."""
     step = 1 / (scale * 2**bits)
     start = Fraction(lower)
     top = min(math.floor((Fraction(upper) - start) / step), 2**bits - 1)

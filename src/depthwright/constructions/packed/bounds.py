@@ -25,13 +25,13 @@ from depthwright.targets.network import spectral_bound
 
 SLACK = 2.0**-49
 ATOM = 2.0**-500
-"""More than all that underflows in one sum or one norm of fewer than 2^40 terms."""
+"""More than the total underflow of a sum or norm of fewer than 2^40 terms."""
 TINY = Fraction(1, 2**1075)
 
 
 @dataclass(frozen=True)
 class Residual:
-    """What is known of ŵ − w, times what a unit of its inputs is worth."""
+    """Size of ŵ − w, times the unit of its inputs."""
 
     row_norm: np.ndarray
     spectral: float
@@ -40,7 +40,7 @@ class Residual:
 
     @classmethod
     def of(cls, matrix: np.ndarray, reach: np.ndarray) -> Residual:
-        """Of a known one; the matrix itself is not kept, since many are looked at."""
+        """From a given residual; the matrix itself is not kept, since many are evaluated."""
         sums = np.abs(matrix) @ reach * (1 + SLACK * matrix.shape[1]) + ATOM
         return cls(row_norms(matrix), spectral(matrix), sums)
 
@@ -61,12 +61,11 @@ class Facts:
     """Σ_j abs(w_ij)."""
     bias: np.ndarray
     residual: Callable[[int, np.ndarray], Residual]
-    """Of the weights rounded to so many bits after the point, of inputs that reach so far."""
+    """Of weights rounded to this many bits after the point, for inputs of this size."""
     matrix: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, matrix: np.ndarray, bias: np.ndarray) -> Facts:
-        """Everything there is to know."""
         above, below = np.maximum(matrix, 0), np.maximum(-matrix, 0)
         return cls(
             matrix.shape[1],
@@ -141,13 +140,13 @@ class Layout:
     ways: tuple[str, ...]
     """"direct" (first layer only), "tent" (before the last: with long gaps), "exact", "read"."""
     sums: bool
-    """The outputs are added up as real numbers; else they are packed and taken apart."""
+    """Whether outputs are summed as real numbers; otherwise they are packed and unpacked."""
     cells: bool = True
-    """The inputs are read bit by bit."""
+    """Whether inputs are read bit by bit."""
 
     @property
     def exact_first(self) -> bool:
-        """No weight of the first layer is rounded."""
+        """Whether no weight of the first layer is rounded."""
         return self.ways == ("direct",) and self.sums
 
 
@@ -162,7 +161,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class Sizing:
-    """What a choice of bits achieves."""
+    """The error and the field widths of a choice of bits."""
 
     layout: Layout
     bits: Bits
@@ -177,7 +176,7 @@ class Sizing:
 
 
 class Bounds:
-    """Magnitudes once, errors for any choice of bits."""
+    """Magnitudes computed once, errors for any choice of bits."""
 
     def __init__(self, first: First, maps: Sequence[Facts]) -> None:
         self.first, self.maps = first, [first.facts, *maps]
@@ -187,7 +186,7 @@ class Bounds:
 
     @cached_property
     def slack(self) -> float:
-        """What the rounding of a chain of sums can be, relatively."""
+        """The relative rounding error of a chain of sums."""
         return 1 + SLACK * sum(fact.fan_in + fact.fan_out + 32 for fact in self.maps)
 
     def _measure(self) -> None:
@@ -239,7 +238,7 @@ class Bounds:
     def sizing(
         self, layout: Layout, bits: Bits, weights: bool = True, states: bool = True
     ) -> Sizing:
-        """Error and field widths; `weights`, `states` False leave their rounding out."""
+        """Error and field widths; with `weights` or `states` False, without that rounding."""
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite error is never chosen
             return self._sizing(layout, bits, weights, states)
 
@@ -274,7 +273,7 @@ class Bounds:
     def _carried(
         self, level: int, fact: Facts, layout: Layout, bits: Bits, each: np.ndarray, whole: float
     ) -> tuple[np.ndarray, float]:
-        """What the error of the inputs of a map becomes behind it, per row and in norm."""
+        """The error of a map's inputs after the map, per row and in norm."""
         if level == 0:
             cell = self.first.cell(bits.c) if layout.cells else 0.0
             return fact.row_sum * cell, fact.spectral * math.sqrt(fact.fan_in) * cell
@@ -285,7 +284,7 @@ class Bounds:
     def _rounded(
         self, level: int, layout: Layout, bits: Bits, state: tuple[np.ndarray, float]
     ) -> tuple[np.ndarray, float]:
-        """What rounding weights and biases adds, per row and in norm."""
+        """The error added by rounding weights and biases, per row and in norm."""
         fact, p = self.maps[level], bits.p[level]
         half = math.ldexp(0.5, -p)
         if level == 0:
@@ -318,7 +317,7 @@ def widths(way: str, high: np.ndarray, low: np.ndarray, p: int, q: int) -> np.nd
 
 
 def cut_off(way: str, p: int, q: int) -> float:
-    """How far σ(v̂) and what is handed over are apart: half a unit, or noise of half a unit."""
+    """Bound on abs(value passed on − σ(v̂)): half a unit, or the noise of half a unit."""
     if way == "read":
         return math.ldexp(0.5, -q)
     return math.ldexp(0.25 * (1 + 2.0**-40), -p) if way == "tent" else 0.0
@@ -326,19 +325,19 @@ def cut_off(way: str, p: int, q: int) -> float:
 
 def rounding(matrix: np.ndarray, places: int) -> np.ndarray:
     """round(w·2^places)·2^{−places} − w, exactly."""
-    long = np.frexp(matrix)[1] + places > 53  # whole numbers already
+    long = np.frexp(matrix)[1] + places > 53  # already integers
     moved = np.ldexp(np.where(long, 0.0, matrix), places)
     return np.ldexp(np.rint(moved) - moved, -places)
 
 
 def row_norms(matrix: np.ndarray) -> np.ndarray:
-    """‖row‖₂ or a little more."""
+    """‖row‖₂, rounded up."""
     squares = (matrix * matrix).sum(axis=1)
     return np.sqrt(squares) * (1 + SLACK * matrix.shape[1]) + ATOM
 
 
 def spectral(matrix: np.ndarray) -> float:
-    """‖W‖₂ or a little more."""
+    """‖W‖₂, rounded up."""
     if not matrix.any() or not np.isfinite(matrix).all():
         return ATOM if not matrix.any() else math.inf
     return spectral_bound(matrix) + ATOM

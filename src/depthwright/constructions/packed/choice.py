@@ -6,8 +6,8 @@ f_l = p_l − q_{l−1}, bits after the point of its weights, where it is rounde
 p_1 − c where the first layer is direct, whose inputs have c bits); q_l for a layer that is
 truncated. The certified error is, but for a switch between two bounds, a sum with one part per
 entry of the point, and one bit more halves that part. So the search fits such a sum to the exact
-neighbours of a point, lets it rank all exchanges at once, and looks exactly at the few that it
-recommends: the model proposes, the certified bound decides.
+neighbours of a point, ranks all exchanges by it, and evaluates the best few exactly: the model
+proposes, the certified bound decides.
 
 Source. Ours.
 """
@@ -27,13 +27,13 @@ from depthwright.refusal import Refusal
 Point = tuple[int, ...]
 
 BITS_LIMIT = 2048
-"""No accuracy that needs more bits than this is tried."""
+"""An accuracy that needs more bits than this is refused."""
 STEPS = 2
 """A move changes an entry by at most this many bits."""
 DOUBT = 0.02, 0.1
 """Shares by which the modelled error of an exchange may exceed the limit, the likelier first."""
 TRIES = 20
-"""Exact looks a step, per entry of the point, before the search is over."""
+"""Certified evaluations in a step, per entry of the point, before the search ends."""
 
 
 def choose(
@@ -41,8 +41,8 @@ def choose(
 ) -> Sizing:
     """The cheapest choice found with a certified error of at most `error`.
 
-    A layout is tried as it is; then layers between the first and the last that hand over every
-    bit are truncated, one by one, as long as that saves parameters.
+    A layout is tried unchanged; then layers between the first and the last that pass on every bit
+    are truncated, one by one, as long as that saves parameters.
     """
     found = [search(bounds, error, cost, layout) for layout in layouts]
     best = min(found, key=cost)
@@ -55,7 +55,7 @@ def choose(
 
 
 def shortened(layout: Layout) -> Iterator[Layout]:
-    """The layouts with one layer more that is truncated."""
+    """The layouts that truncate one layer more."""
     last = len(layout.ways) - 1
     for level, way in enumerate(layout.ways):
         if way == "exact" or (way == "tent" and level < last):
@@ -66,9 +66,9 @@ def shortened(layout: Layout) -> Iterator[Layout]:
 def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout) -> Sizing:
     """The cheapest bits found under one layout.
 
-    Start where the parts of the error are in proportion to what their bits cost, which is where a
-    sum of powers of two under a linear price is cheapest; then exchange: one bit more somewhere,
-    fewer elsewhere.
+    Start where the parts of the error are proportional to the costs of their bits, the minimum for
+    a sum of powers of two under a linear cost; then exchange: one bit more somewhere, fewer
+    elsewhere.
     """
     found = Search(bounds, error, cost, layout)
     if not entries(layout):  # nothing is rounded
@@ -84,7 +84,7 @@ def search(bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: 
 
 @dataclass(frozen=True)
 class Known:
-    """What a point achieves, and what it costs; no arrays, since thousands are looked at."""
+    """Error and cost of a point; it holds no arrays, since there are thousands."""
 
     error: float
     cost: int
@@ -123,7 +123,7 @@ class Moves:
 
 
 class Search:
-    """Points looked at so far, for one wanted error."""
+    """The points evaluated so far, for one wanted error."""
 
     def __init__(
         self, bounds: Bounds, error: float, cost: Callable[[Sizing], int], layout: Layout
@@ -131,8 +131,8 @@ class Search:
         self.bounds, self.error, self.cost, self.layout = bounds, error, cost, layout
         self.known: dict[Point, Known | None] = {}
 
-    def look(self, point: Point) -> Known | None:
-        """What the certified bounds say; None where the point is no choice of bits."""
+    def evaluated(self, point: Point) -> Known | None:
+        """The certified error and cost; None where the point is no valid choice of bits."""
         if point not in self.known:
             bits = self.bits(point)
             sizing = self.bounds.sizing(self.layout, bits) if bits else None
@@ -141,24 +141,24 @@ class Search:
         return self.known[point]
 
     def sizing(self, point: Point) -> Sizing:
-        """All that follows from a point that has been looked at."""
+        """Everything that follows from a point that has been evaluated."""
         bits = self.bits(point)
         assert bits is not None
         return self.bounds.sizing(self.layout, bits)
 
     def exact(self, point: Point) -> Known:
-        """What is known of a point that the search stands on."""
-        found = self.look(point)
+        """The certified facts of a point from which the search goes on."""
+        found = self.evaluated(point)
         assert found is not None
         return found
 
     def good(self, point: Point) -> bool:
-        """Whether the error is kept."""
-        found = self.look(point)
+        """Whether the certified error is within the wanted one."""
+        found = self.evaluated(point)
         return found is not None and found.error <= self.error
 
     def bits(self, point: Point) -> Bits | None:
-        """The bits a point speaks of, if there are such bits."""
+        """The bits of a point; None where they are not valid."""
         layout = self.layout
         given = dict(zip(entries(layout), point, strict=True))
         c = given.get(("c", 0), 1)
@@ -177,7 +177,7 @@ class Search:
         return Bits(c, tuple(p), tuple(q))
 
     def ample(self) -> Point:
-        """Equally many bits everywhere, and enough."""
+        """Equal bits everywhere, enough for the wanted error."""
         for start in range(8, BITS_LIMIT, 8):
             doubled = {("f", 0)} if self.layout.ways[0] == "read" else set()
             point = tuple(start << (entry in doubled) for entry in entries(self.layout))
@@ -191,14 +191,13 @@ class Search:
     def neighbours(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
         """Modelled changes of error and cost (entries, 2·STEPS + 1), a column per change.
 
-        From one exact look on either side of every entry. A change that leaves what makes sense
-        costs inf.
+        From one certified evaluation on either side of every entry. An invalid change costs inf.
         """
         here = self.exact(point)
         changes = np.arange(-STEPS, STEPS + 1)
         errors, costs = np.zeros((2, len(point), len(changes)))
         for i in range(len(point)):
-            more, less = self.look(moved(point, {i: 1})), self.look(moved(point, {i: -1}))
+            more, less = self.evaluated(moved(point, {i: 1})), self.evaluated(moved(point, {i: -1}))
             if more:
                 part = 2 * (here.error - more.error)
             else:
@@ -211,7 +210,7 @@ class Search:
         return errors, costs
 
     def balanced(self, point: Point) -> Point:
-        """Bits that make each part of the error proportional to its price, rounded up."""
+        """Bits that make each part of the error proportional to its cost, rounded up."""
         _, costs = self.neighbours(point)
         parts = np.array([self.part(point, i) for i in range(len(point))])
         prices = np.where(np.isfinite(costs[:, STEPS + 1]), costs[:, STEPS + 1], 1.0)
@@ -225,10 +224,10 @@ class Search:
         return point
 
     def part(self, point: Point, i: int) -> float:
-        """What one bit less of entry i adds to the error, from as many less as it takes to see."""
+        """The error that one bit less of entry i adds, from the fewest bits that show it."""
         here, found, fewer = self.exact(point).error, 1e-300, 1
         while fewer < point[i]:
-            less = self.look(moved(point, {i: -fewer}))
+            less = self.evaluated(moved(point, {i: -fewer}))
             if less is None:
                 break
             found = max((less.error - here) / (2.0**fewer - 1), 1e-300)
@@ -238,7 +237,7 @@ class Search:
         return found
 
     def mended(self, point: list[int]) -> Point:
-        """The weights of a truncated layer with so many bits that there is something to cut."""
+        """Raise the weight bits of a truncated layer until there are bits to truncate."""
         named = entries(self.layout)
         given = dict(zip(named, point, strict=True))
         below = given.get(("c", 0), 0) if self.layout.ways[0] == "direct" else 0
@@ -249,7 +248,7 @@ class Search:
         return tuple(given[entry] for entry in named)
 
     def better(self, point: Point, moves: Moves) -> Point | None:
-        """A cheaper point one move away, the cheapest first, if the error is kept."""
+        """A cheaper point one move away, cheapest first, that keeps the error."""
         errors, costs = self.neighbours(point)
         here = self.exact(point)
         at = moves.entries, moves.changes + STEPS
@@ -269,7 +268,7 @@ class Search:
 
 
 def entries(layout: Layout) -> list[tuple[str, int]]:
-    """What the entries of a point stand for: c, f_l, q_l, levels counted from 0."""
+    """The meaning of a point's entries: c, f_l, q_l, levels counted from 0."""
     named = [("c", 0)] if layout.cells else []
     for level, way in enumerate(layout.ways):
         if level or not layout.exact_first:
@@ -280,5 +279,4 @@ def entries(layout: Layout) -> list[tuple[str, int]]:
 
 
 def moved(point: Point, move: Mapping[int, int]) -> Point:
-    """The point after a move."""
     return tuple(v + move.get(i, 0) for i, v in enumerate(point))

@@ -31,7 +31,7 @@ HALF = Dyadic(1, -1)
 MARGIN = 60
 """Bits by which the noise behind long gaps stays below what is added up."""
 LENGTH_LIMIT = 2_000_000
-"""Binary digits of a packed number with long gaps; beyond it sizes are all there is."""
+"""Binary digits of a packed number with long gaps; beyond it only sizes are computed."""
 
 
 # --- the network
@@ -39,11 +39,11 @@ LENGTH_LIMIT = 2_000_000
 
 @dataclass(frozen=True)
 class Sink:
-    """What a hidden layer's values are added into: A, and sums in neurons of their own."""
+    """Where a hidden layer's values are added: A, and sums in neurons of their own."""
 
     starts: list[Dyadic]
     columns: list[list[Dyadic]]
-    """Neuron → what a unit of its whole number adds to each."""
+    """Neuron → the amount that a unit of its integer adds to each."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Reader:
     slope: int
     """The ramps' slope is 2^slope."""
     columns: Sequence[Dyadic]
-    """Bit → what it adds to the sum."""
+    """Bit → the amount that it adds to the sum."""
     top: int
     """r < 2^top."""
 
@@ -90,7 +90,6 @@ class Packer:
         self.builder = MeasuredBuilder(inputs)
 
     def network(self) -> ExactNetwork:
-        """All of it."""
         sums = self.first_layer()
         for level in range(self.direct, self.hidden):
             sums = self.decode(level, sums[0])
@@ -98,7 +97,7 @@ class Packer:
         return self.builder.closed(outputs)
 
     def packed_numbers(self) -> dict[int, Numbers]:
-        """Map after map, the last one first: a long gap is longer than all that comes later."""
+        """From the last map to the first: a long gap is longer than all that follows it."""
         found: dict[int, Numbers] = {}
         later = 0
         if self.layout.sums:  # noise below 2^−MARGIN of a unit of the sum, and of A
@@ -121,7 +120,7 @@ class Packer:
     # --- inputs
 
     def first_layer(self) -> list[Linear]:
-        """What the inputs, or the neurons of a direct first layer, add up."""
+        """The sums made from the inputs, or from the neurons of a direct first layer."""
         values, axes, c = self.builder.values, self.reading.axes, self.bits.c
         if self.layout.cells and not self.direct:
             numbers = self.numbers[0]
@@ -158,13 +157,13 @@ class Packer:
         if len(readers) == 1:
             return self.read(readers, Linear.of(start), 0, low, [])[0]
         first, second, *rest = readers
-        # the first coordinate rides as a whole number of `unit` on the second
+        # both share a neuron: the first coordinate is an integer times `unit`, added to the second
         unit = second.top + 1
         first.columns = [Dyadic(1, unit + c - 1 - k) for k in range(c)]
-        ride, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
-        rider = Reader(ride, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
-        total, rest = self.read([rider], Linear.of(start), 1, low, rest)
-        second.r = rider.r
+        both, rest = self.read([first], second.r, unit + c, min(self.builder.lows[1], unit), rest)
+        reader = Reader(both, Dyadic(1, unit), 1 - unit, columns[0], unit + c)
+        total, rest = self.read([reader], Linear.of(start), 1, low, rest)
+        second.r = reader.r
         waiting = [second, *rest]
         for count in groups(len(readers)):
             now, waiting = waiting[:count], waiting[count:]
@@ -195,7 +194,7 @@ class Packer:
         return total, waiting
 
     def unpack(self, y: Linear, s: Sequence[int]) -> list[Linear]:
-        """The fields of y, affine in the newest layer: copies of what is left are kept."""
+        """The fields of y, affine in the newest layer; copies of the remainder are kept."""
         kept: list[Linear] = []
         r, self.builder.floor = y, -sum(size + 1 for size in s)
         for size in s[:-1]:
@@ -213,7 +212,7 @@ class Packer:
     # --- hidden layers
 
     def add_up(self, x: list[Linear]) -> list[Linear]:
-        """A direct first layer: neuron after neuron from the whole numbers X_j."""
+        """A direct first layer: neurons in order, computed from the integers X_j."""
         sink = self.sink(0)
         sums = [Linear.of(start) for start in sink.starts]
         rows = first_rows(self.scaled, self.reading, self.sizing)
@@ -237,7 +236,7 @@ class Packer:
         return sums
 
     def decode(self, level: int, total: Linear) -> list[Linear]:
-        """Field after field of a packed layer; what its neurons add up."""
+        """Read the fields of a packed layer in order; returns the sums of its neurons."""
         numbers, sink = self.numbers[level], self.sink(level)
         fields, way = numbers.fields, self.layout.ways[level]
         dropped = self.bits.p[level] - self.bits.q[level]
@@ -293,7 +292,7 @@ class Packer:
         column: list[Dyadic],
         behind: int,
     ) -> list[Linear]:
-        """Bit by bit down to the bits that are dropped."""
+        """Read bit by bit, down to the bits that are dropped."""
         (r, *others), u, taken = sums, Linear({}), s - dropped
         for k in range(taken):
             ramp = (r - HALF) << s - k + 1
@@ -324,7 +323,7 @@ class Packer:
     # --- what is added up
 
     def sink(self, level: int) -> Sink:
-        """Where the values of a hidden layer go."""
+        """The sink for the values of a hidden layer."""
         if level < self.hidden - 1 or not self.layout.sums:
             numbers = self.numbers[level + 1]
             count = self.scaled.widths[level + 1]
@@ -338,7 +337,7 @@ class Packer:
 
     @property
     def output_weights(self) -> list[list[Dyadic]]:
-        """The last map, scaled, per unit of the last layer's whole numbers."""
+        """The last map, scaled, per unit of the last layer's integers."""
         scaled = self.scaled
         below = scaled.exponents[-2].tolist()
         return [
@@ -350,7 +349,6 @@ class Packer:
         ]
 
     def outputs(self, sums: list[Linear]) -> list[Linear]:
-        """The target's outputs."""
         power = self.scaled.outputs
         if self.layout.sums:
             lifts = zip(sums, self.powers, strict=True)

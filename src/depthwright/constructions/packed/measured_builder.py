@@ -17,9 +17,9 @@ from depthwright.networks.inputs import Inputs
 class MeasuredBuilder(Builder):
     """A neuron's value is a multiple of 2^low below 2^top; a sum of such needs top − low bits.
 
-    Where low comes from the weights, top is said by whoever builds the layer: what the bounds of
-    the construction say, and no interval arithmetic would find. A difference of ramps is whole,
-    too, though neither ramp is.
+    low follows from the weights; top is given by the code that builds the layer, from bounds of the
+    construction that interval arithmetic would not find. A difference of ramps is an integer, too,
+    though neither ramp is.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -40,7 +40,7 @@ class MeasuredBuilder(Builder):
     ) -> list[Linear]:
         """Append σ(expressions), value i of which is at most 2^{tops_i}, a multiple of 2^{lows_i}.
 
-        Lows that the expressions show need not be given.
+        Lows that follow from the expressions need not be given.
         """
         found = [self.measured(expression) for expression in expressions]
         if self.floor is not None:
@@ -53,7 +53,6 @@ class MeasuredBuilder(Builder):
         return self.relu(expressions)
 
     def closed(self, outputs: Sequence[Linear]) -> ExactNetwork:
-        """The network with these outputs."""
         for expression in outputs:
             self.measured(expression)
         return self.output(outputs, "exact", self.inputs, self.bits)

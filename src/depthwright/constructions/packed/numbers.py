@@ -26,15 +26,15 @@ HALF = Dyadic(1, -1)
 
 @dataclass(frozen=True)
 class Fields:
-    """Where the fields of a packed number stand."""
+    """The positions of the fields in a packed number."""
 
     s: tuple[int, ...]
     gap: int = 0
-    """Zeros behind each field, beside the one that is always there."""
+    """Zeros after each field, beside the one that is always there."""
 
     @property
     def length(self) -> int:
-        """Digits, the last gap included."""
+        """Number of digits, the last gap included."""
         return sum(self.s) + len(self.s) * (1 + self.gap)
 
     def packed(self, values: Sequence[int] | np.ndarray) -> Dyadic:
@@ -63,7 +63,7 @@ def pack(values: Sequence[int] | np.ndarray, sizes: tuple[int, ...]) -> int:
 
 @lru_cache(maxsize=16)
 def _kept(sizes: tuple[int, ...]) -> np.ndarray:
-    """Which of 64 bits belong to each field."""
+    """Masks of 64 bits, one per field: the bits that belong to it."""
     return np.arange(64) >= 64 - np.array(sizes)[:, None]
 
 
@@ -75,7 +75,7 @@ def _halves(sizes: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What one packed map adds up, and how its fields are read."""
+    """The sum A of one packed map, and how its fields are read."""
 
     fields: Fields
     lead: int
@@ -83,13 +83,14 @@ class Numbers:
     """(fan_out, inputs), whole; an input is a bit, a whole number X_j or a neuron's value."""
     biases: list[int]
     offsets: list[int]
-    """What is taken off a field when it has been read: off its upper bits where it is cut."""
+    """The offset subtracted from a field after it was read; from its upper bits where it is
+    truncated."""
     lifts: list[int]
     """F_i − V_i."""
 
     @classmethod
     def of(cls, scaled: Scaled, reading: Reading, sizing: Sizing, level: int, gap: int) -> Numbers:
-        """Of map number `level`, counted from 0."""
+        """For map number `level`, counted from 0."""
         direct = sizing.layout.ways[0] == "direct"
         s = sizing.s[level - direct]
         weights, biases = (
@@ -114,7 +115,7 @@ class Numbers:
         return HALF + (self.fields.packed(np.array(self.biases, object)) >> self.lead)
 
     def column(self, j: int) -> Dyadic:
-        """What a unit of input j adds to A."""
+        """The amount by which a unit of input j increases A."""
         return self.fields.packed(self.weights[:, j]) >> self.lead
 
     def unwrapped(self, total: Linear) -> Linear:
@@ -123,14 +124,14 @@ class Numbers:
 
 
 def leads(scaled: Scaled, reading: Reading, sizing: Sizing, level: int) -> int:
-    """So many bits in front of a packed number that its partial sums stay below ⅛."""
+    """Number of bits in front of a packed number for which its partial sums stay below ⅛."""
     s = sizing.s[level - (sizing.layout.ways[0] == "direct")]
     reach = partial_sums(scaled, reading, sizing, level)
     return int((np.frexp(reach)[1] + sizing.bits.p[level] - s).max(initial=0)) + 4
 
 
 def partial_sums(scaled: Scaled, reading: Reading, sizing: Sizing, level: int) -> np.ndarray:
-    """Bounds of abs(v̂_i), scaled, whatever inputs have been added and whatever have not."""
+    """Bounds of abs(v̂_i), scaled, whichever inputs have been added so far."""
     bits = sizing.bits
     unit = math.ldexp(1.0, -bits.p[level])
     if level:
@@ -146,7 +147,7 @@ def partial_sums(scaled: Scaled, reading: Reading, sizing: Sizing, level: int) -
 
 
 def _tops(reading: Reading, sizing: Sizing) -> list[int]:
-    """The largest X_j: all bits set, where they are read and added bit by bit."""
+    """The largest X_j: all bits 1, where they are read and added bit by bit."""
     if sizing.layout.cells and sizing.layout.ways[0] != "direct":
         return [2**sizing.bits.c - 1] * len(reading.axes)
     return [axis.top for axis in reading.axes]
@@ -159,7 +160,7 @@ def _middle(scaled: Scaled, reading: Reading, tops: list[int]) -> list[Fraction]
 
 
 def _later(scaled: Scaled, sizing: Sizing, level: int) -> tuple[np.ndarray, list[int]]:
-    """Weights and biases of a map behind the first."""
+    """Weights and biases of a map after the first."""
     below, p = sizing.bits.q[level - 1], sizing.bits.p[level]
     weights = whole(scaled.matrices[level - 1], p - below)
     pairs = zip(scaled.biases[level].tolist(), scaled.exponents[level].tolist(), strict=True)
@@ -167,7 +168,7 @@ def _later(scaled: Scaled, sizing: Sizing, level: int) -> tuple[np.ndarray, list
 
 
 def _first(scaled: Scaled, reading: Reading, sizing: Sizing) -> tuple[np.ndarray, list[int]]:
-    """The same of the map that reads whole numbers X_j, or their c bits each."""
+    """The same of the map that reads integers X_j, or their c bits each."""
     bits, tops = sizing.bits, _tops(reading, sizing)
     factors = scaled.first([axis.step for axis in reading.axes])
     ends = np.array(tops, object)
@@ -205,7 +206,7 @@ def first_rows(
 
 
 def whole(values: np.ndarray, places: int) -> np.ndarray:
-    """values × 2^places rounded to whole numbers: int64, or Python's where they are longer."""
+    """values × 2^places rounded to integers: int64, or Python's where they are longer."""
     if (np.frexp(values)[1] + places).max(initial=0) < 62:
         return np.rint(np.ldexp(values, places)).astype(np.int64)
     exact = np.vectorize(lambda v: round(Fraction(v) * power(places)), otypes=[object])

@@ -1,11 +1,10 @@
-"""The target of NarrowPacked as its bounds and its builder see it: neurons that count, and scales.
+"""The target as NarrowPacked uses it: neurons that reach an output, and their scales.
 
 σ(2^a v) = 2^a σ(v), so hidden neuron i of layer l may be multiplied by 2^{a_li} and divided again
 where it is read: the same function. a_li is such that the scaled weights that read the neuron have
 a norm of about 1, from the outputs back. Then one unit of rounding costs every neuron of a layer
 about the same error of the output, numbers of any size in the target become numbers near 1, and
-what underflows counts for nothing. The outputs are scaled by the accuracy asked for: error 1 is
-about ε.
+underflow is negligible. The outputs are scaled by the accuracy: error 1 is about ε.
 
 Neurons that nothing reads and neurons that are never positive are left out, exactly.
 """
@@ -26,7 +25,7 @@ Arrays = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Scaled:
-    """Weights and biases as they are, and the exponents a_l beside them, l = 1..L."""
+    """The original weights and biases, and the exponents a_l, l = 1..L."""
 
     weights: Arrays
     biases: Arrays
@@ -34,7 +33,7 @@ class Scaled:
 
     @classmethod
     def of(cls, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], unit: float) -> Scaled:
-        """Without neurons that nothing reads; an error of `unit` becomes one in [1, 2)."""
+        """Without neurons that reach no output; an error of `unit` becomes one in [1, 2)."""
         kept = [np.ones(len(biases[-1]), bool)]
         exponents = [np.full(len(biases[-1]), -floor_log2(Fraction(unit)))]
         chosen: list[np.ndarray] = []
@@ -49,7 +48,7 @@ class Scaled:
         return cls(tuple(chosen), picked, tuple(exponents))
 
     def without(self, dead: Sequence[np.ndarray], unit: float) -> Scaled:
-        """Hidden neurons given by masks are left out, and the scales chosen anew."""
+        """Hidden neurons given by masks are left out, and the scales are chosen again."""
         weights, biases = list(self.weights), list(self.biases)
         for level, mask in enumerate(dead):
             weights[level], biases[level] = weights[level][~mask], biases[level][~mask]
@@ -58,7 +57,7 @@ class Scaled:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(d, n_1, …, d_out), what is left."""
+        """(d, n_1, …, d_out) of the remaining neurons."""
         return (self.weights[0].shape[1], *(len(bias) for bias in self.biases))
 
     @cached_property

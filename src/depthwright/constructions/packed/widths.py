@@ -13,7 +13,7 @@ from depthwright.networks.architecture import Architecture, Block
 
 
 def architecture(widths: Sequence[int], sizing: Sizing) -> Architecture:
-    """The size; where every neuron of a layer has one width, `sizing` may give it once."""
+    """The architecture; where every neuron of a layer has one width, `sizing` may give it once."""
     hidden = zip(widths[2 if sizing.layout.ways[0] == "direct" else 1 :], sizing.s, strict=False)
     s = tuple(np.broadcast_to(bits, count) for count, bits in hidden)
     return Architecture(widths[0], blocks(widths, replace(sizing, s=s)), widths[-1])
@@ -65,7 +65,7 @@ def field(way: str, s: int, dropped: int, beside: int) -> tuple[int, ...]:
 
 
 def runs(s: np.ndarray) -> list[tuple[int, int]]:
-    """Numbers and how often they follow each other."""
+    """Run-length encoding."""
     if not s.size:
         return []
     if s.min() == s.max():
@@ -74,7 +74,7 @@ def runs(s: np.ndarray) -> list[tuple[int, int]]:
 
 
 def groups(d: int) -> list[int]:
-    """How many coordinates are read at once, after the first one, within width max(d + 2, 4)."""
+    """Numbers of coordinates read at once, after the first, within width max(d + 2, 4)."""
     left, found = d - 1, []
     while left:
         found.append(min(max((d + 1 - left) // 2, 1), left))

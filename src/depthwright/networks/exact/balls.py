@@ -1,10 +1,10 @@
-"""Correctly rounded values of networks whose exact values are far longer than what counts of them.
+"""Correctly rounded values of networks whose exact values have far more digits than matter.
 
-A packed network adds noise of ever more digits below those that matter: exactly, its values have
-the square of the digits of its weights. Here an integer of more than `bits` bits loses its last
-ones, and its slot says how far off it may be: a ball. σ and sums of balls are balls again, since σ
-is 1-Lipschitz. An output is done when both ends of its ball round to one float64; the points that
-are not done are computed again with twice the bits, at last exactly. So the values are those of
+A packed network adds more and more digits of noise below those that matter: its exact values have
+the square of the digits of its weights. Here an integer of more than `bits` bits is rounded, and
+its slot holds a bound on the error: a ball. σ and sums of balls are balls again, since σ is
+1-Lipschitz. An output is settled when both ends of its ball round to one float64; points that are
+not settled are computed again with twice the bits, in the end exactly. So the values are those of
 exact evaluation, rounded once.
 """
 
@@ -23,13 +23,13 @@ from depthwright.progress import Bar
 NOTHING = -math.inf
 """The logarithm of a radius of 0."""
 SPARE = 512
-"""Bits beyond three times those of the longest weight, to begin with."""
+"""Bits first added to three times those of the longest weight."""
 MANY = 1 << 14
 """Values of fewer bits than this are computed exactly."""
 
 
 def first_bits(weight_bits: int) -> int:
-    """Kept at first: error bounds of a triangle grow by 6 where its values grow by 2."""
+    """Bits kept at first: a triangle multiplies error bounds by 6 and values by 2."""
     return 3 * weight_bits + SPARE
 
 
@@ -54,7 +54,7 @@ def rounded(
 def _attempt(
     layers: Sequence[Layer], x: np.ndarray, bits: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values, and which points are done."""
+    """Values, and for which points they are settled."""
     slots = input_slots(x)
     radii = [NOTHING] * len(slots)
     last = len(layers) - 1
@@ -71,7 +71,7 @@ def _attempt(
 
 
 def _carried(layer: Layer, radii: list[float]) -> list[float]:
-    """Radii behind an affine map: Σ abs(w)·radius, as logarithms rounded up."""
+    """Radii after an affine map: Σ abs(w)·radius, as logarithms rounded up."""
     parts: list[list[float]] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
         if column != BIAS and radii[column] > NOTHING:
@@ -95,7 +95,7 @@ def _log2(integer: int) -> float:
 
 
 def _cut(slots: list[Slot], radii: list[float], bits: int) -> tuple[list[Slot], list[float]]:
-    """Integers of more bits than that lose the last ones."""
+    """Integers with more bits than this are rounded."""
     kept, wider = [], []
     for (values, power), radius in zip(slots, radii, strict=True):
         excess = max((int(v.bit_length()) for v in values), default=0) - bits

@@ -2,7 +2,7 @@
 
 `Linear` is an affine expression over the values of the newest layer; `Builder.relu` appends the
 layer σ(expression_1), σ(expression_2), … and returns its values as new expressions. Expressions
-of older layers are gone: what is needed later is carried through, and using a forgotten one is
+of older layers are gone: what is needed later is carried through, and using an older one is
 an error. Scaling by powers of two is `<<` and `>>`.
 
     builder = Builder(input_dim=1)
@@ -11,9 +11,8 @@ an error. Scaling by powers of two is `<<` and `>>`.
     network = builder.output([a - b])  # Telgarsky's triangle on [0, 1]
 
 A *program* is a generator that yields the expressions of its next layer, receives that layer's
-values and returns its result. `yield from` composes programs; `together(p, q)` runs them side by
-side, in the same layers; `keep(values, layers)` carries non-negative values; `builder.run(program)`
-appends its layers.
+values and returns its result. `yield from` composes programs; `builder.run(program)` appends its
+layers.
 
     def triangle(x):
         a, b = yield [2 * x, 4 * x - 2]
@@ -23,12 +22,12 @@ appends its layers.
         x = yield from triangle(x)
         return (yield from triangle(x))
 
-    y, z = builder.run(together(twice(x), keep([z], 2)))  # z ≥ 0 rides along: y, [z]
+    y = builder.run(twice(x))
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, TypeAlias
 
 from depthwright.networks.arithmetic import Arithmetic
@@ -36,10 +35,9 @@ from depthwright.networks.exact.dyadic import Dyadic, Number
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal
 
 CONSTANT = -1
-"""The layer of an expression without values: usable anywhere."""
+"""The layer of an expression without values, which can be used in any layer."""
 
 
 class Linear:
@@ -162,69 +160,3 @@ class Builder:
         """Append the last affine map (no σ) and close the network."""
         self._append(expressions)
         return ExactNetwork(tuple(self.layers), arithmetic, inputs, value_bits)
-
-
-def keep(values: Iterable[Linear], layers: int) -> Program:
-    """Carry non-negative values through `layers` layers; returns them."""
-    kept = list(values)
-    for _ in range(layers):
-        kept = yield kept
-    return kept
-
-
-def together(*programs: Program) -> Program:
-    """Programs of equally many layers side by side; returns the list of their results."""
-    wanted: list[list[Linear]] = []
-    results: list[Any] = [None] * len(programs)
-    received: list[list[Linear]] | None = None
-    while True:
-        finished = []
-        wanted = []
-        for i, program in enumerate(programs):
-            try:
-                wanted.append(next(program) if received is None else program.send(received[i]))
-            except StopIteration as stop:
-                finished.append(i)
-                results[i] = stop.value
-        if finished:
-            if len(finished) < len(programs):
-                raise ValueError(
-                    f"programs {finished} of {len(programs)} have fewer layers than the others; "
-                    "lengthen them with keep"
-                )
-            return results
-        values = yield [expression for block in wanted for expression in block]
-        received, start = [], 0
-        for block in wanted:
-            received.append(values[start : start + len(block)])
-            start += len(block)
-
-
-def apply(network: ExactNetwork, inputs: Sequence[Linear]) -> Program:
-    """A network as a program on `inputs`; returns its outputs as expressions."""
-    if len(inputs) != network.architecture.input_dim:
-        raise Refusal(
-            f"the network reads {network.architecture.input_dim} values, {len(inputs)} were given"
-        )
-    values = list(inputs)
-    for i, layer in enumerate(network.layers):
-        outputs = [
-            sum(
-                (Linear.of(v) if c == BIAS else values[c] * v for c, v in row.items()),
-                Linear({}),
-            )
-            for row in layer.expressions()
-        ]
-        if i == len(network.layers) - 1:
-            return outputs
-        values = yield outputs
-    return values
-
-
-def compose(outer: ExactNetwork, inner: ExactNetwork) -> ExactNetwork:
-    """x ↦ outer(inner(x)): the inner one's last map and the outer one's first become one."""
-    builder = Builder(inner.architecture.input_dim)
-    middle = builder.run(apply(inner, builder.values))
-    return builder.output(
-        builder.run(apply(outer, middle)), outer.arithmetic, inner.inputs, outer.value_bits
-    )

@@ -29,7 +29,7 @@ def _odd(integer: int, power: int) -> Term:
 
 
 def _merge(terms: list[Term]) -> tuple[Term, ...]:
-    """Add terms whose bits touch; what is left is 0 exactly if no term is left."""
+    """Add terms whose bits touch; the number is 0 exactly if no term is left."""
     out: list[Term] = []
     for integer, power in sorted(terms, key=lambda term: term[1]):
         if out:

@@ -28,7 +28,7 @@ class PrecisionLoss(UserWarning):
 def check_dtype(
     layers: Sequence[Layer], value_bits: int | None, name: str, *, rounding: bool
 ) -> str | None:
-    """Refuse a float dtype that cannot hold the network; with `rounding`, say why instead."""
+    """Refuse a float dtype that cannot hold the network; with `rounding`, return the reason."""
     held, (lowest, highest) = SIGNIFICANT_BITS[name], EXPONENTS[name]
     complaint = None
     weight_bits = 0

@@ -1,4 +1,4 @@
-"""Exact values in big integers: the reference that every other evaluator is held against.
+"""Exact values in big integers: the reference for every other evaluator.
 
 Each value is an integer times a power of two. The power belongs to the slot (one neuron of one
 layer), is the same for the whole batch, and follows from the powers of the weights, so it is never
@@ -28,7 +28,7 @@ STRIP = 64
 
 @lru_cache(maxsize=1)
 def _integer() -> type:
-    """gmpy2's: four times faster than Python's at a thousand bits."""
+    """gmpy2's integers: four times as fast as Python's at a thousand bits."""
     from gmpy2 import mpz
 
     return mpz
@@ -55,7 +55,7 @@ def input_slots(x: np.ndarray) -> list[Slot]:
 
 
 def affine(layer: Layer, slots: list[Slot], batch: int, relu: bool) -> list[Slot]:
-    """One layer; `relu` wants σ after it."""
+    """One layer; with `relu`, σ after it."""
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
         rows[row].append((column, integer, power if column == BIAS else power + slots[column][1]))
@@ -100,7 +100,7 @@ def _row(terms: list[tuple[int, int, int]], slots: list[Slot], batch: int, relu:
 
 
 def _stripped(values: np.ndarray, power: int) -> Slot:
-    """Drop the zero bits that all values end in, if they are many."""
+    """Divide by the largest power of two common to all values, if it is large."""
     fewest = None
     for value in values:
         if value:
@@ -121,7 +121,7 @@ def exact_layers(layers: Sequence[Layer], x: np.ndarray) -> Iterator[list[Slot]]
 
 
 def exact_values(layers: Sequence[Layer], x: np.ndarray) -> list[Slot]:
-    """The outputs, not rounded: per output the integers (batch,) and their power of two."""
+    """The outputs before rounding: per output the integers (batch,) and their power of two."""
     slots: list[Slot] = []
     with Bar("exact values, in integers") as bar:
         for done, values in enumerate(exact_layers(layers, x), 1):
@@ -131,7 +131,7 @@ def exact_values(layers: Sequence[Layer], x: np.ndarray) -> list[Slot]:
 
 
 def to_float64(slots: list[Slot], rows: np.ndarray | None = None) -> np.ndarray:
-    """Round once, ties to even; what exceeds the range is refused (by its number in `rows`)."""
+    """Round once, ties to even; values beyond the range are refused (by their number in `rows`)."""
     columns = [[round_to_float(int(v), power) for v in values] for values, power in slots]
     out = np.array(columns, dtype=np.float64).T
     refuse_overflow(out, rows)
@@ -139,7 +139,7 @@ def to_float64(slots: list[Slot], rows: np.ndarray | None = None) -> np.ndarray:
 
 
 def refuse_overflow(values: np.ndarray, rows: np.ndarray | None = None) -> None:
-    """Name the first row, or its number in `rows`, that has no finite value."""
+    """Refuse with the first row, or its number in `rows`, that has no finite value."""
     bad = np.isinf(values).any(axis=1)
     if bad.any():
         row = int(bad.argmax())

@@ -56,7 +56,7 @@ class Layer:
 
 
 class Patterns:
-    """Makes layers out of expressions, sharing what they have in common."""
+    """Makes layers out of expressions; equal patterns are stored once."""
 
     def __init__(self) -> None:
         self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}

@@ -1,7 +1,7 @@
 """Values of exact networks in floating point of any number of mantissa bits.
 
-`evaluate_rounded(network, x, bits)` is what a machine would compute whose floats have p mantissa
-bits and no limit of range: inputs and weights are rounded to p bits (ties to even), and so is every
+`evaluate_rounded(network, x, bits)` is the value in floats with p mantissa bits and unlimited
+range: inputs and weights are rounded to p bits (ties to even), and so is every
 product and every sum. A neuron's products are added in the order in which its layer stores them
 (often, not always, that of the columns), its bias last, as in a plain loop over
 `total = total + weight * value`; at p = 53 and p = 24 the bits are those of that loop in float64

@@ -1,7 +1,7 @@
 """Exact networks: sparse affine layers with dyadic entries (integer × 2^k), held as data.
 
 They can be counted, saved, checked and evaluated exactly by anyone in any language; a torch
-module is one rendering of them, refused where the dtype cannot hold what they need.
+module is one form of them, refused where the dtype cannot hold their weights and values.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
-    `inputs`: what it was built for; others are refused by default (None: all are welcome).
-    `value_bits`: mantissa bits with which evaluation goes right (networks.mantissa); a float dtype
+    `inputs`: what it was built for; others are refused by default (None: all are accepted).
+    `value_bits`: mantissa bits with which evaluation is exact (networks.mantissa); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
@@ -63,7 +63,6 @@ class ExactNetwork(Network):
 
     @cached_property
     def architecture(self) -> Architecture:
-        """Counted on the layers."""
         sizes = (layer.fan_out for layer in self.layers[:-1])
         hidden = [Block((size,), sum(1 for _ in run)) for size, run in groupby(sizes)]
         nonzeros = sum(layer.nonzeros for layer in self.layers)
@@ -90,12 +89,12 @@ class ExactNetwork(Network):
     ) -> torch.Tensor:
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
-        "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are
-        the same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a
-        CUDA device. "float64" and "float32" are refused where the network needs more bits than
-        they hold, unless `rounding=True` asks for the wrong values by name (a `PrecisionLoss`
-        warning then says what they are). Overflow is refused. Inputs that the network was not built
-        for (outside its box, off its grid, no float32) are refused unless `anywhere=True`.
+        "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are the
+        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a CUDA
+        device. "float64" and "float32" are refused where the network needs more bits than they
+        hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
+        Overflow is refused. Inputs that the network was not built for (outside its box, off its
+        grid, no float32) are refused unless `anywhere=True`.
         """
         import torch
 
@@ -115,7 +114,7 @@ class ExactNetwork(Network):
         return torch.from_numpy(values).to(x.device)
 
     def _exact(self, x: np.ndarray, engine: Engine, device: torch.device) -> np.ndarray:
-        """By limbs where that is faster, or asked for; by integers elsewhere."""
+        """By limbs where they are faster or asked for; otherwise by integers."""
         if engine not in ENGINES:
             raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
         if engine == "integers":
@@ -133,7 +132,7 @@ class ExactNetwork(Network):
 
     @cached_property
     def _cut(self) -> int | None:
-        """Bits that balls keep at first, where values are much longer than weights."""
+        """Bits kept at first by ball arithmetic, where values are much longer than weights."""
         longest = self.value_bits or 0
         if longest <= balls.MANY:
             return None
@@ -151,7 +150,6 @@ class ExactNetwork(Network):
         return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:
-        """Itself."""
         return self
 
     def to_torch(
@@ -161,7 +159,7 @@ class ExactNetwork(Network):
         return floats.to_torch(self.layers, self.value_bits, dtype, rounding=rounding)
 
     def unfit(self, dtype: torch.dtype) -> str | None:
-        """Bits or range that weights and values need beyond the dtype."""
+        """Bits or range of weights and values that the dtype does not have."""
         name = str(dtype).removeprefix("torch.")
         return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
 

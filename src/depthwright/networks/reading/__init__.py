@@ -32,9 +32,9 @@ def read(
 ) -> PlainNetwork:
     """The plain layers of a module, a state dict or a file.
 
-    `input_shape`: the shape of one input without the batch, as (1, 28, 28), where nothing in the
-    network tells it; the plain network reads its entries in a row. `order` and `like` say what a
-    state dict leaves open: the names of its layers as they act, or a module that it fits.
+    `input_shape`: the shape of one input without the batch, such as (1, 28, 28), where the network
+    does not determine it; the plain network reads its entries in a row. `order` and `like` add what
+    a state dict leaves open: the names of its layers in their order, or a module that it fits.
     """
     if isinstance(source, (str, Path)):
         return _read_file(Path(source), input_shape, order, like)

@@ -33,11 +33,10 @@ class Ball:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
         return self.middle.shape
 
     def rows(self, chosen: np.ndarray) -> Ball:
-        """The rows of these numbers, in this order."""
+        """The rows with these numbers, in this order."""
         return Ball(self.middle[chosen], None if self.error is None else self.error[chosen])
 
     def __neg__(self) -> Ball:
@@ -63,7 +62,7 @@ class Ball:
 
 
 def exact(values: Any) -> Ball:
-    """A float64 matrix as it is."""
+    """A float64 matrix, without error."""
     return Ball(values)
 
 
@@ -73,7 +72,6 @@ def identity(size: int) -> Ball:
 
 
 def diagonal(entries: np.ndarray, errors: np.ndarray | None = None) -> Ball:
-    """A sparse diagonal matrix."""
     middle = sparse.diags_array(entries).tocsr()
     return Ball(middle, None if errors is None else sparse.diags_array(errors).tocsr())
 
@@ -105,7 +103,7 @@ def _dense(matrix: Any) -> np.ndarray:
 
 
 def _entries(matrix: Any) -> np.ndarray:
-    """All that are not zero, by absolute value."""
+    """Absolute values of the entries that are not zero."""
     values = np.abs(matrix if isinstance(matrix, np.ndarray) else matrix.data)
     return values[values > 0]
 

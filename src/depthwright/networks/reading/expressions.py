@@ -1,4 +1,4 @@
-"""What a network computes on the way, as affine expressions of its ReLUs' values.
+"""A network's intermediate values, as affine expressions of its ReLUs' values.
 
 Every number that occurs is an *element*, a row of some affine map of *atoms*; an atom is an input
 or the value of one ReLU. Readers speak of elements by number: an array of element numbers stands
@@ -32,7 +32,7 @@ Ids = np.ndarray
 
 
 def check_entries(count: int, needs: str = "needs a matrix") -> None:
-    """Refuse what does not fit into memory, before it is made."""
+    """Refuse matrices that do not fit into memory, before they are made."""
     if count > ENTRIES_LIMIT:
         raise Refusal(
             f"{needs} of {count:,} entries, more than {ENTRIES_LIMIT:,} (1 GiB); "
@@ -48,12 +48,12 @@ class Expression:
 
     @cached_property
     def size(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return next(iter(self.parts.values())).shape[0]
 
     @cached_property
     def nonnegative(self) -> bool:
-        """Whether no row can be negative, because no coefficient is."""
+        """Whether no row can be negative, since no coefficient is."""
         return INPUT not in self.parts and all(
             ball.middle.min(initial=0) >= 0
             if isinstance(ball.middle, np.ndarray)
@@ -63,7 +63,7 @@ class Expression:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether rows are sums of ReLUs' values, all coefficients 1: what a ReLU leaves alone."""
+        """Whether every row is a sum of ReLU values, which ReLU leaves unchanged."""
         if INPUT in self.parts or any(ball.error is not None for ball in self.parts.values()):
             return False
         return all(
@@ -74,11 +74,9 @@ class Expression:
         )
 
     def rows(self, chosen: np.ndarray) -> Expression:
-        """The rows of these numbers."""
         return Expression({block: ball.rows(chosen) for block, ball in self.parts.items()})
 
     def mapped(self, matrix: Ball) -> Expression:
-        """The matrix times these rows."""
         return Expression(
             {
                 block: matrix if _is_identity(ball) else matrix @ ball
@@ -135,7 +133,7 @@ class Tape:
         self._record(Expression({ONE: exact(np.zeros((1, 1)))}))
         self.inputs: Ids = self._record(Expression({INPUT: identity(input_dim)}))
 
-    # elements and what they are
+    # elements and their expressions
 
     def _record(self, expression: Expression) -> Ids:
         level = max((self._level_of(block) for block in expression.parts), default=0)
@@ -153,11 +151,11 @@ class Tape:
         return np.searchsorted(self._starts, ids, side="right") - 1
 
     def level(self, ids: Ids) -> int:
-        """The hidden layer after which these elements can be computed."""
+        """The hidden layer after which all these elements are available."""
         return max(self._levels[group] for group in np.unique(self._groups(ids)))
 
     def expression(self, ids: Ids) -> Expression:
-        """The elements (n,) as rows over atoms that can be carried to one layer."""
+        """The elements (n,) as rows over atoms, all available in one layer."""
         ids = self._aligned(ids)
         groups = self._groups(ids)
         found = np.unique(groups)
@@ -179,7 +177,7 @@ class Tape:
         return total
 
     def _aligned(self, ids: Ids) -> Ids:
-        """The same values, those of earlier layers by atoms that can be carried to the last."""
+        """The same values over atoms of the last of their layers: earlier ones are carried."""
         groups = self._groups(ids)
         found = np.unique(groups)
         top = max(self._levels[group] for group in found)
@@ -194,7 +192,7 @@ class Tape:
         return bool(self._expressions[group].parts.keys() - {ONE})
 
     def _carry(self, ids: Ids) -> Ids:
-        """Elements of one expression, as they can be carried with the fewest neurons."""
+        """Carry the elements of one expression to later layers with the fewest neurons."""
         unique, back = np.unique(ids, return_inverse=True)
         new = np.array([i for i in unique.tolist() if i not in self._carried], dtype=np.int64)
         if len(new):

@@ -41,7 +41,7 @@ class PlainNetwork:
     weight_errors: Errors
     bias_errors: Errors
     before: str = ""
-    """What was given, with its size, in words."""
+    """The given network with its size, in words."""
     lower: np.ndarray | None = None
     """(d,): the box of inputs that a file declares."""
     upper: np.ndarray | None = None
@@ -69,12 +69,12 @@ class PlainNetwork:
 
     @property
     def exact(self) -> bool:
-        """Whether these layers are the given network without any rounding."""
+        """Whether these layers equal the given network without any rounding."""
         return all(e is None for e in (*self.weight_errors, *self.bias_errors))
 
     @property
     def sizes(self) -> str:
-        """Before and after, in one line."""
+        """Sizes before and after, in one line."""
         after = Architecture.of(self.widths)
         return (
             f"{self.before} → plain layers of width {after.width}, depth {after.depth}, "
@@ -82,7 +82,7 @@ class PlainNetwork:
         )
 
     def deviation(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-        """(d_out,): the given network differs at most so much from these layers on the box.
+        """(d_out,): bound on the distance between the given network and these layers on the box.
 
         Let h be the values of a layer, h* the true ones, |h* − h| ≤ δ. With the true weights W*
         within E of W and b* within e of b, the next layer differs by at most
@@ -108,7 +108,7 @@ def plain_network(
     before: str,
     box: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None),
 ) -> PlainNetwork:
-    """The layers that compute the elements `outputs`, atoms carried as long as they are read."""
+    """The layers that compute the elements `outputs`; atoms are carried while still read."""
     final = tape.expression(outputs.reshape(-1))
     depth = 1 + max((tape.blocks[k].level for k in final.parts if k in tape.blocks), default=0)
     last = _last_uses(tape, final, depth)
@@ -163,7 +163,7 @@ def _last_uses(tape: Tape, final: Expression, depth: int) -> dict[int, np.ndarra
 
 
 def _kept(block: int, atoms: np.ndarray, size: int) -> Expression:
-    """Atoms as they are: σ leaves them alone."""
+    """Atoms carried unchanged: σ leaves them alone."""
     return Expression({block: identity(size).rows(atoms)})
 
 
@@ -189,7 +189,7 @@ def _layer(
 
 
 def _put(into: np.ndarray, matrix: object, place: np.ndarray) -> None:
-    """Write a part into the columns where its atoms stand; the others are not read."""
+    """Write a part into the columns of its atoms."""
     if isinstance(matrix, np.ndarray):
         if np.array_equal(place, np.arange(into.shape[1])):
             into[:] = matrix

@@ -1,6 +1,6 @@
-"""torch modules, whatever their class, read by running them once on numbers of elements.
+"""torch modules of any class, read by running them once on numbers of elements.
 
-The module is called as it is, on a tensor that knows of each entry which element it stands for
+The module is called unchanged, on a tensor whose entries are the numbers of elements
 (a `Symbol`). torch's dispatcher shows every operation that meets such a tensor: movements are run
 on the element numbers, so that views and in-place operations share what they share in torch;
 those of `operations` are recorded. What depends on weights alone (pruning, weight_norm)
@@ -8,7 +8,7 @@ torch computes itself, and the result is the weight. A module whose run needs th
 (dynamic control flow) or any other operation is refused by the name of the layer.
 
 This takes more modules than torch.fx or torch.export: python runs as usual, so that loops, asserts
-on shapes, hooks, overridden `forward`s and parametrizations need no understanding.
+on shapes, hooks, overridden `forward`s and parametrizations need no special treatment.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CURES: dict[str, str] = {
     "multi_head_attention": ATTENTION,
     "scaled_dot_product_flash_attention_for_cpu": ATTENTION,
 }
-"""By operation."""
+"""Cure by operation."""
 USUAL_CURE = "give the part of the network without it"
 
 
@@ -120,7 +120,7 @@ class Symbol(torch.Tensor):
 
 
 def _at_zero(function: Any, args: Any, kwargs: Any) -> Any:
-    """The operation on zeros in place of symbols."""
+    """The operation applied to zeros in place of symbols."""
 
     def zeros(value: Any) -> Any:
         if not isinstance(value, Symbol):
@@ -132,7 +132,7 @@ def _at_zero(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _moved(tape: Tape, function: Any, args: Any, kwargs: Any, name: str) -> Any:
-    """A movement of element numbers, run by torch; plain tensors among them become constants."""
+    """An operation that moves elements, run on their numbers; plain tensors become constants."""
     tensors = pytree.tree_leaves(args[0])  # the rest are indices and sizes
     if not any(isinstance(t, Symbol) for t in tensors):
         raise Refusal("picks entries at places that depend on the input")
@@ -157,7 +157,7 @@ def _moved(tape: Tape, function: Any, args: Any, kwargs: Any, name: str) -> Any:
 
 
 def _made(tape: Tape, function: Any, args: Any, kwargs: Any) -> Ids:
-    """Constants of the shape or dtype of a symbol."""
+    """Constants with the shape or dtype of a symbol."""
     like = torch.empty(args[0].shape, dtype=torch.float64)
     made = function(like, *args[1:], **{k: v for k, v in kwargs.items() if k == "pin_memory"})
     empty = function.overloadpacket.__name__.endswith(("empty", "empty_like"))
@@ -165,7 +165,7 @@ def _made(tape: Tape, function: Any, args: Any, kwargs: Any) -> Ids:
 
 
 def _overwrite(into: Any, values: Any) -> Any:
-    """An in-place operation: views of the same tensor see it."""
+    """An in-place operation: other views of the tensor change with it."""
     if not isinstance(into, Symbol):
         raise Refusal(
             "writes values of the network into a plain tensor; use torch.cat or torch.stack"
@@ -184,7 +184,7 @@ def _check_cast(dtype: torch.dtype | None) -> None:
 
 
 def _unknown(name: str) -> str:
-    """What a layer does that no ReLU network does, with the cure."""
+    """Refusal for a layer that no ReLU network has, with the cure."""
     plain = name.strip("_").removeprefix("native_")
     cure = CURES.get(plain, USUAL_CURE)
     return f"computes {plain}, which is not understood as a ReLU network; {cure}"
@@ -197,7 +197,7 @@ def _named(name: str, module: nn.Module) -> str:
 
 @contextmanager
 def _names(root: nn.Module) -> Iterator[list[str]]:
-    """The layers being run, outermost first, as long as the block lasts."""
+    """The layers that are running, outermost first, while the block lasts."""
     names = {module: name for name, module in root.named_modules()}
     running: list[str] = []
 
@@ -216,7 +216,7 @@ def _names(root: nn.Module) -> Iterator[list[str]]:
 
 
 def read_module(module: Any, input_shape: Sequence[int] | None = None) -> PlainNetwork:
-    """A module as plain layers; `input_shape` without the batch, where it cannot be told."""
+    """A module as plain layers; `input_shape` without the batch, where it cannot be derived."""
     check_module(module)
     if input_shape is not None:
         return _run(module, tuple(input_shape))
@@ -288,7 +288,7 @@ def _likely_sizes(module: nn.Module) -> list[int]:
 
 
 def check_module(module: Any) -> None:
-    """Refuse what is no module, or one whose weights are no real numbers, with the cure."""
+    """Refuse objects that are no modules, and weights that are not real numbers, with the cure."""
     kind = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise Refusal(f"a {kind} is compiled; give the module that it was made from")
@@ -325,7 +325,8 @@ def _changes(part: nn.Module) -> str | None:
 CHECK_POINTS = 8
 """Normal points, seed 0, at which the values of a module are compared with those of its layers."""
 SLACK = 16
-"""For roundings of the module that its layers do not show, as those of a BatchNorm's division."""
+"""For roundings of the module that its layers do not have, such as those of a BatchNorm's division.
+"""
 
 
 def check_values(module: nn.Module, network: PlainNetwork, shape: Sequence[int]) -> None:
@@ -358,11 +359,11 @@ def check_points(shape: Sequence[int]) -> torch.Tensor:
 
 
 def agree(network: PlainNetwork, x: np.ndarray, got: np.ndarray, info: Any) -> bool:
-    """Whether values computed in the dtype of `info` are those of the layers, but for rounding.
+    """Whether values computed in the dtype of `info` equal those of the layers up to rounding.
 
-    A net under the reading, not a proof. Two evaluations in floats differ by about
+    A safeguard, not a proof. Two evaluations in floats differ by about
     2·Σ(fan_in + 3)·eps·size, where size is the same network with all terms taken by absolute
-    value; underflow is covered by tiny in each layer. A value that overflows says nothing.
+    value; underflow is covered by tiny in each layer. A value that overflows is not compared.
     """
     value, steps = x.reshape(len(x), -1), 0
     size = np.abs(value)

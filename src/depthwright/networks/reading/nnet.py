@@ -97,7 +97,6 @@ class _Lines:
         return np.array(values)
 
     def integers(self, count: int, what: str) -> list[int]:
-        """Whole numbers."""
         values = self.floats(count, what)
         if (values != np.floor(values)).any() or (abs(values) > 2**31).any():
             raise self.fault(f"{what} are whole numbers")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from depthwright.networks.onnx_writer import need_onnx
 from depthwright.networks.reading import operations, windows
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
@@ -46,7 +47,6 @@ class Node:
     attributes: dict[str, Any]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """An attribute."""
         return self.attributes.get(key, default)
 
 
@@ -77,12 +77,7 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> PlainNetw
 
 
 def _load(path: Path) -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise Refusal(
-            f"{path.name} needs the onnx package; pip install 'depthwright[onnx]'"
-        ) from error
+    onnx = need_onnx(path)
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf has no common class
@@ -119,7 +114,7 @@ def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ..
 def _run(
     tape: Tape, proto: Any, opset: int, values: dict[str, Ids], constants: dict[str, np.ndarray]
 ) -> None:
-    """One node: its outputs join `values` (what depends on the input) or `constants`."""
+    """Run one node: its outputs join `values` (dependent on the input) or `constants`."""
     from onnx import helper
 
     attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
@@ -192,7 +187,7 @@ def _check_values(path: Path, value: Any, shape: Sequence[int], network: PlainNe
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception:  # a newer format than it knows: there is nothing to compare
+    except Exception:  # a format newer than onnxruntime's: nothing can be compared
         return
     dtypes = {"tensor(float)": torch.float32, "tensor(double)": torch.float64}
     dtype = dtypes.get(session.get_inputs()[0].type, torch.float16)
@@ -220,7 +215,7 @@ def _gemm(tape: Tape, node: Node, a: Any, b: Any, c: Any = None) -> Ids:
 
 
 def _geometry(node: Node, ids: Ids, kernel: Sequence[int]) -> tuple[Any, Any, Any]:
-    """Stride, borders, dilation."""
+    """Stride, padding, dilation."""
     rank = len(kernel)
     stride = node.get("strides", [1] * rank)
     dilation = node.get("dilations", [1] * rank)

@@ -81,7 +81,7 @@ def convolution(
     tape: Tape, x: Any, weight: Any, bias: Any, stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int], transposed: bool, extra: Sequence[int], groups: int,
 ) -> Ids:  # fmt: skip
-    """torch.nn.functional.conv1d and its kin, transposed ones included."""
+    """torch.nn.functional.conv1d, conv2d and conv3d, transposed ones included."""
     if _depends(weight) or _depends(bias):
         raise Refusal("convolves with weights that depend on the input")
     rank = weight.ndim - 2
@@ -99,7 +99,7 @@ def batch_norm(
     tape: Tape, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool,
     momentum: float, eps: float,
 ) -> tuple[Ids, ...]:  # fmt: skip
-    """(x − mean)/√(variance + eps) · weight + bias, per channel; and statistics of no use."""
+    """(x − mean)/√(variance + eps) · weight + bias, per channel; also returns unused statistics."""
     if training or mean is None:
         raise Refusal(
             "normalises with the statistics of its own batch; call eval() on a module that has "
@@ -113,7 +113,7 @@ def batch_norm(
 def normalise(
     tape: Tape, x: Ids, weight: Any, bias: Any, mean: np.ndarray, variance: np.ndarray, eps: float
 ) -> Ids:
-    """As `batch_norm`; the factor is no float in general, so its rounding is bounded.
+    """As `batch_norm`; the factor is rarely a float, so its rounding is bounded.
 
     √, +, · and / in floats are each off by at most one unit: 4 of them by less than 6 units.
     """
@@ -155,8 +155,8 @@ def mul(tape: Tape, a: Any, b: Any) -> Ids:
         raise Refusal(PRODUCT)
     x, factor = (a, b) if _depends(a) else (b, a)
     if not _depends(x):
-        return tape.constant(_number(a) * _number(b))
-    x, factors = np.broadcast_arrays(x, _number(factor))
+        return tape.constant(float64(a) * float64(b))
+    x, factors = np.broadcast_arrays(x, float64(factor))
     return tape.scale(x, factors)
 
 
@@ -164,7 +164,7 @@ def div(tape: Tape, a: Any, b: Any, *, rounding_mode: str | None = None) -> Ids:
     """a / b for constant b."""
     if _depends(b) or rounding_mode is not None:
         raise Refusal("divides by a value of the network, or rounds a quotient")
-    x, divisors = np.broadcast_arrays(a, _number(b))
+    x, divisors = np.broadcast_arrays(a, float64(b))
     values, kinds = np.unique(divisors, return_inverse=True)
     balls = [reciprocal(float(v)) for v in values]
     factors = np.array([ball.middle[0, 0] for ball in balls])[kinds]
@@ -173,22 +173,18 @@ def div(tape: Tape, a: Any, b: Any, *, rounding_mode: str | None = None) -> Ids:
 
 
 def mean(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Ids:
-    """Means over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.average(tape, seen))
 
 
 def total(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False, **_: Any) -> Ids:
-    """Sums over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.average(tape, seen, 1.0))
 
 
 def amax(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False) -> Ids:
-    """Maxima over axes."""
     return _reduced(x, dim, keepdim, lambda seen: windows.maximum(tape, seen))
 
 
 def amin(tape: Tape, x: Any, dim: Any = None, keepdim: bool = False) -> Ids:
-    """Minima over axes."""
     return tape.scale(amax(tape, tape.scale(x, -1), dim, keepdim), -1)
 
 
@@ -205,7 +201,7 @@ def max_pool(
     tape: Tape, x: Any, kernel: Sequence[int], stride: Sequence[int] = (),
     padding: Sequence[int] = (0,), dilation: Sequence[int] = (1,), ceil_mode: bool = False,
 ) -> tuple[Ids, Ids]:  # fmt: skip
-    """Values, and positions that nobody may read."""
+    """Values, and positions that may not be used."""
     rank = len(kernel)
     borders = [(p, p) for p in _each(padding, rank)]
     out = windows.max_pool(
@@ -225,7 +221,7 @@ def average_pool(
     padding: Sequence[int] = (0,), ceil_mode: bool = False, count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Ids:  # fmt: skip
-    """torch.nn.functional.avg_pool2d and its kin."""
+    """torch.nn.functional.avg_pool1d, avg_pool2d and avg_pool3d."""
     rank = len(kernel)
     borders = [(p, p) for p in _each(padding, rank)]
     stride = _each(stride or kernel, rank)
@@ -235,19 +231,19 @@ def average_pool(
 
 
 def adaptive_average_pool(tape: Tape, x: Any, sizes: Sequence[int]) -> Ids:
-    """torch.nn.functional.adaptive_avg_pool2d and its kin."""
+    """torch.nn.functional.adaptive_avg_pool1d, 2d and 3d."""
     return windows.average(tape, windows.adaptive(x, sizes))
 
 
 def constant_pad(tape: Tape, x: Any, pad: Sequence[int], value: float = 0) -> Ids:
-    """A border of one number; negative widths crop."""
+    """Padding with one number; negative widths crop."""
     fill = int(tape.constant([value])[0])
     padded = torch.constant_pad_nd(torch.from_numpy(np.ascontiguousarray(x)), list(pad), fill)
     return padded.numpy()
 
 
 def clamp(tape: Tape, x: Any, low: Any = None, high: Any = None) -> Ids:
-    """min(max(x, low), high); tensors as limits are met entry by entry."""
+    """min(max(x, low), high); tensors as limits apply entry by entry."""
     if all(v is None or isinstance(v, (int, float)) for v in (low, high)):
         return tape.clamp(x, low, high)
     out = x if low is None else tape.maximum(x, _ids(tape, low))
@@ -292,29 +288,26 @@ def threshold(tape: Tape, x: Any, at: float, value: float) -> Ids:
 
 
 def maximum(tape: Tape, a: Any, b: Any) -> Ids:
-    """Entry by entry."""
     return tape.maximum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 
 def minimum(tape: Tape, a: Any, b: Any) -> Ids:
-    """Entry by entry."""
     return tape.minimum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 
-def largest(tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def largest(
+    tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False, reduce: Any = amax
+) -> Any:
     """torch.max in its three forms."""
     if dim is None:
-        return amax(tape, x)
-    out = amax(tape, x, dim, keepdim)
+        return reduce(tape, x)
+    out = reduce(tape, x, dim, keepdim)
     return out, np.full_like(out, UNKNOWN)
 
 
 def smallest(tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """torch.min in its three forms."""
-    if dim is None:
-        return amin(tape, x)
-    out = amin(tape, x, dim, keepdim)
-    return out, np.full_like(out, UNKNOWN)
+    return largest(tape, x, dim, keepdim, amin)
 
 
 PRODUCT = (
@@ -322,7 +315,7 @@ PRODUCT = (
     "give the part without it"
 )
 UNKNOWN = -1
-"""The element number of what is not a piecewise linear value, as the position of a maximum."""
+"""The element number of values that are not piecewise linear, such as the position of a maximum."""
 NOTHING = np.zeros(0, dtype=np.int64)
 """A result that is not used in eval mode."""
 
@@ -335,13 +328,8 @@ def _constant(value: Any) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
 
 
-def _number(value: Any) -> np.ndarray:
-    """A constant as float64, any shape."""
-    return float64(value)
-
-
 def _ids(tape: Tape, value: Any) -> Ids:
-    return value if _depends(value) else tape.constant(_number(value))
+    return value if _depends(value) else tape.constant(float64(value))
 
 
 def _each(values: Sequence[int] | int, rank: int) -> list[int]:

@@ -3,8 +3,8 @@
 Names say which weights there are, not in which order they act nor what acts between them. They are
 read as Linear layers with a ReLU between each two where the order is fixed: by a single number in
 each name that counts the layers (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), by this
-package's own metadata, or by the user's `order`. `like`, a module of the same parameters, tells
-everything; what is not a plain chain of Linear and ReLU needs it.
+package's own metadata, or by the user's `order`. `like`, a module with the same parameters,
+determines everything; anything but a plain chain of Linear and ReLU needs it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INNER = {
     "original0": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
     "original1": "call torch.nn.utils.parametrize.remove_parametrizations before saving",
 }
-"""What pruning and reparametrisations leave in a state dict, by the last part of the name."""
+"""Names that pruning and reparametrisations leave in a state dict, by the last part."""
 
 
 def read_safetensors(
@@ -67,7 +67,7 @@ def read_state(
     like: Any = None,
     input_shape: Sequence[int] | None = None,
 ) -> PlainNetwork:
-    """A state dict as plain layers, if the order of its layers is fixed."""
+    """A state dict as plain layers, if it determines the order of its layers."""
     _check_mapping(state)
     if like is not None:
         return _read_like(state, like, input_shape)
@@ -111,7 +111,7 @@ def _check_mapping(state: Mapping[str, Any]) -> None:
 
 
 def _layers(state: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name of layer → weight (two axes) and bias, as given."""
+    """Name of layer → weight (two axes) and bias, unchanged."""
     layers = {}
     used = set()
     for name, values in state.items():
@@ -159,7 +159,7 @@ def _numbered(names: Sequence[str]) -> list[str] | None:
 def _read_like(
     state: Mapping[str, Any], like: Any, input_shape: Sequence[int] | None
 ) -> PlainNetwork:
-    """The state dict in a copy of `like`, in eval mode."""
+    """Load the state dict into a copy of `like`, in eval mode."""
     import torch
 
     from depthwright.networks.reading.modules import read_module

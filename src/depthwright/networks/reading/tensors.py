@@ -1,4 +1,4 @@
-"""Numbers as users bring them: torch tensors and numpy arrays, checked by name."""
+"""Numbers that users give: torch tensors and numpy arrays, checked by name."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def float64(values: Any) -> np.ndarray:
 
 
 def weight(name: str, values: Any) -> np.ndarray:
-    """The weights of a tensor or array as float64; what is no dense array of floats is refused."""
+    """The weights of a tensor or array as float64; refused unless a dense array of floats."""
     if fault := fault_of(values):
         raise Refusal(f"{name} {fault}")
     return float64(values)
 
 
 def fault_of(values: Any) -> str | None:
-    """What keeps a tensor or array from being weights, and the cure."""
+    """Why a tensor or array cannot be weights, and the cure; None if it can."""
     if hasattr(values, "detach"):
         return _fault_of_tensor(values)
     if not isinstance(values, np.ndarray):

@@ -18,7 +18,7 @@ from depthwright.networks.reading.expressions import Ids, Tape, check_entries
 from depthwright.refusal import Refusal
 
 OUTSIDE = -1
-"""What a window reads beyond the border."""
+"""The element number beyond the border."""
 Padding = Sequence[tuple[int, int]]
 """Per axis, before and after."""
 
@@ -111,7 +111,7 @@ def _convolution_matrix(
     dilation: Sequence[int],
     groups: int,
 ) -> tuple[sparse.csr_array, tuple[int, ...]]:
-    """(C_out · m, C · n) and m…; one row per channel and place."""
+    """(C_out · m, C · n) and m…; one row per channel and position."""
     channels, kernel = shape[0], weight.shape[2:]
     grid = np.arange(math.prod(shape)).reshape(shape)
     seen = windows(grid, kernel, stride, padding, dilation)  # (C, m…, k)
@@ -133,7 +133,7 @@ def _convolution_matrix(
 
 
 def average(tape: Tape, seen: Ids, divisor: np.ndarray | float | None = None) -> Ids:
-    """Means of the windows seen (…, k); `divisor` in place of the count of values inside."""
+    """Means of the windows inside (…, k); `divisor` in place of the count of values inside."""
     flat = seen.reshape(-1, seen.shape[-1])
     inside = flat != OUTSIDE
     counts = inside.sum(axis=1) if divisor is None else np.broadcast_to(divisor, len(flat))
@@ -163,7 +163,7 @@ def average_pool(
     with_border: bool,
     divisor: float | None = None,
 ) -> Ids:
-    """Means of windows; `with_border`: zeros of the padding count as values."""
+    """Means of windows; with `with_border`, zeros of the padding count as values."""
     ones = [1] * len(kernel)
     seen = windows(ids, kernel, stride, padding, ones, ceil_mode)
     if divisor is None and with_border:
@@ -184,7 +184,7 @@ def max_pool(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Ids:
-    """Maxima of windows, one axis after the other, so that windows share what they share."""
+    """Maxima of windows, one axis after the other, so that overlapping windows share neurons."""
     rank = len(kernel)
     for axis in range(rank):
         lines = np.moveaxis(ids, ids.ndim - rank + axis, -1)
@@ -204,8 +204,8 @@ def maximum(tape: Tape, seen: Ids) -> Ids:
     seen = np.where(seen == OUTSIDE, some, seen)
     while seen.shape[-1] > 1:
         half = seen.shape[-1] // 2
-        met = tape.maximum(seen[..., :half], seen[..., half : 2 * half])
-        seen = np.concatenate([met, seen[..., 2 * half :]], axis=-1)
+        larger = tape.maximum(seen[..., :half], seen[..., half : 2 * half])
+        seen = np.concatenate([larger, seen[..., 2 * half :]], axis=-1)
     return seen[..., 0]
 
 
@@ -232,7 +232,7 @@ def adaptive(ids: Ids, sizes: Sequence[int]) -> Ids:
 def same_padding(
     sizes: Sequence[int], spans: Sequence[int], stride: Sequence[int], at_start: bool
 ) -> list[tuple[int, int]]:
-    """Borders with which ⌈n/stride⌉ windows fit; the odd one at the start or at the end."""
+    """Padding with which ⌈n/stride⌉ windows fit; the odd one at the start or at the end."""
     out = []
     for n, span, step in zip(sizes, spans, stride, strict=True):
         total = max(0, (-(-n // step) - 1) * step + span - n)

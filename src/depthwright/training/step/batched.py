@@ -22,7 +22,8 @@ from depthwright.training.ensemble import Ensemble, EnsembleAdam
 from depthwright.training.losses import LOSSES, loss_of
 
 WARM_UP = 3
-"""Steps before recording, whose effects are undone: libraries set themselves up in the first."""
+"""Steps before recording, whose effects are undone: libraries initialise themselves in the first.
+"""
 
 
 class Batched:
@@ -41,7 +42,6 @@ class Batched:
         self.alive: torch.Tensor | None = None
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """As `Executor.train`."""
         scales = torch.tensor(
             [self.adam.advance(factor) for factor in factors],
             dtype=self.ensemble.dtype,
@@ -53,7 +53,7 @@ class Batched:
             return
         if self.graph is None or self.alive is not self.adam.alive:
             self.graph = self._record(x[0], y[0], scales[0])
-            self.alive = self.adam.alive  # who was dropped is part of the graph
+            self.alive = self.adam.alive  # the set of dropped members is part of the graph
         for batch, values, scale in zip(x, y, scales, strict=True):
             for place, value in zip(self.places, (batch, values, scale), strict=True):
                 place.copy_(value)
@@ -93,7 +93,6 @@ class Batched:
         return graph
 
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """As `Executor.errors`."""
         row = x.dtype.itemsize * max(self.ensemble.widths) * self.ensemble.members
         rows = max(1, buffer_bytes(x.device) // row)
         total = torch.zeros(self.ensemble.members, dtype=torch.float64, device=x.device)

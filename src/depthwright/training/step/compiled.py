@@ -1,7 +1,7 @@
-"""A family's steps on the processor: each network by itself, all steps of a chunk in one call.
+"""A family's steps on the processor: one network at a time, all steps of a chunk in one call.
 
 A network's weights stay in the cache of the core that trains it, and cores never wait for each
-other; a chunk's networks are handed out one by one. The compiled steps are in `loop`.
+other; each takes the next network of the chunk. The compiled steps are in `loop`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def takes(ensemble: Ensemble, device: torch.device) -> bool:
 def compile_for(dtype: torch.dtype) -> None:
     """Compile, or read what is stored, by a step of the smallest network; some 20 s the first time.
 
-    So that no family's seconds hold it.
+    So the measured time of a family does not contain it.
     """
     need_compiler()
     ensemble = Ensemble((1, 1, 1), [0], dtype)
@@ -63,7 +63,6 @@ class Compiled:
         self.shape = self.layout.shape(_tile(self.layout))
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
-        """As `Executor.train`."""
         batches = Batches(self._padded(x), self._padded(y, y.shape[2]), x.shape[1])
         parts = self.adam.moments()
         flat = [self._pack(tensors) for tensors in parts]
@@ -80,7 +79,6 @@ class Compiled:
             self.layout.unpack(whole, *_halves(tensors))
 
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """As `Executor.errors`."""
         inputs, truth = self._padded(x[None]), y.double().numpy()
         flat = self._pack(list(self.ensemble.parameters()))
         found = np.empty((3, len(flat)))
@@ -132,10 +130,12 @@ class Compiled:
 
 
 def _tile(layout: Layout) -> int:
-    """How many points go through a network of this layout together."""
+    """Number of points that go through a network of this layout together."""
     maps, fewest, most = layout.maps, *TILES
     matrices = maps["rows"][1:] * maps["columns"][1:] * layout.itemsize
-    if (matrices > TILE_BYTES).any():  # matrices that leave the cache: use each as often as may be
+    if (
+        matrices > TILE_BYTES
+    ).any():  # matrices larger than the cache: use each for as many points as possible
         return 2 * most
     row = int(maps["columns"].sum()) * layout.itemsize
     return max(fewest, min(most, TILE_BYTES // row // fewest * fewest))

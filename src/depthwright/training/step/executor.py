@@ -33,7 +33,7 @@ class Executor(Protocol):
 def executor(
     ensemble: Ensemble, adam: EnsembleAdam, losses: Sequence[str], device: torch.device
 ) -> Executor:
-    """Compiled on a processor, but for networks that torch is faster for; ready to run."""
+    """Compiled on a processor, except for networks that torch is faster for; ready to run."""
     if takes(ensemble, device):
         compile_for(ensemble.dtype)
         return Compiled(ensemble, adam, losses)

@@ -7,8 +7,8 @@ The gradients of a network h_{k+1} = A_k(σ(h_k)) are δ_k = [h_k > 0]·(δ_{k+1
 dW_k = σ(h_k)ᵀ δ_{k+1}, db_k = Σ δ_{k+1}, points in rows; where a map is added to its input, δ_{k+1}
 is added to δ_k; layer norm passes (δ − mean δ − n̂·mean(δ·n̂))/√(v + ε) on, where n̂ is what it gave.
 
-What a number is computed from, and in which order, depends on the shape and the batch alone: not on
-how many threads there are, nor on what other networks are trained. All arrays are flat; `layout`
+The order of operations depends on the shape and the batch alone, not on the number of threads, nor
+on the other networks that are trained. All arrays are flat; `layout`
 says what lies where.
 """
 
@@ -60,16 +60,16 @@ class Hidden(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What going backward needs: one network's gradients, and room for those of a tile."""
+    """Memory of the backward pass: one network's gradients, and room for those of a tile."""
 
     weights: Pointer
-    """By every weight and bias, in the places of these; added to."""
+    """Gradient with respect to each weight and bias, in their order; added to."""
     transposed: Pointer
     """All hidden matrices but the first, transposed."""
     delta: Pointer
-    """By the values of a hidden layer, points × padded neurons."""
+    """Gradient with respect to the values of a hidden layer, points × padded neurons."""
     next_delta: Pointer
-    """The same, of the layer that comes next on the way back."""
+    """The same for the next layer of the backward pass."""
 
 
 @numba.njit(**INNER)

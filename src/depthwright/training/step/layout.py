@@ -2,7 +2,7 @@
 
 The first matrix gets rows up to a multiple of four, hidden widths grow to whole vectors, all filled
 with zeros. A padded neuron has weights and bias 0, so its value is 0, ReLU's derivative there is 0,
-and so is every gradient of its own: it stays what it is, and changes no other neuron.
+and so are all its gradients: its weights stay 0, and it changes no other neuron.
 """
 
 from __future__ import annotations
@@ -30,17 +30,14 @@ MAP = np.dtype(
         )
     ]
 )  # fmt: skip
-"""What there is to know of a hidden map.
-
-Where its weight and its bias begin in the flat array, and its transposed weight among the
-transposed; inputs and the same padded, outputs and the same padded; whether its input is added to
-its output; whether a layer norm follows; whether its values before ReLU are needed; how many padded
-neurons lie before its own.
-"""
+"""Fields of a hidden map. Where its weight and its bias begin in the flat array, and its transposed
+weight among the transposed; inputs and the same padded, outputs and the same padded; whether its
+input is added to its output; whether a layer norm follows; whether its values before ReLU are
+needed; number of padded neurons before its own."""
 
 
 class Shape(NamedTuple):
-    """All that the compiled functions know of a network; they read the fields by name."""
+    """The description of a network for the compiled functions; they read the fields by name."""
 
     maps: np.ndarray
     """One `MAP` per hidden map."""
@@ -54,7 +51,7 @@ class Shape(NamedTuple):
     widest: int
     """Of the hidden layers, padded."""
     transposed: int
-    """Numbers in the transposed weights."""
+    """Size of the transposed weights."""
     tile: int
     """Most points that go through the network together."""
     styled: bool
@@ -76,7 +73,6 @@ class Layout:
 
     @cached_property
     def maps(self) -> np.ndarray:
-        """One `MAP` per hidden map."""
         rows, place, transposed, position = padded(self.widths[0], ROWS), 0, 0, 0
         maps = np.zeros(len(self.widths) - 2, dtype=MAP)
         for k, width in enumerate(self.widths[1:-1]):
@@ -93,7 +89,6 @@ class Layout:
         return maps
 
     def shape(self, tile: int) -> Shape:
-        """For the compiled functions."""
         columns = self.maps["columns"]
         inner = self.maps["rows"][1:] * columns[1:]
         return Shape(
@@ -132,7 +127,7 @@ class Layout:
     def unpack(
         self, flat: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
-        """The other way, into the arrays given."""
+        """The inverse of `pack`, into the given arrays."""
         for view, part in zip(self._views(flat), (*weights, *biases), strict=True):
             part[...] = view
 

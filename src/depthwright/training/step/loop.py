@@ -34,11 +34,11 @@ SQUARED, EIGHTH = LOSSES.index(L2), LOSSES.index(L8)
 
 
 FAST = {"contract", "nsz"}
-"""Not `nnan`: a network that diverges has to show it."""
+"""Without `nnan`: divergence has to stay visible as not-a-number."""
 
 
 class Batches(NamedTuple):
-    """What the steps are taken on, flat; batch and inputs padded with zeros to multiples of 4."""
+    """The batches of all steps, flat; batch and inputs padded with zeros to multiples of 4."""
 
     x: np.ndarray
     """(steps, padded batch, padded inputs)."""
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Memory that `train` and `values` work in, flat; Python makes it, so that it lives on.
+    """Memory that `train` and `values` work in, flat; made by Python, which keeps it alive.
 
     Zeros at first: what is padding stays 0.
     """
@@ -71,9 +71,9 @@ class Room(NamedTuple):
     next_delta: np.ndarray
     """As `kernel.Gradients`."""
     values: np.ndarray
-    """At the outputs, of a whole batch."""
+    """Outputs of a whole batch."""
     by_value: np.ndarray
-    """The loss's gradient by these; 0 where a point is padding."""
+    """The loss's gradient with respect to these; 0 for padding."""
 
 
 class Adam(NamedTuple):
@@ -215,6 +215,6 @@ def _entries(made_of: str) -> tuple[Any, Any]:
 
 
 SOURCES = (_simd, _product, _kernel, _layout, _losses, _styles)
-"""Where the compiled code has its functions, types and constants from, beside this file."""
+"""Files of the functions, types and constants of the compiled code, beside this one."""
 
 train, values = _entries(digest(*SOURCES))

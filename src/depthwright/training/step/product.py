@@ -23,13 +23,13 @@ INNER: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
-"""For functions that only compiled ones call."""
+"""For functions that only compiled functions call."""
 
 INLINE = INNER | {"forceinline": True}
-"""For small ones, whose call would cost as much as what they do."""
+"""For small ones, whose call would cost as much as their body."""
 
 Pointer = Any
-"""To the numbers of a flat array, as `simd.pointer` gives it."""
+"""Pointer to the numbers of a flat array, from `simd.pointer`."""
 
 
 class Matrix(NamedTuple):

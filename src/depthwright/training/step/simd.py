@@ -7,9 +7,9 @@ Why not leave it to the compiler: before LLVM turns a loop into vector operation
 no two of its arrays overlap, and it gives up where there are many arrays. With vectors as values
 there is nothing to prove, and a block of sums stays in registers.
 
-What compiled functions hand each other are a `pointer` to an array's entries: numba counts the
+Compiled functions pass a `pointer` to an array's entries to each other: numba counts the
 references to an array whenever a tuple with one is made or read, which takes longer than a small
-product. Whoever takes a pointer sees to it that the array lives on.
+product. The caller that takes a pointer has to keep the array alive.
 
 Every operation acts on each entry alone, `multiply_add` rounds once, and `total` adds the entries
 as a tree: the same bits on every processor.

@@ -87,7 +87,7 @@ def wrong_programs(monkeypatch):
 
 
 @pytest.mark.parametrize("forgotten", ["left_out", "bound", "steepest", "nothing"])
-def test_a_bound_that_forgets_something_is_seen(forgotten, monkeypatch):
+def test_a_bound_without_one_of_its_terms_is_refuted(forgotten, monkeypatch):
     if forgotten == "left_out":  # a thousandth of what is left out
         true = compiler.Compiler.left_out
 

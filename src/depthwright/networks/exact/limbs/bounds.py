@@ -37,8 +37,8 @@ class Interval(NamedTuple):
 
 
 class Form:
-    """A linear form in the values of one layer, the interval it stays in, and how far off it may
-    be where digits have been left out.
+    """A linear form in the values of one layer, the interval of its values, and its error bound
+    where digits have been left out.
     """
 
     __slots__ = ("error", "interval")
@@ -68,7 +68,6 @@ def _short(m: int, e: int, up: bool) -> Bound:
 
 
 def total(numbers: Iterable[Bound]) -> Bound:
-    """Their sum, exactly."""
     kept = [number for number in numbers if number[0]]
     if not kept:
         return ZERO
@@ -92,17 +91,15 @@ def added(intervals: Sequence[Interval], constant: Bound = ZERO) -> Interval:
 
 
 def widened(interval: Interval, by: Bound) -> Interval:
-    """The interval, longer on both sides by a bound."""
+    """The interval, longer at both ends by a bound."""
     return added([interval, Interval((-by[0], by[1]), by)]) if by[0] else interval
 
 
 def is_negative(number: Bound) -> bool:
-    """Whether the number is below 0."""
     return number[0] < 0
 
 
 def least(a: Bound, b: Bound) -> Bound:
-    """The smaller of two."""
     e = min(a[1], b[1])
     return a if a[0] << (a[1] - e) <= b[0] << (b[1] - e) else b
 

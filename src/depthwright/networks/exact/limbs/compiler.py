@@ -202,7 +202,7 @@ class Compiler(Facts):
         )  # fmt: skip
 
     def continued(self, row: Row) -> Slot | None:
-        """The slot of a triangle of a triangle that nobody else reads: one more in its row."""
+        """The slot of a triangle of a triangle that no other row reads: one more in its row."""
         column, integer, power = row.terms[0]
         slot = self.slots[column]
         if row.kind != TENTS or len(row.terms) > 1 or integer != 1 or slot.tent is None:
@@ -230,7 +230,7 @@ class Compiler(Facts):
         return best
 
     def append(self, rows: Sequence[Row | None]) -> None:
-        """The instructions of one layer (None: a row that nobody reads)."""
+        """The instructions of one layer; a row of None is never read."""
         new: list[Slot] = [NOTHING] * len(rows)
         fresh: list[tuple[int, Row, int]] = []
         aliased: set[int] = set()
@@ -292,7 +292,7 @@ def _compiled(
     step: Callable[[float], None],
     lowest: Sequence[Sequence[float]],
 ) -> LimbProgram | None:
-    """With digits left out below these floors; None where the outputs would be too far off."""
+    """With digits below these floors left out; None where outputs would be too inaccurate."""
     arena = Arena()
     magnitude = reach[0].bit_length() + reach[1]
     limbs = max(1, -(-(magnitude - grid + 1) // LIMB))
@@ -305,7 +305,7 @@ def _compiled(
         inputs.append([place, arena.starts[place], limbs])
     compiler = Compiler(slots, arena=arena)
     patterns: dict[tuple[int, int, int], list[list[int]]] = {}
-    terms = split(rows_of(layers[0], patterns), dimension)
+    terms = split(rows_of(layers[0], patterns))
     for number in range(len(layers)):
         last = number == len(layers) - 1
         if number % 64 == 0:

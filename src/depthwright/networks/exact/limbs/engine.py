@@ -1,11 +1,11 @@
-"""Exact values by limb programs: which points, which program, which executor, or none.
+"""Exact values by limb programs: the choice of points, program and executor.
 
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
-not lengthen everybody's limbs; a group has one program, compiled for its grid and for the
+not lengthen the limbs of all; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
-repay compiling are left to the integers; but they are counted, so that small batches that keep
-coming are compiled for once that pays. So is a point at which digits that a program has left out
-could change the result (none in 10^5, where those were noise).
+repay compiling are left to the integers; they are counted, so that many small batches lead to
+compiling as well. A point at which omitted digits could change the result is left to the integers
+too (none in 10^5, where those digits were noise).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ ARENA_LIMIT = 1 << 30
 PROGRAMS = 8
 """Programs that a network keeps."""
 CACHED = 1 << 20
-"""Bytes of a tile's live slots that should stay in a core's second cache."""
+"""Bytes of a tile's live slots that should stay in a core's second-level cache."""
 
 _loaded: set[str] = set()
 _in_child = False
-"""Whether this process was forked. Its parent may have started numba's threads, which are not here:
-an OpenMP that finds them missing ends the process."""
+"""Whether this process was forked. The threads that numba started in its parent do not exist here,
+and an OpenMP that finds them missing ends the process."""
 
 
 def _forked() -> None:
@@ -65,7 +65,7 @@ def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 class Programs:
-    """The compiled programs of one network, the last ones used, and what they save."""
+    """The compiled programs of one network; the last ones used are kept."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Programs:
         value_bits: int | None,
         integer_bits: int,
     ) -> None:
-        """`integer_bits`: how long the integers are that do what is left to them."""
+        """`integer_bits`: length of the integers that evaluate the remaining rows."""
         self.layers, self.inputs, self.value_bits = layers, inputs, value_bits
         self.kept: dict[tuple[int, Bound], LimbProgram] = {}
         self._terms = sum(len(layer.rows) for layer in layers)
@@ -92,7 +92,7 @@ class Programs:
         return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
 
     def worth_compiling(self, points: int, known: bool) -> bool:
-        """Whether compiling and running is faster than integers, for so many points.
+        """Whether compiling and running is faster than integers, for this many points.
 
         Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
         values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
@@ -106,7 +106,7 @@ class Programs:
         return program + machine_code + running < integers
 
     def program(self, grid: int, box: Bound) -> LimbProgram:
-        """Compiled once per grid and box, and kept while among the last ones used."""
+        """Compiled once per grid and box; the last ones used are kept."""
         program = self.kept.pop((grid, box), None)
         if program is None:
             with Bar("compiling the network") as bar:
@@ -122,7 +122,7 @@ class Programs:
         """Values (batch, output_dim), rounded once, and which rows are left to the integers: those
         of batches too small to compile for, and those that `run` has not settled.
 
-        `forced` compiles whatever it costs; `device` is a torch device, CUDA for the GPU.
+        `forced` compiles in any case; `device` is a torch device, CUDA for the GPU.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
         out = np.empty((len(x), self.layers[-1].fan_out))
@@ -150,14 +150,14 @@ class Programs:
 
 
 def tile_size(program: LimbProgram, points: int) -> int:
-    """Points a tile: as many as leave the longest slots in the cache, 16 to 128."""
+    """Points per tile: 16 to 128, as many as let the longest slots fit into the cache."""
     longest = int(program.rows[:, 3].max(initial=1))
     fitting = CACHED // (8 * 6 * longest)
     return int(np.clip(min(fitting, points) // 16 * 16, 16, 128))
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, all threads that numba may use; in a forked process only the calling one.
+    """On the CPU, on all of numba's threads; in a forked process, on the calling thread alone.
 
     Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
     """
@@ -184,5 +184,5 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
             _loaded.add("numba")
             done += chunk
             bar(min(done / len(x), 1.0))
-            chunk *= 2  # a second at most, by the time that it matters
+            chunk *= 2  # a second at most, small against the work at that point
     return program.values(out)

@@ -1,12 +1,11 @@
-"""What is known of each row of a limb program: the interval of its exact values, and how far off
-those are that the program computes.
+"""Facts about each row of a limb program: the interval of its exact values, and its error bound.
 
-Where values are far longer than what counts of them (floors.py), rows leave digits out below
-their floor. What is left out is bounded, and so is what it does to the outputs: a slot is off by at
-most its form's error times its scale, and by `cut`, what its own row has left out; σ and the clamp
-do not enlarge it, and slots of one form, off together, are one function of that form, with one
-steepest slope. Intervals hold the exact values; limbs are counted for these and the error. Such a
-program has every output twice, the lower and the upper end of where the exact value lies.
+Where values have far more digits than matter (floors.py), rows omit the digits below their floor.
+The omitted part is bounded, and so is its effect on the outputs: the error of a slot is at most its
+form's error times its scale, plus `cut`, what its own row omits; σ and the clamp do not enlarge it,
+and slots of one form are one function of that form, with one steepest slope. Intervals hold the
+exact values; limbs are counted for these and the error. Such a program has every output twice: the
+lower and the upper end of an interval that holds the exact value.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Facts:
 
     slots: list[Slot]
     inexact: bool = False
-    """Whether any row has left digits out."""
+    """Whether digits of any row have been left out."""
     _joint: dict[tuple[tuple[Part, ...], Interval], Interval] = field(default_factory=dict)
     _steepest: dict[tuple[Part, ...], Bound] = field(default_factory=dict)
 
@@ -72,7 +71,7 @@ class Facts:
         return Form(bounds.added(parts), bounds.above(*bounds.total(errors)))
 
     def bounded(self, terms: list[Term], forms: dict[tuple[object, ...], Form], relu: bool) -> Row:
-        """A row with its form and interval; terms of slots that are 0 are dropped."""
+        """A row with its form and interval; terms of slots that are always 0 are dropped."""
         constant = [term[1:] for term in terms if term[0] == BIAS]
         bias = bounds.total(constant)
         kind = RELU if relu else SUM
@@ -81,7 +80,7 @@ class Facts:
             exact = Interval(bounds.below(*bias), bounds.above(*bias))
             return Row(kept, constant, None, ZERO, bias, exact, kind=kind)
         first, power = kept[0][1:]
-        if len(kept) == 1:  # most rows only carry a value: nothing to share, nothing to add
+        if len(kept) == 1:  # most rows only carry a value: no forms to share or to add
             column = kept[0][0]
             form = forms.get((column,))
             if form is None:
@@ -109,18 +108,18 @@ class Facts:
         return Row(kept, constant, form, scale, bias, interval, kind=kind)
 
     def error(self, form: Form | None, scale: Bound, cut: Bound) -> Bound:
-        """How far off scale·form + bias is at most, and with `cut` what is left out of it."""
+        """Error bound of scale·form + bias; with `cut`, including the digits that are left out."""
         if not self.inexact:
             return ZERO
         parts = [cut] if form is None else [cut, times(size_of(scale), form.error)]
         return bounds.above(*bounds.total(parts))
 
     def off(self, slot: Slot) -> Bound:
-        """How far off a slot is at most."""
+        """Error bound of a slot."""
         return self.error(slot.form, slot.scale, slot.cut)
 
     def ends(self, row: Row) -> tuple[Row, Row] | None:
-        """An output's row less its error and plus it; None where that is too much to be of use."""
+        """An output's row less its error and plus it; None where the error is too large."""
         m, e = self.error(row.form, row.scale, ZERO)
         if not m:
             return row, row
@@ -150,10 +149,8 @@ class Facts:
 
 
 def times(a: Bound, b: Bound) -> Bound:
-    """Their product."""
     return a[0] * b[0], a[1] + b[1]
 
 
 def size_of(number: Bound) -> Bound:
-    """Without its sign."""
     return abs(number[0]), number[1]

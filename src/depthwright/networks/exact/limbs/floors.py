@@ -1,12 +1,12 @@
-"""How far down the digits of each row of an exact network count.
+"""The lowest digit that matters in each row of an exact network.
 
-A network that adds noise below its digits has values far longer than what its outputs, rounded to
-float64, show of them. A limb program may leave the last digits out: `floors` says which. It is a
-proposal, not a proof: the compiler adds up what is left out, and the program hands back a point
-whose rounding that could change.
+A network that adds noise below its digits has values with far more digits than its outputs show
+after rounding to float64. A limb program may omit the last digits: `floors` says which. It is a
+proposal, not a proof: the compiler adds up the omitted parts, and the program returns a point
+uncomputed where they could change the rounding.
 
 Layer by layer from the last: an error e of a linear form changes a form of the next layer by at
-most e times the slope of what is between, and the terms that share a form count as one function
+most e times the slope between them, and the terms that share a form count as one function
 (2σ(r) − 4σ(r − ½) has slope 2, not 6; over a thousand layers that is a thousand digits).
 """
 
@@ -31,7 +31,7 @@ Key = tuple[Term, ...]
 
 
 def worthwhile(layers: Sequence[Layer], value_bits: int | None) -> bool:
-    """Whether values are longer than weights give reason for."""
+    """Whether values are much longer than the weights explain."""
     bits = value_bits or 0
     if bits <= WORTHWHILE:
         return False
@@ -83,7 +83,7 @@ def _below(
     forms: dict[Key, float],
     steepest: dict[tuple[Part, ...], float],
 ) -> tuple[list[float], dict[Key, float]]:
-    """Floors of a layer's rows, and of its forms, from those of the forms that read it."""
+    """Floors of a layer's rows, and of its forms, from the floors of the forms that read it."""
     wanted = [math.inf] * len(keys)
     shared: dict[Key, float] = {}
     for reader, floor in forms.items():

@@ -8,13 +8,11 @@ import triton.language as tl
 
 @triton.jit
 def word(pointer):  # type: ignore[no-untyped-def]
-    """An unsigned word."""
     return tl.load(pointer).to(tl.uint64, bitcast=True)
 
 
 @triton.jit
 def put(pointer, value):  # type: ignore[no-untyped-def]
-    """Store an unsigned word."""
     tl.store(pointer, value.to(tl.int64, bitcast=True))
 
 

@@ -72,7 +72,7 @@ class Slot:
     ceiling: Bound | None = None
     """value = min(σ(scale·form + bias), ceiling) where a form is known."""
     cut: Bound = ZERO
-    """How far off this slot's own row may be at most, by the digits that it has left out."""
+    """Bound on the error of this slot's own row by the digits that it has left out."""
     tent: tuple[int, int] | None = None
     """Of triangles: the row, and the power of two that is twice their height."""
 
@@ -115,7 +115,7 @@ class LimbProgram:
 
 
 class Arena:
-    """Buffers of limbs, used again when they are free; limb 0 is always zero."""
+    """Buffers of limbs, reused when free; limb 0 is always zero."""
 
     def __init__(self) -> None:
         self.size = 1
@@ -124,7 +124,7 @@ class Arena:
         self._free: list[tuple[int, int]] = []
 
     def take(self, limbs: int) -> int:
-        """The smallest free buffer that is large enough, if it is not far too large."""
+        """The smallest free buffer that is large enough, unless it is much too large."""
         at = bisect.bisect_left(self._free, (limbs, 0))
         if at < len(self._free) and self._free[at][0] <= 2 * limbs + 8:
             return self._free.pop(at)[1]
@@ -134,5 +134,4 @@ class Arena:
         return len(self.starts) - 1
 
     def release(self, place: int) -> None:
-        """Nobody reads it any more."""
         bisect.insort(self._free, (self.sizes[place], place))

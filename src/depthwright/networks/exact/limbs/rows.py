@@ -19,7 +19,7 @@ Term = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Row:
-    """A row of a layer, bounded, not yet placed."""
+    """A row of a layer with its bounds, before it has a place."""
 
     terms: list[Term]
     """On slots that may be nonzero; the bias apart."""
@@ -40,7 +40,7 @@ class Row:
 def rows_of(
     layer: Layer, patterns: dict[tuple[int, int, int], list[list[int]]]
 ) -> list[list[Term]]:
-    """The terms of every row; which terms those are is looked up once per pattern."""
+    """The terms of every row; the positions of terms are computed once per pattern."""
     key = (id(layer.rows), id(layer.columns), layer.fan_out)  # rows at the end may have no term
     if key not in patterns:
         found: list[list[int]] = [[] for _ in range(layer.fan_out)]
@@ -138,7 +138,7 @@ def written_over(
             over.append((index, row, main, place))
     reads = [{slots[column].place for column, _, _ in row.terms} for _, row, _, _ in over]
     readers = Counter(place for places in reads for place in places)
-    # a candidate reads its own buffer: it is free when nobody else does
+    # a candidate reads its own buffer: it is free if no other row does
     free = [number for number, candidate in enumerate(over) if readers[candidate[3]] == 1]
     waiting = [True] * len(over)
     order, first = [], 0
@@ -168,12 +168,11 @@ def log2(number: Bound) -> int:
 
 
 def negated(number: Bound) -> Bound:
-    """Its negative."""
     return -number[0], number[1]
 
 
-def split(rows: Sequence[Sequence[Term]], dimension: int) -> list[list[Term]]:
-    """x = x₊ − x₋: column j becomes 2j and 2j + 1."""
+def split(rows: Sequence[Sequence[Term]]) -> list[list[Term]]:
+    """x = x₊ − x₋: column j becomes columns 2j and 2j + 1."""
     return [
         [
             part

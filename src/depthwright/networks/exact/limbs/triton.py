@@ -145,7 +145,7 @@ def run_tiles(  # type: ignore[no-untyped-def]
     grid, arenas, arena_limbs, ranges, places, lanes: tl.constexpr,
     row_fields: tl.constexpr, term_fields: tl.constexpr,
 ):  # fmt: skip
-    """Every tile that is this program's turn."""
+    """Every tile of this program's share."""
     program = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, lanes)
     column = arenas + program * arena_limbs * lanes + lane
