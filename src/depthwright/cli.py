@@ -12,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import hydra
 import yaml
@@ -44,7 +45,8 @@ def _job(config: DictConfig) -> None:
     try:
         if HydraConfig.get().mode == RunMode.RUN:
             need_used(HydraConfig.get())
-            configs.need_sound(config)
+            configs.run_folder(config)
+            configs.logger(config)
         task(config)
     except Exception as error:
         if not _for_the_user(error):
@@ -52,7 +54,7 @@ def _job(config: DictConfig) -> None:
         _refuse(error)
 
 
-def need_used(of_hydra: DictConfig) -> None:
+def need_used(of_hydra: Any) -> None:
     """Raises Refusal for what only a sweep would make use of."""
     configs.need_known_keys(of_hydra, "hydra.")
     if of_hydra.sweeper.params:
@@ -78,8 +80,9 @@ def _for_the_user(error: Exception) -> bool:
     if isinstance(error, (*TOLD, *of_configs)):  # some of Hydra's are OSErrors as well
         return True
     if isinstance(error, OSError):
-        return error.errno in _FULL
-    return "Config group override" in str(error)
+        given = str(error.filename or "")
+        return error.errno in _FULL or (given != "" and any(given in word for word in sys.argv))
+    return str(error).startswith(("Config group override", "Only one of --"))
 
 
 def _refuse(error: Exception) -> None:
@@ -152,6 +155,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
     for word in words:
+        if re.match(r"[+~]*=", word):
+            raise Refusal(f"{word} names no key; write KEY=VALUE")
         _need_option(word)
     flags: list[str] = []
     overrides: list[str] = []

@@ -51,11 +51,15 @@ class CellSweeper(BasicSweeper):
 
 
 def _need_few(overrides: list[Override]) -> None:
-    """Raises Refusal where there are more cells than anybody waits for."""
+    """Raises Refusal for more cells than anybody waits for."""
     from depthwright.refusal import Refusal
 
     count = 1
     for axis in overrides:
+        if axis.is_sweep_override() and not axis.is_discrete_sweep():
+            raise Refusal(
+                f"{axis.input_line} has no end of values; list some, or write range(FROM,TO,STEP)"
+            )
         if axis.is_discrete_sweep():
             count *= sum(1 for _ in islice(axis.sweep_iterator(), MOST_CELLS + 1))
         if count > MOST_CELLS:

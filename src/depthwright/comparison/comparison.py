@@ -17,6 +17,7 @@ from depthwright.targets.target import Target
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.features import check_kind
 from depthwright.training.matching import Match, check_rule, match
+from depthwright.training.search import planned_steps
 
 MOST_ACCURACY = 1e100
 """As large as a target may be."""
@@ -77,6 +78,8 @@ class Comparison:
                 "ask for example for 0.01"
             )
         self._need_memory()
+        if self.matching:
+            planned_steps(self.training, self.training.trials)
         for recipe in (self.construction, *self.beside.values()):
             recipe.need(accuracy=self.accuracy, failure_probability=self.failure_probability)
             _check_law(self.distribution, recipe, self.inputs)
@@ -99,10 +102,11 @@ class Comparison:
         for name, (count, batches, each) in asked.items():
             size = 4 * each * count * batches * self.target.input_dim
             if size > MEMORY_LIMIT:
-                times = f" for {batches} steps at a time" if batches > 1 else ""
+                times = f" for chunk_steps={batches} at a time" if batches > 1 else ""
+                lower = f"{name} or training.chunk_steps" if batches > 1 else name
                 raise Refusal(
                     f"{name}={count} of input_dim={self.target.input_dim}{times} take "
-                    f"{size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); lower {name}"
+                    f"{size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); lower {lower}"
                 )
 
     @property

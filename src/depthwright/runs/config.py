@@ -19,6 +19,7 @@ from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
@@ -162,24 +163,23 @@ def need_known_keys(config: DictConfig, where: str = "") -> None:
         if not OmegaConf.is_missing(config, key) and OmegaConf.is_dict(config._get_node(key)):
             inner = config[key]
             if inner is not None:
-                need_known_keys(inner, f"{where}{key}.")
+                need_known_keys(inner, f"{where}{key!s}.")
 
 
 def need_sound(config: DictConfig) -> None:
     """Raises Refusal where a group is missing, or a key is given that nothing would read."""
-    _refuse_unknown(config, top_level())
+    known = {f.name for f in dataclasses.fields(RunConfig)}
+    for key in set(map(str, config)) - known:
+        raise Refusal(misspelt(key, known | groups().keys()))
     for group in (*REGISTRIES, *SCHEMAS):
         if not OmegaConf.is_dict(config._get_node(group)) or config[group] is None:
             raise Refusal(
                 f"{group} should be one of {', '.join(groups()[group])}; leave it out or say "
                 f"{group}=OPTION"
             )
+        if group in REGISTRIES and "name" not in config[group]:
+            raise Refusal(f"{group}.name is missing; choose one of {', '.join(REGISTRIES[group])}")
     need_known_keys(config)
-
-
-def top_level() -> set[str]:
-    """The keys of a config, groups included."""
-    return {f.name for f in dataclasses.fields(RunConfig)}
 
 
 def comparison(config: DictConfig) -> Comparison:
@@ -230,7 +230,11 @@ def _object(group: str, config: DictConfig) -> Any:
     _refuse_unknown(
         config[group], {f.name for f in dataclasses.fields(SCHEMAS[group])}, f"{group}."
     )
-    return OmegaConf.to_object(OmegaConf.merge(SCHEMAS[group], config[group]))
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(SCHEMAS[group], config[group]))
+    except OmegaConfBaseException as error:
+        told = str(error).splitlines()[0]
+        raise Refusal(f"{group}.{error.full_key} cannot be taken: {told}") from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

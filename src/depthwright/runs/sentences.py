@@ -31,9 +31,12 @@ def sentence(error: Exception) -> str:
         return f"a config file is not UTF-8: {error.reason} after {before!r}; save it as UTF-8"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'a file'} cannot be written or read ({error.strerror})"
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return str(error)
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
-        cure = f"\"{key}='{value or 'VALUE'}'\""
+        plain = value if value and not re.search(r"['\"]", value) else "VALUE"
+        cure = f"\"{key}='{plain}'\""
         return f"{error.override} cannot be read; write KEY=VALUE, as in {cure}"
     return _misspelt(error) or _of_another_type(error) or _first_lines(error)
 
@@ -61,7 +64,7 @@ def _no_option(path: str, options: object) -> str:
     if group == "hydra/launcher" and option in EXTRAS:
         return f"this launcher is not installed; pip install -e '.[{EXTRAS[option]}]'"
     if not options:
-        return misspelt(group, configs.groups(), "group") if group else f"{path} is not there"
+        return misspelt(group, configs.groups(), "group") if group else f"{path}.yaml is not there"
     return misspelt(option or "''", options, f"option for {group}")  # type: ignore[arg-type]
 
 
@@ -78,7 +81,7 @@ def _of_another_type(error: Exception) -> str | None:
         if "is not a ListConfig" in told:
             return f"{key}={value} is no list; write {key}=[{value}]"
         return f"{key}={value} cannot be taken: {told}"
-    if where := _place(error):
+    if (where := _place(error)) or cause.full_key not in (None, "", "_dummy_"):
         return f"{where}{cause.full_key or 'the file'} cannot be taken: {told}"
     return None
 
@@ -89,11 +92,7 @@ def _first_lines(error: Exception) -> str:
     told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]
     cause = _cause(error)
     if cause is not error and isinstance(cause, OmegaConfBaseException):
-        first = str(cause).splitlines()[0]
-        if first not in told:
-            told.append(f"({first})")
-        elif cause.full_key:
-            told.append(f"(key {cause.full_key})")
+        told.append(f"({str(cause).splitlines()[0]})")
     return " ".join(told)
 
 

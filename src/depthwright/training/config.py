@@ -6,7 +6,6 @@ every override of it; treat them as values all the same.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,10 +150,15 @@ class TrainingConfig:
             )
 
     @property
+    def trials(self) -> int:
+        """Networks of one shape and style: one for each combination of the other settings."""
+        starts = self.seeds * len(self.initialisations)
+        return starts * len(self.losses) * len(self.learning_rates)
+
+    @property
     def members(self) -> int:
-        """Of a family, all settings counted."""
-        settings = (self.styles, self.initialisations, self.losses, self.learning_rates)
-        return self.seeds * math.prod(map(len, settings))
+        """Networks of one shape."""
+        return len(self.styles) * self.trials
 
 
 _WHOLE = {
