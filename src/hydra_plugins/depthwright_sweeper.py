@@ -23,6 +23,7 @@ class CellSweeper(BasicSweeper):
 
         assert self.hydra_context is not None
         assert self.launcher is not None
+        assert self.config is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
         parser = OverridesParser.create(config_loader=loader)
         self._need_used()
