@@ -177,7 +177,7 @@ def test_killed_half_way_leaves_no_half_row(tmp_path: Path) -> None:
         ("accuracy=1e-9", "accuracy=1e-09 is below"),
         ("construction=bridge", "ridge"),
         ("target.inputdim=3", "inputdim"),
-        ("trainer.devices=2", "Could not override 'trainer.devices'"),
+        ("trainer.devices=2", "trainer.devices is no key"),
         ("logger.mode=maybe", "none, offline, online"),
         ("training.learning_rates=[]", "learning_rates is empty"),
     ],

@@ -12,10 +12,15 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import hydra
 import yaml
-from hydra.errors import HydraException, OverrideParseException
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +29,7 @@ from depthwright.machine import environment
 from depthwright.refusal import Refusal
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
+from depthwright.runs.sentences import sentence
 from depthwright.runs.store import Incomplete
 from depthwright.runs.task import TOLD, compare, show, task
 
@@ -37,11 +43,30 @@ def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
 def _job(config: DictConfig) -> None:
     """One run or one cell; told here, before Hydra says a line of its own."""
     try:
+        if HydraConfig.get().mode == RunMode.RUN:
+            need_used(HydraConfig.get())
+            configs.run_folder(config)
+            configs.logger(config)
         task(config)
     except Exception as error:
         if not _for_the_user(error):
             raise
         _refuse(error)
+
+
+def need_used(of_hydra: Any) -> None:
+    """Raises Refusal for what only a sweep would make use of."""
+    configs.need_known_keys(of_hydra, "hydra.")
+    if of_hydra.sweeper.params:
+        axes = ", ".join(of_hydra.sweeper.params)
+        raise Refusal(
+            f"hydra.sweeper.params gives the axes of a sweep ({axes}); add --multirun, or leave "
+            "them out"
+        )
+    if (launcher := of_hydra.runtime.choices.get("launcher")) not in (None, "basic"):
+        raise Refusal(
+            f"launcher={launcher} starts the cells of a sweep, and this is one run; add --multirun"
+        )
 
 
 _hydra = hydra.main(
@@ -55,56 +80,19 @@ def _for_the_user(error: Exception) -> bool:
     if isinstance(error, (*TOLD, *of_configs)):  # some of Hydra's are OSErrors as well
         return True
     if isinstance(error, OSError):
-        return error.errno in _FULL
-    return "Config group override" in str(error)
+        given = str(error.filename or "")
+        return error.errno in _FULL or (given != "" and any(given in word for word in sys.argv))
+    return str(error).startswith(("Config group override", "Only one of --"))
 
 
 def _refuse(error: Exception) -> None:
-    print(f"depthwright: {_sentence(error)}", file=sys.stderr)
+    print(f"depthwright: {sentence(error)}", file=sys.stderr)
     sys.exit(1)
 
 
-def _sentence(error: Exception) -> str:
-    """Hydra and OmegaConf speak in paragraphs; the first lines say what is wrong."""
-    if isinstance(error, yaml.YAMLError):
-        return _in_file(error)
-    if isinstance(error, UnicodeDecodeError):
-        before = error.object[max(0, error.start - 30) : error.start].decode(errors="replace")
-        return f"a config file is not UTF-8: {error.reason} after {before!r}; save it as UTF-8"
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return f"{error.filename or 'a file'} cannot be written or read ({error.strerror})"
-    if isinstance(error, OverrideParseException):
-        key = error.override.partition("=")[0]
-        return f"{error.override} cannot be read; write KEY=VALUE, as in \"{key}='VALUE'\""
-    if scalar := re.search(r"override ([\w.]+)=(.*)", str(error)):
-        key, value = scalar.groups()
-        if "is not a ListConfig" in str(error.__cause__):
-            return f"{key}={value} is no list; write {key}=[{value}]"
-    for launcher, extra in EXTRAS.items():
-        if f"Could not find 'hydra/launcher/{launcher}'" in str(error):
-            return f"this launcher is not installed; pip install -e '.[{extra}]'"
-    lines = [line.strip() for line in str(error).splitlines()]
-    stop = next((k for k, line in enumerate(lines) if line.startswith("Config search")), len(lines))
-    told = [line for line in lines[:stop] if line and not line.startswith(_NOISE)]
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        told.append(f"({str(error.__cause__).splitlines()[0]})")
-    return " ".join(told).replace("options in", "options for")
-
-
-def _in_file(error: yaml.YAMLError) -> str:
-    """A file that is no YAML: its name, the line, what is wrong there."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split())  # not even text; it names the file
-
-
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
-"""Hydra launcher → the extra that brings it."""
 AGAIN = "; run the same command again to go on"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk or its rights forbid: no defect of ours."""
-_NOISE = ("To append to your config", "reference_type=", "object_type=")
 _HELP = """\
 depthwright: theorems about ReLU networks, as networks that run, measured against trained ones.
 
@@ -167,7 +155,9 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
     for word in words:
-        _need_option(*word.partition("=")[::2])
+        if re.match(r"[+~]*=", word):
+            raise Refusal(f"{word} names no key; write KEY=VALUE")
+        _need_option(word)
     flags: list[str] = []
     overrides: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
@@ -176,14 +166,28 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-def _need_option(group: str, value: str) -> None:
-    """Hydra's own words for null do not say of which group."""
-    if "null" in re.split(r"[\[\],\s]+", value) and (options := configs.groups().get(group)):
-        raise Refusal(
-            f"{group}={value} chooses no {group}; leave it out, or choose from {', '.join(options)}"
-        )
+def _need_option(word: str) -> None:
+    """Hydra's own words for a null, a number and a list do not say of which group."""
+    group, _, value = word.partition("=")
+    if not (options := configs.groups().get(group)):
+        return
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:  # told where all words are read
+        return
+    swept = override.is_discrete_sweep()
+    for chosen in override.sweep_iterator() if swept else [override.value()]:
+        if isinstance(chosen, list) and (group in _SEVERAL or len(chosen) == 1):
+            continue
+        if not isinstance(chosen, (str, QuotedString)):
+            raise Refusal(
+                f"{group}={value} chooses no {group}; leave it out, or choose one of "
+                f"{', '.join(options)}"
+            )
 
 
+_SEVERAL = ("experiment", "launcher")
+"""Groups of which several options make sense together."""
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")
 _WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"} | {
     *("--package", "-p", "--cfg", "-c", "--experimental-rerun")

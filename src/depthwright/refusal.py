@@ -1,6 +1,11 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the checks that raise it of numbers and words."""
 
 from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral
 
 
 class Refusal(ValueError):
@@ -8,3 +13,44 @@ class Refusal(ValueError):
 
     The command line prints the sentence and exits with a status that is not 0; no traceback.
     """
+
+
+MOST_SEED = 2**63 - 3
+"""Torch takes seeds below 2^64 and SQL below 2^63; the two after it are taken as well."""
+
+
+def need_whole(name: str, value: int, least: int, most: int) -> None:
+    """Raises Refusal unless `value` is a whole number from `least` to `most`."""
+    if not isinstance(value, Integral):
+        raise Refusal(f"{name}={value!r} is no whole number; give one of at least {least}")
+    if value < least:
+        raise Refusal(f"{name}={value} is below {least}; give a whole number of at least {least}")
+    if value > most:
+        raise Refusal(f"{name}={value} is above {most}; give a whole number of at most {most}")
+
+
+def need_seed(name: str, value: int) -> None:
+    """Raises Refusal for what no generator of random numbers takes."""
+    if isinstance(value, Integral) and value < 0:
+        raise Refusal(f"{name}={value} is negative; seeds start at 0")
+    need_whole(name, value, 0, MOST_SEED)
+
+
+def need_positive(name: str, value: float, most: float) -> None:
+    """Raises Refusal unless 0 < `value` ≤ `most`."""
+    if not (math.isfinite(value) and value > 0):
+        raise Refusal(f"{name}={value} is not a positive number")
+    if value > most:
+        raise Refusal(f"{name}={value} is above {most:g}; give a positive number of at most that")
+
+
+def misspelt(given: str, known: Iterable[str], kind: str = "key") -> str:
+    """The sentence of a word that is none of `known`: what was meant, perhaps, and what there is.
+
+    Of keys with dots the last part is compared, and the others are those of all of `known`.
+    """
+    where, dot, last = given.rpartition(".")
+    words = sorted(known)
+    close = difflib.get_close_matches(last, words, n=1)
+    meant = f"did you mean {where}{dot}{close[0]}? Choose" if close else "choose"
+    return f"{given} is no {kind}; {meant} from {', '.join(words)}"

@@ -10,15 +10,23 @@ from depthwright.distributions import UniformBox, UniformCube
 from depthwright.distributions.distribution import Distribution
 from depthwright.distributions.domain import Ball, Box
 from depthwright.errors.measure import EvaluationConfig
+from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_positive, need_seed
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.features import check_kind
 from depthwright.training.matching import Match, check_rule, match
+from depthwright.training.search import planned_steps
 
+MOST_ACCURACY = 1e100
+"""As large as a target may be."""
+MOST_WEIGHTS = 10**10
+"""Of a construction, zeros left out where their number is known: 80 GB."""
 MEMORY_LIMIT = 8 * 10**9
-"""Limit in bytes for the evaluation points and the values computed at them."""
+"""Most that the points of one kind, with what is computed of them, may take, in bytes."""
+MEMORY_OF_RIVALS = 100 * 10**9
+"""Most that all networks in training may take, in bytes: more than the largest GPU has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Comparison:
     """The registry names of target, distribution and construction, for the rows."""
 
     def __post_init__(self) -> None:
+        need_positive("accuracy", self.accuracy, MOST_ACCURACY)
+        need_seed("seed", self.seed)
         if self.distribution.input_dim != self.target.input_dim:
             raise Refusal(
                 f"distribution.input_dim={self.distribution.input_dim} is not that of the target "
@@ -68,13 +78,9 @@ class Comparison:
                 f"failure_probability={self.failure_probability} is not in [0, 1); "
                 "ask for example for 0.01"
             )
-        size = 4 * 8 * self.evaluation.points * self.target.input_dim
-        if size > MEMORY_LIMIT:
-            raise Refusal(
-                f"evaluation.points={self.evaluation.points} of input_dim={self.target.input_dim} "
-                f"take {size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); "
-                "lower evaluation.points"
-            )
+        self._need_memory()
+        if self.matching:
+            planned_steps(self.training, self.training.trials)
         for recipe in (self.construction, *self.beside.values()):
             recipe.need(accuracy=self.accuracy, failure_probability=self.failure_probability)
             _check_law(self.distribution, recipe, self.inputs)
@@ -82,8 +88,27 @@ class Comparison:
             check_rule(rule)
         for kind in self.features:
             check_kind(kind)
-        if self.seed < 0:
-            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+
+    def _need_memory(self) -> None:
+        """Refuse points that take too much of it."""
+        training, evaluation = self.training, self.evaluation
+        steps = min(training.chunk_steps, training.steps)
+        item = 4 if training.dtype == "float32" else 8
+        asked = {
+            "evaluation.points": (evaluation.points, 1, 8),
+            "evaluation.attack_starts": (evaluation.attack_starts, 1, 8),
+            "training.batch_size": (training.batch_size, steps, item),
+            "training.validation_points": (training.validation_points, 1, item),
+        }
+        for name, (count, batches, each) in asked.items():
+            size = 4 * each * count * batches * self.target.input_dim
+            if size > MEMORY_LIMIT:
+                times = f" for chunk_steps={batches} at a time" if batches > 1 else ""
+                lower = f"{name} or training.chunk_steps" if batches > 1 else name
+                raise Refusal(
+                    f"{name}={count} of input_dim={self.target.input_dim}{times} take "
+                    f"{size / 1e9:.3g} GB (limit {MEMORY_LIMIT / 1e9:g} GB); lower {lower}"
+                )
 
     @property
     def inputs(self) -> Inputs | None:
@@ -103,10 +128,33 @@ class Comparison:
 
     def matches(self) -> dict[str, Match]:
         """Contender → what its rule makes of the construction's size; nothing is built."""
-        for construction in self.beside.values():
-            construction.architecture()  # refuses what is too large before the training
-        architecture = self.construction.architecture()
-        return {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
+        for construction in self.beside.values():  # refused now, not after the training
+            _need_few_weights(construction)
+        architecture = _need_few_weights(self.construction)
+        found = {f"trained_{rule}": match(architecture, rule) for rule in self.matching}
+        shapes = {shape for each in found.values() for shape in each.shapes}
+        item = 4 if self.training.dtype == "float32" else 8
+        # weights, the best so far, two moments
+        size = 4 * item * self.training.members * sum(Architecture.of(s).parameters for s in shapes)
+        if size > MEMORY_OF_RIVALS:
+            raise Refusal(
+                f"{self.training.members} networks each of {len(shapes)} shapes take "
+                f"{size / 1e9:.3g} GB in training (limit {MEMORY_OF_RIVALS / 1e9:g} GB); give "
+                "fewer training.seeds or learning_rates"
+            )
+        return found
+
+
+def _need_few_weights(construction: Construction) -> Architecture:
+    """Refuse what no memory holds; a network of repeated layers is sized by its formula alone."""
+    architecture = construction.architecture()
+    weights = architecture.nonzeros or architecture.parameters
+    if weights > MOST_WEIGHTS:
+        raise Refusal(
+            f"{type(construction).__name__} makes {weights:.3g} weights (limit "
+            f"{MOST_WEIGHTS:.0e}); raise accuracy or ask for a smaller network"
+        )
+    return architecture
 
 
 def _check_law(law: Distribution, recipe: Construction, moved: Inputs | None) -> None:

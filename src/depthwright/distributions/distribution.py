@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from depthwright.distributions.domain import Domain
-from depthwright.refusal import Refusal
+from depthwright.distributions.domain import MOST_INPUTS, Domain
+from depthwright.refusal import need_positive, need_whole
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +21,7 @@ class Distribution(ABC):
     input_dim: int
 
     def __post_init__(self) -> None:
-        if self.input_dim < 1:
-            raise Refusal(f"input_dim={self.input_dim} is below 1; a law needs a dimension")
+        need_whole("input_dim", self.input_dim, 1, MOST_INPUTS)
 
     @property
     @abstractmethod
@@ -49,5 +48,4 @@ class Centred(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.radius) and self.radius > 0):
-            raise Refusal(f"radius={self.radius} is not a positive number")
+        need_positive("radius", self.radius, sys.float_info.max)

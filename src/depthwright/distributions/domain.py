@@ -18,6 +18,8 @@ from depthwright.refusal import Refusal
 if TYPE_CHECKING:
     import torch
 
+MOST_INPUTS = 1_000_000
+"""Of a target or of a law."""
 Sides = float | Sequence[float] | np.ndarray
 """A number for every coordinate, or one each."""
 

@@ -14,8 +14,11 @@ from depthwright.errors.l2 import L2Error, l2_error
 from depthwright.errors.sup import attack, moved
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_seed, need_whole
 from depthwright.targets.target import Target
+
+MOST_POINTS = 10**9
+MOST_STEPS = 10**9
 
 
 @dataclass
@@ -41,6 +44,10 @@ class EvaluationConfig:
                 f"attack_steps={self.attack_steps} leave nothing to attack with; "
                 "use at least 2 and 1"
             )
+        need_whole("evaluation.points", self.points, 2, MOST_POINTS)
+        need_whole("evaluation.attack_starts", self.attack_starts, 2, MOST_POINTS)
+        need_whole("evaluation.attack_steps", self.attack_steps, 1, MOST_STEPS)
+        need_seed("evaluation.seed", self.seed)
 
 
 @dataclass(frozen=True)

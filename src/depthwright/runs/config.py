@@ -15,15 +15,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import constructions, distributions, targets
 from depthwright.comparison import Comparison
 from depthwright.constructions import Construction
 from depthwright.errors.measure import EvaluationConfig
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, misspelt
 from depthwright.runs.cell import identity
 from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
@@ -44,6 +46,16 @@ WATCHING = (
     "training.checkpoint_seconds",
 )
 """What does not change a run's numbers, and so not its folder."""
+
+SCHEMAS: dict[str, type] = {
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "trainer": TrainerConfig,
+    "logger": LoggerConfig,
+}
+"""Groups of which every option has the same keys."""
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name, on most disks."""
 
 RUN_FIELDS = {"accuracy", "failure_probability"}
 INPUT_FIELDS = {"grid", "inputs"}
@@ -105,12 +117,7 @@ def register_schemas() -> None:
     for group, registry in REGISTRIES.items():
         for name, cls in registry.items():
             store.store(group=f"schema/{group}", name=name, node=_schema(name, cls))
-    for group, cls in (
-        ("training", TrainingConfig),
-        ("evaluation", EvaluationConfig),
-        ("trainer", TrainerConfig),
-        ("logger", LoggerConfig),
-    ):
+    for group, cls in SCHEMAS.items():
         store.store(group="schema", name=group, node=cls)
 
 
@@ -144,12 +151,40 @@ def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> N
     """`+key=value` on the command line gets past the schema, but not past this."""
     for key in given:
         if key not in known:
-            raise Refusal(f"{where}{key} is no key; choose from {', '.join(sorted(known))}")
+            raise Refusal(misspelt(f"{where}{key}", known))
+
+
+def need_known_keys(config: DictConfig, where: str = "") -> None:
+    """Raises Refusal for a key that nothing would read, wherever a schema says what is read."""
+    if dataclasses.is_dataclass(cls := OmegaConf.get_type(config)):
+        own = {"env"} if cls is HydraConf else set()  # Hydra adds to its own schema
+        _refuse_unknown(config, own | {f.name for f in dataclasses.fields(cls)}, where)
+    for key in config:
+        if not OmegaConf.is_missing(config, key) and OmegaConf.is_dict(config._get_node(key)):
+            inner = config[key]
+            if inner is not None:
+                need_known_keys(inner, f"{where}{key!s}.")
+
+
+def need_sound(config: DictConfig) -> None:
+    """Raises Refusal where a group is missing, or a key is given that nothing would read."""
+    known = {f.name for f in dataclasses.fields(RunConfig)}
+    for key in set(map(str, config)) - known:
+        raise Refusal(misspelt(key, known | groups().keys()))
+    for group in (*REGISTRIES, *SCHEMAS):
+        if not OmegaConf.is_dict(config._get_node(group)) or config[group] is None:
+            raise Refusal(
+                f"{group} should be one of {', '.join(groups()[group])}; leave it out or say "
+                f"{group}=OPTION"
+            )
+        if group in REGISTRIES and "name" not in config[group]:
+            raise Refusal(f"{group}.name is missing; choose one of {', '.join(REGISTRIES[group])}")
+    need_known_keys(config)
 
 
 def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
-    _refuse_unknown(config, {f.name for f in dataclasses.fields(RunConfig)})
+    need_sound(config)
     target = _make("target", config.target)
     return Comparison(
         target=target,
@@ -158,9 +193,9 @@ def comparison(config: DictConfig) -> Comparison:
         beside={name: _beside(name, target, config) for name in config.beside},
         matching=tuple(config.matching),
         features=tuple(config.features),
-        training=_object(config.training),
-        evaluation=_object(config.evaluation),
-        trainer=_object(config.trainer),
+        training=_object("training", config),
+        evaluation=_object("evaluation", config),
+        trainer=_object("trainer", config),
         seed=config.seed,
         failure_probability=config.failure_probability,
         accuracy=config.accuracy,
@@ -187,11 +222,19 @@ def _beside(name: str, target: Target, config: DictConfig) -> Construction:
 
 def logger(config: DictConfig) -> LoggerConfig:
     """What watches the run."""
-    return typing.cast(LoggerConfig, _object(config.logger))
+    return typing.cast(LoggerConfig, _object("logger", config))
 
 
-def _object(config: DictConfig) -> Any:
-    return OmegaConf.to_object(config)
+def _object(group: str, config: DictConfig) -> Any:
+    """Of the group's class, also where a user's file is written without its schema."""
+    _refuse_unknown(
+        config[group], {f.name for f in dataclasses.fields(SCHEMAS[group])}, f"{group}."
+    )
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(SCHEMAS[group], config[group]))
+    except OmegaConfBaseException as error:
+        told = str(error).splitlines()[0]
+        raise Refusal(f"{group}.{error.full_key} cannot be taken: {told}") from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -206,10 +249,19 @@ def run_folder(config: DictConfig) -> Path:
             f"experiment_name={config.experiment_name!r} is no folder name; "
             "use letters, digits, dots and dashes"
         )
+    need_sound(config)
     plain = resolved(config)
     slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
     slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
-    return output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
+    folder = output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
+    for name in folder.parts:
+        if len(name.encode()) > LONGEST_NAME:
+            raise Refusal(
+                f"{name[:20]}…{name[-10:]} has {len(name.encode())} bytes, above the "
+                f"{LONGEST_NAME} that a folder's name may have; give a shorter output or "
+                "experiment_name"
+            )
+    return folder
 
 
 def output(config: DictConfig) -> Path:

@@ -8,11 +8,14 @@ preempted (signal USR2) or runs out of time is queued again by submitit, as ofte
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.singleton import Singleton
+
+from depthwright.refusal import Refusal
 
 POLL = 1.0
 """Seconds between two looks at the jobs."""
@@ -31,6 +34,15 @@ SHARED = (
 """Settings of jobs that every kind of cluster has; the others carry its name."""
 
 
+def need_cluster(launcher: Any) -> None:
+    """Raises Refusal where the launcher's jobs would be Slurm's, and Slurm is not there."""
+    if getattr(launcher, "_EXECUTOR", None) == "slurm" and not shutil.which("srun"):
+        raise Refusal(
+            "launcher=slurm needs Slurm, and this machine has no srun; start it on a node of the "
+            "cluster, or choose launcher=joblib"
+        )
+
+
 def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
     """What became of each cell's job: None where it came to its end, else a sentence.
 
@@ -38,6 +50,7 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
     """
     import submitit
 
+    need_cluster(launcher)
     cluster = launcher._EXECUTOR
     given = launcher.params
     limits = {f"{cluster}_{k}": given[k] for k in INIT_ONLY[1:] if k in given}

@@ -9,6 +9,7 @@ Weights are float64 arrays; every float is a dyadic rational, so the target is a
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from depthwright.distributions.domain import Box, Sides
+from depthwright.distributions.domain import MOST_INPUTS, Box, Sides
 from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.networks.points import as_points
 from depthwright.networks.upper import UNIT, Upper, product
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_positive, need_seed, need_whole
 from depthwright.targets.spectral import spectral_bound, spectral_upper
 from depthwright.targets.target import Target
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from depthwright.networks.reading import PlainNetwork
 
+MOST_WEIGHTS = 10**8
+"""Of a network that is drawn: 0.8 GB."""
 Matrices = tuple[np.ndarray, ...]
 
 
@@ -231,14 +234,18 @@ class RandomNetwork(ReLUNetwork):
 
     def __post_init__(self) -> None:
         for name in ("input_dim", "width", "depth", "output_dim"):
-            if getattr(self, name) < 1:
-                raise Refusal(f"{name}={getattr(self, name)} is below 1; a network needs some")
-        if not (math.isfinite(self.weight_bound) and self.weight_bound > 0):
-            raise Refusal(f"weight_bound={self.weight_bound} is not a positive number")
+            need_whole(f"{name}", getattr(self, name), 1, MOST_INPUTS)
+        ends = self.width * (self.input_dim + self.output_dim)
+        if (size := ends + self.width**2 * max(self.depth - 2, 0)) > MOST_WEIGHTS:
+            raise Refusal(
+                f"width={self.width} and depth={self.depth} with input_dim="
+                f"{self.input_dim} and output_dim={self.output_dim} make {size} weights; "
+                f"the limit is {MOST_WEIGHTS}"
+            )
+        need_positive("weight_bound", self.weight_bound, sys.float_info.max)
         if self.initialisation not in ("uniform", "he"):
             raise Refusal(f"initialisation={self.initialisation!r} is neither 'uniform' nor 'he'")
-        if self.seed < 0:
-            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+        need_seed("seed", self.seed)
         self._settle(self.radius, self.lower, self.upper)
 
     @property

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright.distributions.domain import Ball
-from depthwright.refusal import Refusal
+from depthwright.distributions.domain import MOST_INPUTS, Ball
+from depthwright.refusal import Refusal, need_seed, need_whole
 from depthwright.targets.target import Target
+
+MOST_PIECES = 100_000
+"""Of a profile; its samples are held against what it declares."""
+MOST_POWER = 1000
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +33,7 @@ class Radial(Target):
     input_dim: int = 5
 
     def __post_init__(self) -> None:
-        if self.input_dim < 1:
-            raise Refusal(f"input_dim={self.input_dim} is below 1; a radial target needs inputs")
+        need_whole("input_dim", self.input_dim, 1, MOST_INPUTS)
 
     @property
     def domain(self) -> Ball:
@@ -166,10 +169,8 @@ class RandomProfile(PiecewiseLinear):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pieces < 1:
-            raise Refusal(f"pieces={self.pieces} is below 1; a profile needs at least one piece")
-        if self.seed < 0:
-            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+        need_whole("pieces", self.pieces, 1, MOST_PIECES)
+        need_seed("seed", self.seed)
 
     @property
     def breaks(self) -> np.ndarray:
@@ -195,8 +196,7 @@ class Monomial(Radial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.power < 1:
-            raise Refusal(f"power={self.power} is below 1; Monomial is ‖x‖^(2·power)")
+        need_whole("power", self.power, 1, MOST_POWER)
 
     @property
     def lipschitz(self) -> float:

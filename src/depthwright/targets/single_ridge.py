@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwright.distributions.domain import Box
-from depthwright.refusal import Refusal
+from depthwright.distributions.domain import MOST_INPUTS, Box
+from depthwright.refusal import Refusal, need_whole
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class SineRidge(SingleRidge):
     height: float = 1.0
 
     def __post_init__(self) -> None:
+        need_whole("input_dim", self.input_dim, 1, MOST_INPUTS)
         if not 1 <= self.terms <= self.input_dim:
             raise Refusal(
                 f"terms={self.terms} is not in [1, input_dim={self.input_dim}]; "

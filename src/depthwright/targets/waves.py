@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from depthwright.refusal import Refusal
-from depthwright.targets.radial import PiecewiseLinear, Radial
+from depthwright.refusal import need_whole
+from depthwright.targets.radial import MOST_PIECES, PiecewiseLinear, Radial
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class ZigZag(PiecewiseLinear):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.teeth < 1:
-            raise Refusal(f"teeth={self.teeth} is below 1; a zigzag has at least one tooth")
+        need_whole("teeth", self.teeth, 1, MOST_PIECES)
 
     @property
     def breaks(self) -> np.ndarray:
@@ -43,8 +42,7 @@ class Sine(Radial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.frequency < 1:
-            raise Refusal(f"frequency={self.frequency} is below 1; Sine needs a whole period")
+        need_whole("frequency", self.frequency, 1, MOST_PIECES)
 
     @property
     def lipschitz(self) -> float:

@@ -6,13 +6,11 @@ every override of it; treat them as values all the same.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 from depthwright.networks.styles import PLAIN, check_style
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_whole
 from depthwright.training.losses import L2, check_loss
 
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -28,11 +26,16 @@ CRITERIA = ("l2", "sup")
 """Root mean squared error, or largest error, on the validation points."""
 
 
-def _whole(name: str, value: int, least: int) -> None:
-    if not isinstance(value, Integral):
-        raise Refusal(f"{name}={value!r} is no whole number; give one of at least {least}")
-    if value < least:
-        raise Refusal(f"{name}={value} is below {least}; give a whole number of at least {least}")
+MOST_STEPS = 10**9
+MOST_POINTS = 10**8
+"""Of one batch."""
+MOST_MEMBERS = 10_000
+"""Networks of one shape."""
+MOST_NOISE = 1e3
+"""Relative: what was there before is long gone."""
+RATES = 1e-30, 1e30
+"""Outside, float32 knows no such rate or no such step."""
+MOST_THREADS = 4096
 
 
 def _each_once(name: str, values: list[Any]) -> None:
@@ -86,18 +89,18 @@ class TrainingConfig:
     """Seconds of work that may be lost when a run is killed; 0 saves after every chunk."""
 
     def __post_init__(self) -> None:
-        _whole("steps", self.steps, 1)
-        _whole("batch_size", self.batch_size, 1)
-        _whole("seeds", self.seeds, 1)
-        _whole("validation_points", self.validation_points, 1)
-        _whole("chunk_steps", self.chunk_steps, 1)
-        _whole("rungs", self.rungs, 1)
-        _whole("budget", self.budget, 0)
-        _whole("halving", self.halving, 0)
+        for name, (least, most) in _WHOLE.items():
+            need_whole(name, getattr(self, name), least, most)
         if self.halving == 1:
             raise Refusal(
                 f"halving={self.halving} keeps nobody or everybody; give 0 for no search, or 2 or "
                 "more to keep one in so many"
+            )
+        if self.halving and self.halving**self.rungs > MOST_STEPS:
+            raise Refusal(
+                f"halving={self.halving} with rungs={self.rungs} begins after "
+                f"1/{self.halving}^{self.rungs} of the steps (at most {MOST_STEPS} have a sense); "
+                "give fewer rungs"
             )
         if self.criterion not in CRITERIA:
             raise Refusal(
@@ -106,8 +109,10 @@ class TrainingConfig:
         if not self.checkpoint_seconds >= 0:
             raise Refusal(f"checkpoint_seconds={self.checkpoint_seconds} is not 0 or more")
         for noise in self.tuned_noises:
-            if not (math.isfinite(noise) and noise >= 0):
-                raise Refusal(f"tuned_noises holds {noise}; every noise is a number from 0 on")
+            if not 0 <= noise <= MOST_NOISE:
+                raise Refusal(
+                    f"tuned_noises holds {noise}; every noise is a number from 0 to {MOST_NOISE:g}"
+                )
         if self.tuned_noises:
             _each_once("tuned_noises", self.tuned_noises)
         _each_once("losses", self.losses)
@@ -123,8 +128,11 @@ class TrainingConfig:
         if not self.learning_rates:
             raise Refusal("learning_rates is empty; give at least one, for example [1e-3]")
         for rate in self.learning_rates:
-            if not (math.isfinite(rate) and rate > 0):
-                raise Refusal(f"learning_rates holds {rate}; every rate is a positive number")
+            if not RATES[0] <= rate <= RATES[1]:
+                raise Refusal(
+                    f"learning_rates holds {rate}; every rate is a positive number, from "
+                    f"{RATES[0]:g} to {RATES[1]:g}"
+                )
         _each_once("learning_rates", self.learning_rates)
         if not self.styles or len(set(self.styles)) < len(self.styles):
             raise Refusal(f"styles={self.styles} should name at least one style, each once")
@@ -134,6 +142,36 @@ class TrainingConfig:
             raise Refusal(f"warmup={self.warmup} is not a share of the steps in [0, 1)")
         if self.dtype not in DTYPES:
             raise Refusal(f"dtype={self.dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+        if self.members > MOST_MEMBERS:
+            raise Refusal(
+                f"training asks for {self.members} networks of every shape, one for each "
+                "combination of styles, seeds, initialisations, losses and learning_rates; "
+                f"the limit is {MOST_MEMBERS}, so give fewer of one of them"
+            )
+
+    @property
+    def trials(self) -> int:
+        """Networks of one shape and style: one for each combination of the other settings."""
+        starts = self.seeds * len(self.initialisations)
+        return starts * len(self.losses) * len(self.learning_rates)
+
+    @property
+    def members(self) -> int:
+        """Networks of one shape."""
+        return len(self.styles) * self.trials
+
+
+_WHOLE = {
+    "steps": (1, MOST_STEPS),
+    "batch_size": (1, MOST_POINTS),
+    "seeds": (1, MOST_MEMBERS),
+    "validation_points": (1, MOST_POINTS),
+    "chunk_steps": (1, MOST_STEPS),
+    "rungs": (1, MOST_STEPS.bit_length()),
+    "budget": (0, MOST_STEPS * MOST_MEMBERS),
+    "halving": (0, MOST_STEPS),
+}
+"""Field → least and most."""
 
 
 @dataclass
@@ -155,4 +193,4 @@ class TrainerConfig:
                 f"accelerator={self.accelerator!r} is unknown; "
                 f"choose one of {', '.join(ACCELERATORS)}"
             )
-        _whole("threads", self.threads, 0)
+        need_whole("threads", self.threads, 0, MOST_THREADS)
