@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -45,9 +45,12 @@ def task(config: DictConfig) -> None:
     from rich.console import Console
 
     # Without bars where several cells share the terminal: the launchers switch them off.
-    console = Console(stderr=True, force_terminal=None if config.trainer.progress else False)
+    # Paths are printed as they are: "[x]" and ":x:" are no markup in them.
+    plain: Any = {"markup": False, "emoji": False}
+    terminal = None if config.trainer.progress else False
+    console = Console(stderr=True, force_terminal=terminal, **plain)
     if HydraConfig.get().mode == RunMode.RUN:
-        show(compare(config, console), Console())
+        show(compare(config, console), Console(**plain))
         return
     folder = configs.run_folder(config)
     store.attempt(folder.name, folder, lambda: _compute(config, console))
