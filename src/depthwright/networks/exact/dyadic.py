@@ -8,6 +8,7 @@ rather than 10,000 bits. Without this a network that reads b bits would take b²
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TypeAlias, Union
 
@@ -68,6 +69,12 @@ class Dyadic:
         if bottom & (bottom - 1):
             raise Refusal(f"{value} is not an integer times a power of two; round it first")
         return cls(int(top), 1 - int(bottom).bit_length())
+
+    @classmethod
+    def total(cls, terms: Iterable[Term]) -> Dyadic:
+        """Σ integer × 2^power, no integer 0."""
+        odd = [_odd(*term) for term in terms]
+        return cls._of_terms(tuple(odd) if len(odd) == 1 else _merge(odd))
 
     @classmethod
     def _of_terms(cls, terms: tuple[Term, ...]) -> Dyadic:
