@@ -8,3 +8,8 @@ class Refusal(ValueError):
 
     The command line prints the sentence and exits with a status that is not 0; no traceback.
     """
+
+
+def clipped(text: str, limit: int = 60) -> str:
+    """As much of what somebody else wrote as fits into a sentence."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."

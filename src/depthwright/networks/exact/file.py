@@ -136,7 +136,7 @@ def parse(file: TextIO, name: str) -> Contents:
                 f"{place}: {declared} inputs and neurons up to there have {listed} entries only; "
                 "leave out those without any"
             )
-        values = spans(layer, values or [(-1074, 1024)] * fan_in, place)
+        values = spans(layer, values or [(-1074, 1024)] * fan_in, lines.taken, place)
         check_cancelled(layer, place)
         layers.append(layer)
         fan_in = fan_out

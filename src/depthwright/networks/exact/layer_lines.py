@@ -16,12 +16,15 @@ from operator import itemgetter
 from typing import Any, TextIO
 
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 POWER_LIMIT = 1 << 26
 """Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
 SPAN_LIMIT = 1 << 30
-"""Networks whose values might need more bits than this, 128 MB each, are refused."""
+"""Networks whose values might need more bits than this, 128 MB each, are refused, unless the file
+itself is long: see SPAN_EACH."""
+SPAN_EACH = 32
+"""Bits of a value per character of the file so far; the largest networks made here need 3."""
 LAYER_LIMIT = 1 << 37
 """Bits that a layer's terms may move for one input; it takes seconds."""
 DIGITS_LIMIT = POWER_LIMIT // 4
@@ -55,13 +58,14 @@ class Lines:
 
     def __init__(self, file: TextIO, name: str) -> None:
         self._file, self.name = file, name
-        self._left = TEXT_LIMIT
+        self.taken = 0
+        """Characters."""
 
     def piece(self, limit: int = PIECE) -> str:
         """The line, or what comes next of it; "" at the end of the file."""
         text = self._file.readline(limit)
-        self._left -= len(text)
-        if self._left < 0:
+        self.taken += len(text)
+        if self.taken > TEXT_LIMIT:
             raise Refusal(
                 f"{self.name} unpacks to more than {TEXT_LIMIT} characters, ten times the largest "
                 "network made here; give a smaller one"
@@ -74,7 +78,7 @@ def parsed(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"{place} is not JSON: {_clipped(str(error))}") from error
+        raise Refusal(f"{place} is not JSON: {clipped(str(error))}") from error
 
 
 def read_layer(
@@ -240,11 +244,14 @@ def _power(power: Any, place: str) -> int:
     return power
 
 
-def spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple[int, int]]:
+def spans(
+    layer: Layer, before: list[tuple[int, int]], characters: int, place: str
+) -> list[tuple[int, int]]:
     """Per value a, b: it is a multiple of 2^a below 2^b in size, for all finite float64 inputs.
 
     Powers are limited one by one, but a chain of layers adds them up, and exact evaluation would
     shift an integer by all of them where a large and a small value meet: for every term of a row.
+    `characters` of the file have been read.
     """
     lows: list[int | None] = [None] * layer.fan_out
     tops, counts = [0] * layer.fan_out, [0] * layer.fan_out
@@ -274,9 +281,9 @@ def spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple
         if top - low > widest:
             widest = top - low
         moved += (top - low) * count
-    if widest > SPAN_LIMIT:
+    if widest > (limit := max(SPAN_LIMIT, SPAN_EACH * characters)):
         raise Refusal(
-            f"{place}: a value there may need {widest} bits, more than {SPAN_LIMIT}; "
+            f"{place}: a value there may need {widest} bits, more than {limit}; "
             "its powers of two, those of the layers before included, lie too far apart"
         )
     if moved > LAYER_LIMIT:
@@ -290,10 +297,6 @@ def spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple
 def short(value: Any) -> str:
     """As much of it as fits into a sentence."""
     try:
-        return _clipped(repr(value))
+        return clipped(repr(value))
     except (ValueError, RecursionError):  # more digits, or deeper, than Python prints
         return f"an integer of {value.bit_length()} bits" if type(value) is int else "something"
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
