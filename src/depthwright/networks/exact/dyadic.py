@@ -40,10 +40,10 @@ def _merge(terms: list[Term]) -> tuple[Term, ...]:
                 out.pop()
                 integer, power = low + (integer << gap), at
                 if integer:
-                    out.append(_odd(integer, power))
+                    out.append((integer, power))
                 continue
         out.append((integer, power))
-    return tuple(out)
+    return tuple(_odd(*term) for term in out)  # not before: a term may follow at the same power
 
 
 class Dyadic:
@@ -73,8 +73,7 @@ class Dyadic:
     @classmethod
     def total(cls, terms: Iterable[Term]) -> Dyadic:
         """Σ integer × 2^power, no integer 0."""
-        odd = [_odd(*term) for term in terms]
-        return cls._of_terms(tuple(odd) if len(odd) == 1 else _merge(odd))
+        return cls._of_terms(_merge(list(terms)))
 
     @classmethod
     def _of_terms(cls, terms: tuple[Term, ...]) -> Dyadic:

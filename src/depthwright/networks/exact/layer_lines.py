@@ -24,7 +24,7 @@ SPAN_LIMIT = 1 << 30
 """Networks whose values might need more bits than this, 128 MB each, are refused, unless the file
 itself is long: see SPAN_EACH."""
 SPAN_EACH = 32
-"""Bits of a value per character of the file so far; the largest networks made here need 3."""
+"""Bits of a value per character of the file so far; the largest networks made here need 2.2."""
 LAYER_LIMIT = 1 << 37
 """Bits that a layer's terms may move for one input; it takes seconds."""
 DIGITS_LIMIT = POWER_LIMIT // 4
