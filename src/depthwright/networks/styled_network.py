@@ -21,7 +21,7 @@ from depthwright.networks.torch_network import (
     load_layers,
     save_layers,
 )
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
@@ -96,4 +96,4 @@ def _part(number: int) -> str:
 def load_styled(path: str | Path) -> StyledNetwork:
     """Read what `StyledNetwork.save` wrote."""
     layers, metadata = load_layers(path, FORMAT, _part)
-    return StyledNetwork(layers, metadata.get("style", "of no name"))
+    return StyledNetwork(layers, clipped(metadata.get("style", "of no name")))
