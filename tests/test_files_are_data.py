@@ -1,11 +1,19 @@
 """No file is read with anything that could execute what is in it."""
 
 import ast
+import gzip
+import io
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import depthwright
+from depthwright.networks import load
+from depthwright.networks.reading import read
+from depthwright.refusal import Refusal
 
 SOURCE = Path(depthwright.__file__).parent
 MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -57,3 +65,30 @@ def test_no_module_reads_a_file_that_could_execute(path: Path) -> None:
 def test_every_such_line_is_found(line: str) -> None:
     assert dangers(line) != []
     assert dangers("torch.load(path, weights_only=True)") == []
+
+
+class Payload:
+    """Creates a file as soon as it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("form", ["pickle", "zip", "gzip"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".jsonl.gz", ".onnx", ".nnet", ".pt", ".npy"])
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, suffix: str, form: str) -> None:
+    mark = tmp_path / "was here"
+    plain, zipped = pickle.dumps(Payload(mark)), io.BytesIO()
+    torch.save({"0.weight": Payload(mark)}, zipped)
+    data = {"pickle": plain, "zip": zipped.getvalue(), "gzip": gzip.compress(plain)}[form]
+    path = tmp_path / f"network{suffix}"
+    path.write_bytes(data)
+    for reader in (load, read):
+        with pytest.raises(Refusal):
+            reader(path)
+    assert not mark.exists()
+    pickle.loads(plain)
+    assert mark.exists()  # it does run, where it is let

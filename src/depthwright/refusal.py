@@ -54,3 +54,8 @@ def misspelt(given: str, known: Iterable[str], kind: str = "key") -> str:
     close = difflib.get_close_matches(last, words, n=1)
     meant = f"did you mean {where}{dot}{close[0]}? Choose" if close else "choose"
     return f"{given} is no {kind}; {meant} from {', '.join(words)}"
+
+
+def clipped(text: str, limit: int = 60) -> str:
+    """As much of what somebody else wrote as fits into a sentence."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -286,5 +286,8 @@ class Ridge(Construction):
             },
             arithmetic=self.arithmetic,
         )
-        assert claim.bound <= self.accuracy, "the plan keeps enough for rounding"
+        if not claim.bound <= self.accuracy:
+            raise AssertionError(
+                f"the claim {claim.bound} is above accuracy={self.accuracy}; this is a bug"
+            )
         return Built(network, claim, domain=self.target.domain)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from depthwright.networks import tensor_files
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 
 
 def load(path: str | Path) -> Network:
     """The network of a file that `Network.save` wrote, with the same values."""
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise Refusal(f"{path} is not there")
@@ -29,11 +28,7 @@ def load(path: str | Path) -> Network:
             f"{path.name} has an unknown suffix; networks are saved as .safetensors or .onnx, or "
             "in the open exact format as .jsonl.gz"
         )
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            found = (opened.metadata() or {}).get("format")
-    except (OSError, SafetensorError) as error:
-        raise Refusal(f"{path} cannot be read as safetensors: {error}") from error
+    found = tensor_files.metadata(path).get("format")
     if found == "depthwright-ridge":
         from depthwright.networks.ridge import load_ridge
 

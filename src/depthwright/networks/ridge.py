@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.files import whole_file
+from depthwright.networks import tensor_files
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_group import Bundle, RidgeGroup, rounding_bound
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 if TYPE_CHECKING:
     import torch
@@ -246,8 +246,7 @@ class RidgeNetwork(Network):
             "offset": float(self.offset).hex(),
             "arithmetic": self.arithmetic,
         }
-        with whole_file(path) as partial:
-            save_file(arrays, partial, metadata=metadata)
+        tensor_files.save(path, arrays, metadata, save_file)
 
     def kink_points(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Half points kink·w_i, where a hyperplane of kinks comes nearest to the origin; half sums.
@@ -289,44 +288,50 @@ class RidgeNetwork(Network):
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:
-    """Read the file of `RidgeNetwork.save`; a damaged one is refused with the fault."""
-    from safetensors import SafetensorError, safe_open
-
+    """Read what `RidgeNetwork.save` wrote; a damaged file is refused with what is wrong with it."""
+    arrays, metadata = tensor_files.load(path, "numpy")
+    if metadata.get("format") != FORMAT:
+        raise Refusal(f"{path} is not marked {FORMAT}; save it with Network.save")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise Refusal(f"{path} is not marked {FORMAT}; save it with Network.save")
-            groups = [
-                RidgeGroup(*(file.get_tensor(f"{number}.{field}") for field in FIELDS))
-                for number in range(int(metadata["groups"]))
-            ]
-            arithmetic = metadata.get("arithmetic", "float64")
-            if arithmetic not in UNIT_ROUNDOFF:
-                raise Refusal(f"{path} names the arithmetic {arithmetic!r}, which is unknown")
-            network = RidgeNetwork(
-                int(metadata["input_dim"]),
-                groups,
-                float.fromhex(metadata["offset"]),
-                arithmetic,
-            )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        if isinstance(error, Refusal):
-            raise
-        raise Refusal(f"{path} cannot be read as a ridge network: {error}") from error
+        input_dim, count = int(metadata["input_dim"]), int(metadata["groups"])
+        offset = float.fromhex(metadata["offset"])
+    except (KeyError, ValueError, OverflowError) as error:
+        raise tensor_files.damaged(path, error) from error
+    arithmetic = metadata.get("arithmetic", "float64")
+    if arithmetic not in UNIT_ROUNDOFF:
+        raise Refusal(f"{path} names the arithmetic {clipped(arithmetic)!r}, which is unknown")
+    names = [f"{number}.{field}" for number in range(min(count, len(arrays))) for field in FIELDS]
+    if count < 1 or set(names) != set(arrays):
+        raise Refusal(f"{path} holds other arrays than those of its groups; it is damaged")
+    entries = sum(array.size for array in arrays.values())
+    if not 1 <= input_dim <= tensor_files.EMPTY + tensor_files.EACH * entries:
+        raise Refusal(
+            f"{path} says input_dim={clipped(str(input_dim))}, which a network of {entries} "
+            "entries does not have"
+        )
+    if not np.isfinite(offset):
+        raise Refusal(f"{path} has an offset that is not finite")
+    values = iter(arrays[name] for name in names)
+    groups = [RidgeGroup(*group) for group in zip(*[values] * len(FIELDS), strict=True)]
     for group in groups:
-        _check(group, network.input_dim, path)
-    return network
+        _check(group, input_dim, path)
+    return RidgeNetwork(input_dim, groups, offset, arithmetic)
 
 
 def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:
-    """Check that shapes fit together, coordinates exist and numbers are finite."""
-    shapes = [getattr(group, field).shape for field in FIELDS]
-    n, m = len(group.weights), len(group.kinks)
-    k = group.indices.shape[-1]
-    if shapes != [(n, k), (n, k), (n,), (m,), (m,)]:
+    """Shapes that fit together, coordinates that exist, numbers that are numbers."""
+    arrays = [getattr(group, field) for field in FIELDS]
+    shapes, kinds = [array.shape for array in arrays], [array.dtype.kind for array in arrays]
+    n, m = len(group.weights.ravel()), len(group.kinks.ravel())
+    k = group.indices.shape[-1] if group.indices.ndim else 0
+    if shapes != [(n, k), (n, k), (n,), (m,), (m,)] or not n * k * m:
         raise Refusal(f"{path} holds arrays of shapes {shapes}, which do not fit together")
-    if n and not (group.indices.min() >= 0 and group.indices.max() < input_dim):
+    if kinds[0] not in "iu" or kinds[1:] != ["f"] * 4:
+        names = ", ".join(str(array.dtype) for array in arrays)
+        raise Refusal(f"{path} holds arrays of {names}, which no ridge network has")
+    if not (group.indices.min() >= 0 and group.indices.max() < input_dim):
         raise Refusal(f"{path} names coordinates outside 0…{input_dim - 1}")
-    if not all(np.isfinite(getattr(group, field)).all() for field in FIELDS):
+    if not all(np.isfinite(array).all() for array in arrays):
         raise Refusal(f"{path} holds a weight that is not finite")
+    if not (group.kinks[0] >= 0 and group.kinks[-1] <= 1 and (np.diff(group.kinks) > 0).all()):
+        raise Refusal(f"{path} holds kinks that do not increase from 0 to 1; it is damaged")

@@ -21,7 +21,7 @@ from depthwright.networks.torch_network import (
     load_layers,
     save_layers,
 )
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
@@ -95,4 +95,4 @@ def _part(number: int) -> str:
 
 def load_styled(path: str | Path) -> StyledNetwork:
     layers, metadata = load_layers(path, FORMAT, _part)
-    return StyledNetwork(layers, metadata.get("style", "of no name"))
+    return StyledNetwork(layers, clipped(metadata.get("style", "of no name")))

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from depthwright.files import whole_file
+from depthwright.networks import tensor_files
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.network import Network
 from depthwright.networks.points import as_points
 from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
@@ -267,42 +267,45 @@ def save_layers(
         for k, layer in enumerate(layers)
         for what, tensor in zip(("weight", "bias"), layer, strict=True)
     }
-    with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={**metadata, "widths": json.dumps(widths)})
+    tensor_files.save(path, tensors, {**metadata, "widths": json.dumps(widths)}, save_file)
 
 
 def load_layers(
     path: str | Path, marked: str, part: Callable[[int], str]
 ) -> tuple[Layers, Mapping[str, str]]:
     """Read what `save_layers` wrote in the format `marked`: layers and metadata."""
-    from safetensors import SafetensorError, safe_open
-
     path = _suffixed(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise Refusal(f"{path} cannot be read as a module network: {error}") from error
+    tensors, metadata = tensor_files.load(path, "pt")
     if metadata.get("format") != marked:
         raise Refusal(
             f"{path} is not marked {marked}; save it with Network.save, "
             "or wrap the module itself in ModuleNetwork"
         )
-    try:
-        widths = json.loads(metadata["widths"])
-        layers = [
-            (tensors[f"{part(k)}.weight"], tensors[f"{part(k)}.bias"])
-            for k in range(len(widths) - 1)
-        ]
-    except (KeyError, ValueError, TypeError) as error:
-        raise Refusal(f"{path} lacks the tensor {error}; it is damaged") from error
+    widths = _widths(metadata.get("widths", ""), path)
+    names = [(f"{part(k)}.weight", f"{part(k)}.bias") for k in range(len(widths) - 1)]
+    for name in (name for pair in names for name in pair):
+        if name not in tensors:
+            raise Refusal(f"{path} lacks the tensor {name}; it is damaged")
+    layers = [(tensors[weight], tensors[bias]) for weight, bias in names]
     shapes = [(tuple(weight.shape), tuple(bias.shape)) for weight, bias in layers]
-    fits = shapes == [((b, a), (b,)) for a, b in pairwise(widths)]
-    if not layers or not fits or len(tensors) != 2 * len(layers):
-        held = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        raise Refusal(f"{path} says widths {widths} and holds {held}; it is damaged")
+    if shapes != [((b, a), (b,)) for a, b in pairwise(widths)] or len(tensors) != 2 * len(layers):
+        held = clipped(str({name: tuple(tensor.shape) for name, tensor in tensors.items()}), 300)
+        raise Refusal(f"{path} says widths {clipped(str(widths))} and holds {held}; it is damaged")
     return layers, metadata
+
+
+def _widths(text: str, path: Path) -> list[int]:
+    """(input_dim, n_1, …, n_{L−1}, output_dim), as the metadata say."""
+    try:
+        widths = json.loads(text)
+    except (ValueError, RecursionError):
+        widths = None
+    whole = isinstance(widths, list) and all(type(n) is int and n > 0 for n in widths)
+    if not whole or len(widths) < 2:
+        raise Refusal(
+            f"{path} lacks the widths of a network, it says {clipped(text)!r}; it is damaged"
+        )
+    return widths
 
 
 def load_module(path: str | Path) -> ModuleNetwork:

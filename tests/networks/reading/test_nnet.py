@@ -91,6 +91,8 @@ DAMAGED = {
     "layer sizes": TEXT.replace("\n2,3,1,\n", "\n2,3,2,\n"),
     "a minimum above its maximum": TEXT.replace("7.0,1200.5", "-7.0,1200.5"),
     "a range of 0": TEXT.replace("1100.0,", "0.0,"),
+    "-1 layers": TEXT.replace("2,2,1,3,", "-1,2,2,3,").replace("\n2,3,1,\n", "\n,\n"),
+    "0 layers": TEXT.replace("2,2,1,3,", "0,2,2,3,").replace("\n2,3,1,\n", "\n2,\n"),
     "are whole numbers": TEXT.replace("2,2,1,3,", "2,2,1.5,3,"),
 }
 
@@ -99,6 +101,14 @@ DAMAGED = {
 def test_damaged_files_are_refused_by_line(tmp_path, words):
     with pytest.raises(Refusal, match=rf"net.nnet, line \d+: .*{words}"):
         read(saved(tmp_path, DAMAGED[words]))
+
+
+def test_a_file_that_is_too_long_is_refused(tmp_path):
+    path = saved(tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # no block of it is written
+    with pytest.raises(Refusal, match="1,099,511,627,776 bytes, more than"):
+        read(path)
 
 
 def test_a_binary_file_is_refused(tmp_path):

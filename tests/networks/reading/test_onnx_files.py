@@ -349,3 +349,90 @@ def test_without_the_extra_reading_is_refused_or_not_checked(tmp_path, monkeypat
             read(tmp_path / "net.onnx")
     else:
         assert read(tmp_path / "net.onnx").widths == (3, 3)
+
+
+MANY = np.array([10**5, 10**5])
+LOOP = helper.make_graph(
+    [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["h"], ["k"])],
+    "body",
+    [
+        helper.make_tensor_value_info("i", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("h", TensorProto.DOUBLE, [1]),
+    ],
+    [
+        helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("k", TensorProto.DOUBLE, [1]),
+    ],
+)
+ADD = ("Add", ("x", "h"), ("y",), {})
+BOMBS = {
+    "ConstantOfShape": ([("ConstantOfShape", ("n",), ("h",), {}), ADD], {"n": MANY}, (1, 3)),
+    "Expand": ([("Expand", ("x", "n"), ("y",), {})], {"n": MANY}, (1, 1)),
+    "Tile": ([("Tile", ("x", "n"), ("y",), {})], {"n": MANY}, (1, 1)),
+    "Pad": ([("Pad", ("x", "n"), ("y",), {})], {"n": np.array([0, 0, 0, 10**12])}, (1, 3)),
+    "Range": (
+        [("Range", ("a", "n", "b"), ("h",), {}), ADD],
+        {"a": np.array(0), "b": np.array(1), "n": np.array(10**12)},
+        (1, 3),
+    ),
+    "Concat": ([("Concat", ("x",) * 1000, ("y",), {"axis": 1})], {}, (1, 10**6)),
+    "Transpose, Add": (
+        [("Transpose", ("x",), ("h",), {"perm": [1, 0]}), ADD],
+        {},
+        (1, 10**5),
+    ),
+    "MatMul": (
+        [("MatMul", ("a", "b"), ("h",), {}), ADD],
+        {"a": np.ones((10**5, 1)), "b": np.ones((1, 10**5))},
+        (1, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_node_that_would_fill_the_memory_is_refused(name, tmp_path):
+    onnx.save(model(*BOMBS[name]), tmp_path / "net.onnx")
+    with pytest.raises(Refusal, match=r"has an output of [\d,]+ entries, more than"):
+        read(tmp_path / "net.onnx")
+
+
+def test_an_input_that_would_fill_the_memory_is_refused(tmp_path):
+    onnx.save(model([node("Relu")], {}, (1, 10**12)), tmp_path / "net.onnx")
+    with pytest.raises(Refusal, match=r"has an input of 1,000,000,000,000 entries, more than"):
+        read(tmp_path / "net.onnx")
+
+
+def test_a_node_that_runs_others_is_refused(tmp_path):
+    """A loop may have no end."""
+    nodes = [("Loop", ("n", "go", "b"), ("h",), {"body": LOOP}), ADD]
+    constants = {"n": np.array(2**62), "go": np.array(True), "b": np.ones(1)}
+    onnx.save(model(nodes, constants, (1, 3)), tmp_path / "net.onnx")
+    with pytest.raises(Refusal, match="runs nodes of its own"):
+        read(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Gemm", "w", transB=1, alpha="yes")],
+        [node("Conv", "w", strides=[0, 0])],
+        [node("MaxPool", kernel_shape=[-1])],
+        [node("Clip", "w", "w")],
+        [node("Relu", "w", "w")],
+        [node("Add", "none")],
+        [("Relu", ("x",), (), {})],
+    ],
+)
+def test_nodes_that_fit_nothing_are_refused(nodes, tmp_path):
+    onnx.save(model(nodes, {"w": weight(4, 3)}, (1, 3)), tmp_path / "net.onnx")
+    with pytest.raises(Refusal):
+        read(tmp_path / "net.onnx")
+
+
+def test_a_tensor_without_its_bytes_is_refused(tmp_path):
+    made = model([node("Add", "w")], {"w": weight(1, 3)}, (1, 3))
+    made.graph.initializer[0].raw_data = b"short"
+    onnx.save(made, tmp_path / "net.onnx")
+    with pytest.raises(Refusal, match=r"net\.onnx is damaged"):
+        read(tmp_path / "net.onnx")

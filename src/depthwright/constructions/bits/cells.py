@@ -120,8 +120,8 @@ class Cells(Axis):
         at = math.floor((low - tick) / step - HALF)
         first = (at + HALF) * step + tick
         top = math.floor((high - first) / step)
-        assert first <= low
-        assert 0 <= top < 2**bits
+        if not (first <= low and 0 <= top < 2**bits):
+            raise AssertionError(f"cells from {first} do not cover [{lower}, {upper}]; a bug")
         return cls(lower, upper, step, first + step / 2, top, step / 2, bits, slope)
 
     @property

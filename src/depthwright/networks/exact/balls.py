@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from depthwright.networks.exact.dyadic import round_to_float
-from depthwright.networks.exact.integers import Slot, affine, input_slots
+from depthwright.networks.exact.integers import Room, Slot, affine, input_slots
 from depthwright.networks.exact.layer import BIAS, Layer
 from depthwright.progress import Bar
 
@@ -55,13 +55,13 @@ def _attempt(
     layers: Sequence[Layer], x: np.ndarray, bits: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values, and for which points they are settled."""
-    slots = input_slots(x)
+    slots, room = input_slots(x), Room(len(x))
     radii = [NOTHING] * len(slots)
     last = len(layers) - 1
     with Bar("exact values, in balls") as bar:
         for i, layer in enumerate(layers):
             radii = _carried(layer, radii)
-            slots = affine(layer, slots, len(x), relu=i < last)
+            slots = affine(layer, slots, len(x), i < last, room)
             if bits is not None:
                 slots, radii = _cut(slots, radii, bits)
             bar((i + 1) / len(layers))

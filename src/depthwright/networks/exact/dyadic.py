@@ -8,6 +8,7 @@ rather than 10,000 bits. Without this a network that reads b bits would take b²
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TypeAlias, Union
 
@@ -39,10 +40,10 @@ def _merge(terms: list[Term]) -> tuple[Term, ...]:
                 out.pop()
                 integer, power = low + (integer << gap), at
                 if integer:
-                    out.append(_odd(integer, power))
+                    out.append((integer, power))
                 continue
         out.append((integer, power))
-    return tuple(out)
+    return tuple(_odd(*term) for term in out)  # not before: a term may follow at the same power
 
 
 class Dyadic:
@@ -68,6 +69,11 @@ class Dyadic:
         if bottom & (bottom - 1):
             raise Refusal(f"{value} is not an integer times a power of two; round it first")
         return cls(int(top), 1 - int(bottom).bit_length())
+
+    @classmethod
+    def total(cls, terms: Iterable[Term]) -> Dyadic:
+        """Σ integer × 2^power, no integer 0."""
+        return cls._of_terms(_merge(list(terms)))
 
     @classmethod
     def _of_terms(cls, terms: tuple[Term, ...]) -> Dyadic:

@@ -15,32 +15,36 @@ wrong if it is damaged.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
-import re
 import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from depthwright.files import whole_file
 from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
+from depthwright.networks.exact.layer_lines import (
+    EACH,
+    EMPTY,
+    HEADER_LIMIT,
+    SPAN_LIMIT,
+    Lines,
+    check_cancelled,
+    parsed,
+    read_layer,
+    short,
+    spans,
+)
 from depthwright.networks.inputs import NUMBERS, Inputs
 from depthwright.refusal import Refusal
 
 SUFFIX = ".jsonl.gz"
 FORMAT, VERSION = "depthwright-exact", 2
-HEX = re.compile(r"-?[0-9a-f]+\Z")
-PLACE = itemgetter(0, 1)
-"""Row and column of a term."""
-POWER_LIMIT = 1 << 26
-"""Powers of two beyond this are refused: an integer of so many bits takes 8 MB."""
-SPAN_LIMIT = 1 << 30
-"""Networks whose values might need more bits than this, 128 MB each, are refused."""
 SIZE_LIMIT = 10**8
 """Networks of more slots than this, inputs included, are refused before any work."""
 
@@ -60,7 +64,10 @@ def save(contents: Contents, path: str | Path) -> None:
     _check_suffix(path)
     with (
         whole_file(path) as partial,
-        gzip.open(partial, "wt", encoding="ascii", compresslevel=4) as file,
+        partial.open("wb") as raw,
+        # no name and no time: equal networks give equal bytes
+        gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="ascii", newline="\n") as file,
     ):
         for line in lines(contents):
             file.write(line + "\n")
@@ -106,31 +113,36 @@ def lines(network: Contents) -> Iterator[str]:
         yield f'{{"weights":[{",".join(weights)}],"biases":[{",".join(biases)}]}}'
 
 
-def parse(file: Any, name: str) -> Contents:
+def parse(file: TextIO, name: str) -> Contents:
     """From the lines of a file."""
-    header = _json(file.readline(), f"{name}, line 1")
+    lines = Lines(file, name)
+    first = lines.piece(HEADER_LIMIT)
+    if len(first) == HEADER_LIMIT:
+        raise Refusal(f"{name} is not a {FORMAT} file: its first line has no end")
+    header = parsed(first, f"{name}, line 1")
     sizes = _check_header(header, name)
     patterns, layers = Patterns(), []
     fan_in = header["input_dim"]
-    spans = [(-1074, 1024)] * fan_in
+    declared, listed = fan_in, 0
+    values: list[tuple[int, int]] = []
     for number, fan_out in enumerate(sizes, 2):
         place = f"{name}, line {number}"
-        text = file.readline()
-        if not text:
+        layer = read_layer(lines, fan_in, fan_out, patterns, place)
+        if layer is None:
             raise Refusal(f"{place}: the file ends after {number - 2} of {len(sizes)} layers")
-        layers.append(_layer(_json(text, place), fan_in, fan_out, patterns, place))
-        spans = _spans(layers[-1], spans, place)
+        declared, listed = declared + fan_out, listed + len(layer.rows)
+        if declared > EMPTY + EACH * listed:
+            raise Refusal(
+                f"{place}: {declared} inputs and neurons up to there have {listed} entries only; "
+                "leave out those without any"
+            )
+        values = spans(layer, values or [(-1074, 1024)] * fan_in, lines.taken, place)
+        check_cancelled(layer, place)
+        layers.append(layer)
         fan_in = fan_out
-    if file.readline():
+    if lines.piece(1):
         raise Refusal(f"{name} goes on after its {len(sizes)} layers")
     return Contents(tuple(layers), header["arithmetic"], _inputs(header), header["value_bits"])
-
-
-def _json(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"{place} is not JSON: {error}") from error
 
 
 def _whole(value: Any, low: int, high: float = math.inf) -> bool:
@@ -182,7 +194,7 @@ def _check_header(header: Any, name: str) -> list[int]:
         raise Refusal(f"{name} is not a {FORMAT} file: its first line does not say so")
     if not _whole(header.get("version"), 1, VERSION):
         raise Refusal(
-            f"{name} has format version {_short(header.get('version'))}, "
+            f"{name} has format version {short(header.get('version'))}, "
             f"this program reads 1 to {VERSION}"
         )
     sizes = header.get("layer_sizes")
@@ -192,102 +204,18 @@ def _check_header(header: Any, name: str) -> list[int]:
         "arithmetic": header.get("arithmetic") in ("float32", "float64", "exact"),
         "inputs": "inputs" in header and _box(header["inputs"], header.get("input_dim")),
         "value_bits": "value_bits" in header
-        and (header["value_bits"] is None or _whole(header["value_bits"], 1)),
+        and (header["value_bits"] is None or _whole(header["value_bits"], 1, SPAN_LIMIT)),
     }
     if header["version"] == 1:
         del checks["inputs"]
         checks["radius"] = "radius" in header and _radius(header["radius"])
     for key, good in checks.items():
         if not good:
-            raise Refusal(f"{name}: {key} is {_short(header.get(key))}, which it cannot be")
+            raise Refusal(f"{name}: {key} is {short(header.get(key))}, which it cannot be")
     total = header["input_dim"] + sum(header["layer_sizes"])
     if total > SIZE_LIMIT:
         raise Refusal(
-            f"{name}: input_dim and layer_sizes sum up to {_short(total)}, more than "
+            f"{name}: input_dim and layer_sizes sum up to {short(total)}, more than "
             f"{SIZE_LIMIT}; such a network cannot be evaluated, give a smaller one"
         )
     return sizes  # type: ignore[return-value]
-
-
-def _layer(data: Any, fan_in: int, fan_out: int, patterns: Patterns, place: str) -> Layer:
-    if not isinstance(data, dict) or set(data) != {"weights", "biases"}:
-        raise Refusal(f"{place} does not hold weights and biases")
-    if not all(isinstance(part, list) for part in data.values()):
-        raise Refusal(f"{place}: weights and biases are not both lists")
-    terms = []
-    for entry in data["weights"]:
-        good = type(entry) is list and len(entry) == 4 and type(entry[0]) is type(entry[1]) is int
-        if not (good and 0 <= entry[0] < fan_out and 0 <= entry[1] < fan_in):
-            raise Refusal(
-                f"{place}: {_short(entry)} is not [row < {fan_out}, column < {fan_in}, hex, power]"
-            )
-        row, column, text, power = entry
-        terms.append((row, column, _integer(text, place), _power(power, place)))
-    for entry in data["biases"]:
-        good = type(entry) is list and len(entry) == 3 and type(entry[0]) is int
-        if not (good and 0 <= entry[0] < fan_out):
-            raise Refusal(f"{place}: {_short(entry)} is not [row < {fan_out}, hex, power]")
-        row, text, power = entry
-        terms.append((row, BIAS, _integer(text, place), _power(power, place)))
-    terms.sort(key=PLACE)
-    rows, columns, integers, powers = (
-        (list(part) for part in zip(*terms, strict=True)) if terms else ([], [], [], [])
-    )
-    shared = patterns.share(rows), patterns.share(columns)
-    layer = Layer(fan_in, fan_out, *shared, tuple(integers), tuple(powers))
-    if layer.nonzeros < len(rows) and not all(value for _, _, value in layer.entries()):
-        raise Refusal(f"{place}: entries listed twice cancel; zeros are left out")
-    return layer
-
-
-def _spans(layer: Layer, before: list[tuple[int, int]], place: str) -> list[tuple[int, int]]:
-    """Per value a, b: it is a multiple of 2^a below 2^b in size, for all finite float64 inputs.
-
-    Powers are limited one by one, but a chain of layers adds them up, and exact evaluation would
-    shift an integer by all of them where a large and a small value meet.
-    """
-    lows: list[int | None] = [None] * layer.fan_out
-    tops, counts = [0] * layer.fan_out, [0] * layer.fan_out
-    for row, column, integer, power in layer.terms:
-        low, top = (0, 0) if column == BIAS else before[column]
-        low, top = low + power, top + power + integer.bit_length()
-        known = lows[row]
-        if known is None:
-            lows[row], tops[row] = low, top
-        else:
-            lows[row], tops[row] = min(known, low), max(tops[row], top)
-        counts[row] += 1
-    spans = [
-        (0, 0) if low is None else (low, top + count.bit_length())
-        for low, top, count in zip(lows, tops, counts, strict=True)
-    ]
-    widest = max(top - low for low, top in spans)
-    if widest > SPAN_LIMIT:
-        raise Refusal(
-            f"{place}: a value there may need {widest} bits, more than {SPAN_LIMIT}; "
-            "its powers of two, those of the layers before included, lie too far apart"
-        )
-    return spans
-
-
-def _integer(text: Any, place: str) -> int:
-    if not (type(text) is str and HEX.match(text)):
-        raise Refusal(f"{place}: {_short(text)} is not an integer in hexadecimal")
-    integer = int(text, 16)
-    if integer == 0:
-        raise Refusal(f"{place}: an entry is 0; zeros are left out")
-    return integer
-
-
-def _power(power: Any, place: str) -> int:
-    if not (type(power) is int and -POWER_LIMIT <= power <= POWER_LIMIT):
-        raise Refusal(f"{place}: {_short(power)} is not a power of two within ±2^26")
-    return power
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # more digits than Python prints
-        return f"an integer of {value.bit_length()} bits"
-    return text if len(text) <= 60 else text[:57] + "..."

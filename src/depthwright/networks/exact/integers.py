@@ -22,6 +22,11 @@ from depthwright.refusal import Refusal
 Slot = tuple[Any, int]
 """Integers (batch,) as an object array, and their common power of two."""
 
+Row = list[tuple[int, int, int]]
+"""Terms of one neuron: column, integer, power of two (the slot's included)."""
+
+MEMORY_LIMIT = 1 << 35
+"""Bits of a layer's values for a whole batch, 4 GB."""
 STRIP = 64
 """Zero bits at the end of all values of a slot that are worth dropping."""
 
@@ -54,15 +59,55 @@ def input_slots(x: np.ndarray) -> list[Slot]:
     return slots
 
 
-def affine(layer: Layer, slots: list[Slot], batch: int, relu: bool) -> list[Slot]:
-    """One layer; with `relu`, σ after it."""
-    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(layer.fan_out)]
+class Room:
+    """Keeps the values of a batch within MEMORY_LIMIT: GMP ends the process where memory does."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._bits = 2098
+        """No value has more, as far as is known: at first, that of a float64 beside another."""
+
+    def check(self, rows: list[Row], slots: list[Slot]) -> None:
+        """Refuse a layer whose values might need more; `rows` are its terms, as in `_row`."""
+        spreads = [_spread(terms) for terms in rows]
+        grown = self._bits + max(spreads, default=0)
+        if self._batch * (self._bits * len(rows) + sum(spreads)) > MEMORY_LIMIT:
+            lengths = [max((v.bit_length() for v in values), default=0) for values, _ in slots]
+            needed = [
+                spread + max((lengths[c] for c, _, _ in terms if c != BIAS), default=0)
+                for terms, spread in zip(rows, spreads, strict=True)
+            ]
+            if (bits := self._batch * sum(needed)) > MEMORY_LIMIT:
+                cure = "give fewer at once" if self._batch > 1 else "none can be evaluated exactly"
+                raise Refusal(
+                    f"the exact values of a layer need {bits} bits for {self._batch} inputs, more "
+                    f"than {MEMORY_LIMIT}; {cure}"
+                )
+            grown = max(needed)
+        self._bits = grown
+
+
+def _spread(terms: Row) -> int:
+    """By how many bits the sum of the terms may be longer than the longest of their values."""
+    if not terms:
+        return 0
+    top = max(power + integer.bit_length() for _, integer, power in terms)
+    return top - min(power for _, _, power in terms) + len(terms).bit_length()
+
+
+def affine(
+    layer: Layer, slots: list[Slot], batch: int, relu: bool, room: Room | None = None
+) -> list[Slot]:
+    """One layer; `relu` wants σ after it, `room` looks at what it will take."""
+    rows: list[Row] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
         rows[row].append((column, integer, power if column == BIAS else power + slots[column][1]))
+    if room is not None:
+        room.check(rows, slots)
     return [_row(terms, slots, batch, relu) for terms in rows]
 
 
-def _row(terms: list[tuple[int, int, int]], slots: list[Slot], batch: int, relu: bool) -> Slot:
+def _row(terms: Row, slots: list[Slot], batch: int, relu: bool) -> Slot:
     """Σ integer × 2^power × slot: the sums of equal factors first, as bits are differences."""
     mpz = _integer()
     zero = mpz(0)
@@ -113,10 +158,10 @@ def _stripped(values: np.ndarray, power: int) -> Slot:
 
 def exact_layers(layers: Sequence[Layer], x: np.ndarray) -> Iterator[list[Slot]]:
     """The values after each layer, σ applied, as integers with a power of two per slot."""
-    slots = input_slots(x)
+    slots, room = input_slots(x), Room(len(x))
     last = len(layers) - 1
     for i, layer in enumerate(layers):
-        slots = affine(layer, slots, len(x), relu=i < last)
+        slots = affine(layer, slots, len(x), i < last, room)
         yield slots
 
 

@@ -42,10 +42,7 @@ class Layer:
     def entries(self) -> Iterator[tuple[int, int, Dyadic]]:
         """(row, column, value) of every entry that is not zero."""
         for (row, column), group in groupby(self.terms, key=lambda term: term[:2]):
-            value = Dyadic()
-            for _, _, integer, power in group:
-                value = value + Dyadic(integer, power)
-            yield row, column, value
+            yield row, column, Dyadic.total((integer, power) for _, _, integer, power in group)
 
     def expressions(self) -> list[dict[int, Dyadic]]:
         """Per row, column → value."""
@@ -61,7 +58,7 @@ class Patterns:
     def __init__(self) -> None:
         self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}
 
-    def share(self, values: list[int]) -> tuple[int, ...]:
+    def share(self, values: Iterable[int]) -> tuple[int, ...]:
         """One object for equal tuples."""
         key = tuple(values)
         return self._shared.setdefault(key, key)

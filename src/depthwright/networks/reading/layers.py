@@ -200,7 +200,8 @@ def _put(into: np.ndarray, matrix: object, place: np.ndarray) -> None:
         entries = matrix.tocoo()  # type: ignore[attr-defined]
         known = entries.data != 0
         row, column = (index[known] for index in entries.coords)
-        assert (place[column] >= 0).all()
+        if (place[column] < 0).any():
+            raise AssertionError("a layer reads what the one before does not keep; this is a bug")
         into[row, place[column]] = entries.data[known]
 
 

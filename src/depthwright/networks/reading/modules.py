@@ -115,7 +115,8 @@ class Symbol(torch.Tensor):
             return _overwrite(args[0], wrap(out))
         if isinstance(out, tuple):
             return tuple(wrap(ids) for ids in out)
-        assert out.shape == tuple(at_zero.shape), f"{name}: {out.shape} {tuple(at_zero.shape)}"
+        if out.shape != (shape := tuple(at_zero.shape)):
+            raise AssertionError(f"{name}: {out.shape}, torch has {shape}; this is a bug")
         return wrap(out, at_zero.dtype)
 
 

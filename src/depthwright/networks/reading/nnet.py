@@ -25,11 +25,16 @@ from depthwright.networks.reading.expressions import Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
 from depthwright.refusal import Refusal
 
+BYTES_LIMIT = 1 << 29
+"""Files that are longer are not read: they would take gigabytes."""
+
 
 def read_nnet(path: Path) -> PlainNetwork:
     """A .nnet file as plain layers in its own units, with its box."""
     lines = _Lines(path)
     count, inputs, outputs = lines.integers(4, "layers, inputs, outputs, largest layer")[:3]
+    if count < 1:
+        raise lines.fault(f"{count} layers")
     sizes = lines.integers(count + 1, "the layer sizes")
     if [sizes[0], sizes[-1]] != [inputs, outputs] or min(sizes) < 1:
         raise lines.fault(f"layer sizes {sizes} for {inputs} inputs and {outputs} outputs")
@@ -65,6 +70,8 @@ class _Lines:
         self.name = path.name
         self.number = 0
         try:
+            if (size := path.stat().st_size) > BYTES_LIMIT:
+                raise Refusal(f"{path.name} has {size:,} bytes, more than {BYTES_LIMIT:,}")
             self._lines: Iterator[str] = iter(path.read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal(f"{path.name} cannot be read: {error}") from error

@@ -19,11 +19,12 @@ import torch
 
 from depthwright.networks.onnx_writer import need_onnx
 from depthwright.networks.reading import operations, windows
-from depthwright.networks.reading.expressions import Ids, Tape
+from depthwright.networks.reading.expressions import Ids, Tape, check_entries
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
 from depthwright.networks.reading.modules import CHECK_POINTS, agree, check_points
+from depthwright.networks.reading.onnx_reference import check_growth, reference
 from depthwright.networks.reading.tensors import float64
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, clipped
 
 _MOVEMENTS = """
     Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape Slice
@@ -55,7 +56,24 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> PlainNetw
     model = _load(path)
     graph = model.graph
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
-    constants = {t.name: _array(t, path) for t in graph.initializer}
+    try:
+        constants = {t.name: _array(t, path) for t in graph.initializer}
+        return _read(path, graph, opset, constants, input_shape)
+    except Refusal:
+        raise
+    except Exception as error:  # attributes of other types, shapes that no operation takes, …
+        raise Refusal(
+            f"{path.name} is damaged: {type(error).__name__}: {clipped(str(error), 200)}"
+        ) from error
+
+
+def _read(
+    path: Path,
+    graph: Any,
+    opset: int,
+    constants: dict[str, np.ndarray],
+    input_shape: Sequence[int] | None,
+) -> PlainNetwork:
     inputs = [i for i in graph.input if i.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise Refusal(
@@ -63,6 +81,7 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> PlainNetw
             "networks here have one of each"
         )
     shape = _shape(inputs[0], path, input_shape)
+    check_entries(math.prod(shape), f"{path.name} has an input")
     tape = Tape(math.prod(shape))
     values: dict[str, Ids] = {inputs[0].name: tape.inputs.reshape(shape)}
     for node in graph.node:
@@ -125,12 +144,13 @@ def _run(
     given = [None if not n else values[n] if n in values else constants.get(n) for n in proto.input]
     depends = [n in values for n in proto.input]
     try:
+        check_growth(proto, opset, given, depends)
         if node.kind == "Shape" and depends[0]:
             outs: Any = [np.array(given[0].shape, dtype=np.int64)]  # type: ignore[union-attr]
             constants.update(zip(proto.output, outs, strict=True))
             return
         if not any(depends):
-            constants.update(zip(proto.output, _reference(proto, opset, given), strict=True))
+            constants.update(zip(proto.output, reference(proto, opset, given), strict=True))
             return
         if node.kind in MOVEMENTS:
             if not depends[0] and node.kind != "Concat":
@@ -139,7 +159,7 @@ def _run(
                 tape.constant(g) if node.kind == "Concat" and not d and g is not None else g
                 for g, d in zip(given, depends, strict=True)
             ]
-            outs = _reference(proto, opset, moved)
+            outs = reference(proto, opset, moved)
         elif node.kind in OPERATIONS:
             ready = [
                 g if d or g is None else torch.from_numpy(np.array(g))
@@ -154,26 +174,6 @@ def _run(
     except Refusal as refusal:
         raise Refusal(f"{where} {refusal}") from refusal
     values.update(zip(proto.output, outs, strict=False))  # further outputs are not used in eval
-
-
-def _reference(proto: Any, opset: int, given: Sequence[Any]) -> list[np.ndarray]:
-    """onnx's own implementation of one node."""
-    from onnx import TensorProto, helper
-    from onnx.reference import ReferenceEvaluator
-
-    def info(name: str, value: Any = None) -> Any:
-        kind = TensorProto.FLOAT if value is None else helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, kind, None)
-
-    feeds = {n: np.asarray(v) for n, v in zip(proto.input, given, strict=True) if n}
-    graph = helper.make_graph(
-        [proto], "one", [info(n, v) for n, v in feeds.items()], [info(n) for n in proto.output if n]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    try:
-        return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
-    except Exception as error:
-        raise Refusal(f"cannot be run: {type(error).__name__}: {error}") from error
 
 
 def _check_values(path: Path, value: Any, shape: Sequence[int], network: PlainNetwork) -> None:

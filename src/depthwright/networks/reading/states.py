@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from depthwright.networks import tensor_files
 from depthwright.networks.reading.layers import PlainNetwork
 from depthwright.networks.reading.tensors import weight
 from depthwright.refusal import Refusal
@@ -24,7 +25,8 @@ from depthwright.refusal import Refusal
 CURE = "give order=[…], the names of the layers as they act, or like=module, which the weights fit"
 OURS = ("depthwright-module",)
 """Formats of this package that hold plain chains."""
-NUMBERED = re.compile(r"(?P<text>.*?)(?P<numbers>\d+(\.\d+)*)?")
+NUMBERS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})*")
+"""Of a name read from its end, in time that grows with its length alone."""
 INNER = {
     "weight_orig": "call torch.nn.utils.prune.remove (or remove_spectral_norm) before saving",
     "weight_mask": "call torch.nn.utils.prune.remove before saving",
@@ -44,14 +46,7 @@ def read_safetensors(
     input_shape: Sequence[int] | None = None,
 ) -> PlainNetwork:
     """A safetensors file, as a state dict."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise Refusal(f"{path} is damaged: {error}") from error
+    state, metadata = tensor_files.load(path, "pt")
     marked = metadata.get("format", "")
     if marked.startswith("depthwright-") and marked not in OURS:
         raise Refusal(
@@ -146,11 +141,11 @@ def _numbered(names: Sequence[str]) -> list[str] | None:
     keys: dict[tuple[int, ...], str] = {}
     texts = set()
     for name in names:
-        match = NUMBERED.fullmatch(name)
-        if match is None or match["numbers"] is None:
+        match = NUMBERS.match(name[::-1])
+        if match is None:
             return None
-        texts.add(match["text"])
-        keys[tuple(map(int, match["numbers"].split(".")))] = name
+        texts.add(name[: -match.end()])
+        keys[tuple(map(int, match[0][::-1].split(".")))] = name
     if len(texts) != 1 or len(keys) != len(names):
         return None
     return [keys[key] for key in sorted(keys)]
