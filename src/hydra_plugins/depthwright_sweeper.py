@@ -6,7 +6,6 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict, read_write
 
 
 class CellSweeper(BasicSweeper):
@@ -14,6 +13,7 @@ class CellSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """The cells, when every one of them has rows; raises depthwright.runs.sweep.Incomplete."""
+        from depthwright.runs.composer import composer
         from depthwright.runs.sweep import launch_with, run
 
         assert self.hydra_context is not None
@@ -23,13 +23,6 @@ class CellSweeper(BasicSweeper):
         (grid,) = self.split_arguments(parser.parse_overrides(arguments), None)
         return run(
             grid,
-            compose=lambda overrides: _without_hydra(loader.load_sweep_config(config, overrides)),
+            compose=composer(loader, config),
             launch=lambda cells: launch_with(launcher, cells),
         )
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    """As the cell gets it."""
-    with read_write(config), open_dict(config):
-        del config["hydra"]
-    return config
