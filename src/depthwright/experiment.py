@@ -148,8 +148,11 @@ def _compute(
 
     def compute() -> None:
         found = measure(**points[cell.folder])
+        rows = found if isinstance(found, list) else [found]
+        if not rows:
+            raise ValueError("this cell was measured and gave no rows")
         store.write_provenance(cell.folder)
-        write_json(cell.folder / RESULTS, found if isinstance(found, list) else [found])
+        write_json(cell.folder / RESULTS, rows)
 
     store.attempt(" ".join(cell.overrides), cell.folder, lambda: store.once(cell.folder, compute))
 
