@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tempfile
 import warnings
@@ -20,7 +21,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """A neighbour to write to; it takes the place of `path` on success and is removed otherwise.
 
     Its bytes are on the disk before it has the name, so that a power cut leaves the old file or the
-    new one; who may read it is what the process's umask says, whoever wrote it.
+    new one; who may read it is what the process's umask says, whoever wrote it. A failure of the
+    disk is an OSError, also where a library raises something of its own.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -30,9 +32,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         partial.chmod(0o666 & ~_umask())
         os.replace(partial, path)
+    except Exception as error:
+        if not isinstance(error, OSError) and (told := _RUST.search(str(error))):
+            number = int(told[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+_RUST = re.compile(r"\(os error (\d+)\)")
+"""How the libraries that are written in Rust (safetensors) name a failure of the system."""
 
 
 def _umask() -> int:

@@ -8,7 +8,8 @@ one that has not is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,9 +126,32 @@ UNITS: dict[str, str] = {
 """What a column counts in; the other columns are names and seeds."""
 
 
+ROOM = 2**16
+"""Bytes that are kept for the rows while they are computed; ten contenders need a sixth."""
+RESERVE = ".reserve.partial"
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Keeps some place on the disk for the rows, which may become full while they are computed."""
+    reserve = folder / RESERVE
+    try:
+        with reserve.open("wb") as file:
+            file.write(bytes(ROOM))
+        yield
+    finally:
+        reserve.unlink(missing_ok=True)
+
+
 def write(folder: Path, rows: Iterable[Row]) -> None:
     """Finish a run."""
-    write_json(folder / RESULTS, [asdict(row) for row in rows])
+    write_rows(folder, [asdict(row) for row in rows])
+
+
+def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Finish a run or a figure's cell, in the place that was kept for it."""
+    (folder / RESERVE).unlink(missing_ok=True)
+    write_json(folder / RESULTS, rows)
 
 
 def finished(folder: Path, columns: Collection[str] = ()) -> bool:

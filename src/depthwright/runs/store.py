@@ -248,7 +248,8 @@ def once(folder: Path, compute: Callable[[], None], columns: Collection[str] = (
     with cell.hold(folder):
         if results.finished(folder, columns):  # by someone who was quicker
             return False
-        compute()
+        with results.room(folder):
+            compute()
     return True
 
 

@@ -121,7 +121,6 @@ def _run(
     console: Console,
 ) -> None:
     from depthwright import comparison as comparisons
-    from depthwright.figures.comparison import PICTURE
     from depthwright.tracking import track
 
     shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
@@ -146,13 +145,7 @@ def _run(
         if tracker.folder:
             with lesser(KEPT):
                 write_text(folder / KEPT, f"{tracker.folder}\n")
-    try:
-        comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
-    except OSError:
-        # A full disk, perhaps. The picture can be drawn again, and W&B's view is only a view.
-        (folder / PICTURE).unlink(missing_ok=True)
-        shutil.rmtree(folder / "wandb", ignore_errors=True)
-        comparisons.finish(folder, rows)
+    comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
 
 
 @dataclass(frozen=True)
