@@ -66,13 +66,16 @@ def test_rows_say_with_what_they_were_computed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"rows": [', "{}", "[1]", ""])
-def test_damaged_rows_are_reported(tmp_path: Path, content: str) -> None:
+def test_damaged_rows_are_computed_again_and_that_is_told(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = Run("x", "smoke", tmp_path)
     run.cells([{"n": 2}], lambda n: {"value": n})
     (path,) = tmp_path.glob("x/cells/*/results.json")
     path.write_text(content)
-    with pytest.raises(Refusal, match=r"not a results table.*delete the folder to run it again"):
-        run.cells([{"n": 2}], lambda n: {"value": n})
+    assert run.cells([{"n": 2}], lambda n: {"value": 5})["value"].to_list() == [5]
+    told = capsys.readouterr().err
+    assert told.count(f"{path} is damaged, so the cell is computed again") == 1
 
 
 def test_a_failing_cell_is_reported_and_the_others_are_kept(

@@ -32,11 +32,11 @@ import numpy as np
 from depthwright.figures.chart import Chart
 from depthwright.figures.publish import publish
 from depthwright.figures.record import Record, read, write
-from depthwright.files import need_writable, write_json
+from depthwright.files import need_writable
 from depthwright.machine import environment
 from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
-from depthwright.results import COLUMNS, RESULTS, read_rows, table
+from depthwright.results import COLUMNS, read_rows, table, write_rows
 from depthwright.runs.task import need_surroundings
 from depthwright.tracking import LoggerConfig
 
@@ -149,8 +149,11 @@ def _compute(
 
     def compute() -> None:
         found = measure(**points[cell.folder])
+        rows = found if isinstance(found, list) else [found]
+        if not rows:
+            raise ValueError("this cell was measured and gave no rows")
         store.write_provenance(cell.folder)
-        write_json(cell.folder / RESULTS, found if isinstance(found, list) else [found])
+        write_rows(cell.folder, rows)
 
     store.attempt(" ".join(cell.overrides), cell.folder, lambda: store.once(cell.folder, compute))
 

@@ -7,13 +7,14 @@ one that has not is not.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.files import write_json
+from depthwright.files import read_json, write_json
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 ADDED = tuple(field.name for field in fields(Row) if field.default is not MISSING)
 """Columns that older tables lack; they are read as None."""
+NEEDED = tuple(name for name in COLUMNS if name not in ADDED)
+"""Columns without which there is no row of a comparison."""
 SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 """The columns that differ between two runs of one config."""
 
@@ -123,14 +126,43 @@ UNITS: dict[str, str] = {
 """Units of the columns; the other columns are names and seeds."""
 
 
+ROOM = 2**16
+"""Bytes that are kept for the rows while they are computed; ten contenders need a sixth."""
+RESERVE = ".reserve.partial"
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Keeps some place on the disk for the rows, which may become full while they are computed."""
+    reserve = folder / RESERVE
+    try:
+        with reserve.open("wb") as file:
+            file.write(bytes(ROOM))
+        yield
+    finally:
+        reserve.unlink(missing_ok=True)
+
+
 def write(folder: Path, rows: Iterable[Row]) -> None:
-    """Write the rows, which mark a run as finished."""
-    write_json(folder / RESULTS, [asdict(row) for row in rows])
+    """Finish a run."""
+    write_rows(folder, [asdict(row) for row in rows])
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run of this folder has rows."""
-    return (folder / RESULTS).exists()
+def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Finish a run or a figure's cell, in the place that was kept for it."""
+    (folder / RESERVE).unlink(missing_ok=True)
+    write_json(folder / RESULTS, rows)
+
+
+def finished(folder: Path, columns: Collection[str] = ()) -> bool:
+    """Whether the run of this folder has rows that can be read, each with at least `columns`."""
+    rows = _stored(folder)
+    return rows is not None and all(row.keys() >= set(columns) for row in rows)
+
+
+def damaged(folder: Path, columns: Collection[str] = ()) -> bool:
+    """Whether a table is there that is none: what it held is computed again."""
+    return os.path.lexists(folder / RESULTS) and not finished(folder, columns)
 
 
 def read(folder: Path) -> list[Row]:
@@ -146,19 +178,23 @@ def read(folder: Path) -> list[Row]:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows as stored, of a comparison or a figure."""
-    try:
-        stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(folder, error) from error
-    if not (isinstance(stored, list) and all(isinstance(row, dict) for row in stored)):
+    """Rows as they are stored, a comparison's or a figure's."""
+    stored = _stored(folder)
+    if stored is None:
         raise _damaged(folder, "it holds no rows")
     return stored
 
 
+def _stored(folder: Path) -> list[dict[str, Any]] | None:
+    """At least one row; None where there is no table, or a damaged one."""
+    stored = read_json(folder / RESULTS)
+    sound = isinstance(stored, list) and stored and all(isinstance(row, dict) for row in stored)
+    return stored if sound else None
+
+
 def _damaged(folder: Path, error: object) -> Refusal:
     return Refusal(
-        f"{folder / RESULTS} is not a results table of this version ({error!r}); "
+        f"{folder / RESULTS} is not a results table of this version ({error}); "
         "delete the folder to run it again"
     )
 

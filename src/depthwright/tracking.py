@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.files import write_text
+from depthwright.files import read_text, set_aside, write_text
 from depthwright.machine.provenance import checkout, code, versions
 from depthwright.refusal import Refusal
 from depthwright.results import UNITS
@@ -215,8 +215,9 @@ def renew(
     mark = folder / "shown.sha256"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if mark.exists() and mark.read_text(encoding="utf-8") == f"{logger.mode} {digest}":
+        if read_text(mark) == f"{logger.mode} {digest}":
             return Renewal.UNCHANGED
+        set_aside(mark)
         mark.unlink(missing_ok=True)
         shutil.rmtree(folder / "wandb", ignore_errors=True)
         with track(logger, folder, **about) as tracker:

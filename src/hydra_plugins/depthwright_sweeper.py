@@ -8,7 +8,6 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict, read_write
 
 MOST_CELLS = 100_000
 
@@ -18,6 +17,7 @@ class CellSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """The cells, once each of them has rows; raises depthwright.runs.sweep.Incomplete."""
+        from depthwright.runs.composer import composer
         from depthwright.runs.slurm import need_cluster
         from depthwright.runs.sweep import launch_with, run
 
@@ -33,7 +33,7 @@ class CellSweeper(BasicSweeper):
         (grid,) = self.split_arguments(given, None)  # of one key's values, the last are taken
         return run(
             grid,
-            compose=lambda overrides: _without_hydra(loader.load_sweep_config(config, overrides)),
+            compose=composer(loader, config),
             launch=lambda cells: launch_with(launcher, cells),
         )
 
@@ -68,10 +68,3 @@ def _need_few(overrides: list[Override]) -> None:
                 f"the sweep has more than {MOST_CELLS} cells; give fewer values of "
                 f"{axis.key_or_group}"
             )
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    """The config as the cell receives it."""
-    with read_write(config), open_dict(config):
-        del config["hydra"]
-    return config

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from damage import HARMS
 from depthwright import results
 from depthwright.results import COLUMNS
 from depthwright.runs.aggregate import FOLDER, aggregate, alike, finished_cells, series
@@ -109,3 +113,41 @@ def test_lines_hold_the_settings_of_the_newest_cell_and_the_table_all(experiment
     assert (state["summary"]["cells"], state["summary"]["cells_drawn"]) == (3, 2)
     drawn = [p["input_dim/constructed/error_l2"] for p in history if "input_dim/input_dim" in p]
     assert drawn == [3.0, 4.0]
+
+
+BOMB = "a: &a [x]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+@pytest.mark.filterwarnings("ignore:left out of the aggregate")
+def test_a_damaged_cell_is_left_out_and_a_damaged_config_is_none(
+    experiment: Path, harm: Callable[[Path], None]
+) -> None:
+    (experiment / "b" / CONFIG).write_text("accuracy: 0.5\ntraining: {steps: 7}\n")
+    harm(experiment / "a" / results.RESULTS)
+    harm(experiment / "b" / CONFIG)
+    found = finished_cells(experiment)
+    assert [cell.rows[0].error_l2 for cell in found] == [3.0, 4.0]
+
+
+def test_a_config_of_a_few_lines_does_not_grow_to_gigabytes(experiment: Path) -> None:
+    (experiment / "b" / CONFIG).write_text(BOMB)
+    known, bomb, none = finished_cells(experiment)
+    assert known.settings == bomb.settings == none.settings
+
+
+@pytest.mark.parametrize("wrong", [{"parameters": "many"}, {"accuracy": [1]}, {"contender": 7}])
+def test_words_for_numbers_are_left_out_and_said(experiment: Path, wrong: dict[str, Any]) -> None:
+    path = experiment / "a" / results.RESULTS
+    path.write_text(json.dumps([row | wrong for row in json.loads(path.read_text())]))
+    with pytest.warns(UserWarning, match=f"left out of the aggregate: {path}"):
+        assert len(finished_cells(experiment)) == 2
+
+
+@pytest.mark.parametrize("harm", ["binary", "pipe"])
+def test_whatever_is_in_its_place_nothing_is_raised(experiment: Path, harm: str) -> None:
+    HARMS[harm](experiment / FOLDER)
+    with pytest.warns(UserWarning, match="no aggregate of"):
+        assert aggregate(experiment, OFFLINE) == Renewal.FAILED

@@ -19,7 +19,7 @@ from depthwright.runs.cell import State
 HOLD = """
 import sys, time
 from pathlib import Path
-from depthwright import cell
+from depthwright.runs import cell
 with cell.hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
@@ -64,7 +64,7 @@ def test_waiting_lasts_until_the_other_is_gone(
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from depthwright import cell;"
+            "import sys; from pathlib import Path; from depthwright.runs import cell;"
             "print(1, flush=True); cell.wait(Path(sys.argv[1])); print(2)",
             str(tmp_path),
         ],

@@ -16,6 +16,7 @@ import pytest
 
 from command_line import HANGS, multirun, rows, until
 from depthwright.refusal import Refusal
+from depthwright.results import NEEDED
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
 from depthwright.runs.store import Incomplete
@@ -133,7 +134,7 @@ class Grid:
     def finish(self, overrides: list[str]) -> None:
         folder = self.folder(*overrides)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text("[]")
+        (folder / "results.json").write_text(json.dumps([dict.fromkeys(NEEDED, 1)]))
 
     def lose(self, overrides: list[str]) -> None:
         """As a killed process leaves it."""

@@ -16,7 +16,7 @@ from depthwright import results
 from depthwright.comparison.comparison import Comparison
 from depthwright.comparison.rows import CONSTRUCTED, Contender, curves_of, row_of, summarise
 from depthwright.errors.measure import measure
-from depthwright.files import write_json
+from depthwright.files import lesser, write_json
 from depthwright.networks.network import Network
 from depthwright.progress import Listener
 from depthwright.refusal import Refusal
@@ -95,9 +95,11 @@ def compute(
             device=device,
             inputs=comparison.inputs,
         )
-        contender.network.save(folder / f"{contender.name}{contender.network.suffix}")
+        with lesser(file := f"{contender.name}{contender.network.suffix}"):
+            contender.network.save(folder / file)
     curves = curves_of(comparison, contenders, measurements, trained)
-    write_json(folder / CURVES, curves)
+    with lesser(CURVES):
+        write_json(folder / CURVES, curves)
     rows = [row_of(comparison, c, measurements[c.name], device) for c in contenders]
     summarise(tracker, contenders, rows)
     return rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED, CURVES
 from depthwright.figures.style import CLAIM, below, colour, figure, label, save
+from depthwright.files import read_json
+from depthwright.refusal import Refusal
 from depthwright.results import Row
 
 PICTURE = "comparison.png"
@@ -17,7 +18,9 @@ PICTURE = "comparison.png"
 def draw(folder: Path, rows: list[Row] | None = None) -> Path:
     """Draw `comparison.png` from a run's files; `rows` are given while it is not yet finished."""
     rows = rows or results.read(folder)
-    curves = json.loads((folder / CURVES).read_text(encoding="utf-8"))
+    curves = read_json(folder / CURVES)
+    if not isinstance(curves, dict):
+        raise Refusal(f"{folder / CURVES} holds no curves; delete the folder to run it again")
     drawing, (training, slice_) = figure(2)
     labels = {row.contender: label(row.contender, row.style) for row in rows}
     constructed = next(row for row in rows if row.contender == CONSTRUCTED)

@@ -7,14 +7,13 @@ record.json              title, sentence, chart, command, versions, device; writ
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthwright.figures.chart import Chart
 from depthwright.figures.paper import paper
-from depthwright.files import whole_file, write_json
+from depthwright.files import read_json, set_aside, whole_file, write_json
 from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
 
@@ -63,6 +62,7 @@ def write(record: Record, rows: polars.DataFrame, folder: Path) -> None:
         paper(record.chart, *(folder / f"{record.name}{suffix}" for suffix in PICTURES))
     stored = asdict(replace(record, chart=None))
     stored["chart"] = record.chart.to_json() if record.chart else None
+    set_aside(folder / RECORD)
     write_json(folder / RECORD, stored)
 
 
@@ -70,11 +70,11 @@ def read(folder: Path) -> Record:
     """The record of a finished experiment."""
     path = folder / RECORD
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         stored["chart"] = Chart.from_json(stored["chart"]) if stored["chart"] else None
-        stored["made"] = Provenance(**stored["made"])
+        stored["made"] = Provenance.of(stored["made"])
         return Record(**stored | {k: tuple(stored[k]) for k in ("broken", "columns")})
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever is wrong with the file
         raise Refusal(
-            f"{path} is no record of this version ({error!r}); run the experiment"
+            f"{path} is no record of this version ({type(error).__name__}); run the experiment"
         ) from error

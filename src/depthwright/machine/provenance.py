@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from depthwright.files import read_json
 
 PACKAGE = Path(__file__).parents[1]
 MADE = "made.json"
@@ -44,9 +46,22 @@ class Provenance:
 
     @classmethod
     def read(cls, folder: Path) -> Provenance:
-        """From a finished cell; empty where nothing is stored."""
-        path = folder / MADE
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+        """Of a finished cell; empty where nothing is known, or nothing that can be read."""
+        return cls.of(read_json(folder / MADE))
+
+    @classmethod
+    def of(cls, stored: Any) -> Provenance:
+        """From what JSON held; empty where that is none."""
+        if not isinstance(stored, dict):
+            return cls()
+        sound = {
+            "device": isinstance(stored.get("device"), str),
+            "versions": _are_texts(stored.get("versions")),
+            "code": isinstance(stored.get("code"), str),
+            "commit": isinstance(stored.get("commit"), str),
+            "clean": isinstance(stored.get("clean"), bool),
+        }
+        return cls(**{name: stored[name] for name, fine in sound.items() if fine})
 
     @classmethod
     def together(cls, parts: Iterable[Provenance]) -> Provenance:
@@ -62,6 +77,10 @@ class Provenance:
             _beside(one.commit for one in found if one.commit) or None,
             False if False in states else None if None in states else all(states),
         )
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
 
 
 def _beside(words: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -315,7 +315,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
     groups = [RidgeGroup(*group) for group in zip(*[values] * len(FIELDS), strict=True)]
     for group in groups:
         _check(group, input_dim, path)
-    return RidgeNetwork(input_dim, groups, offset, arithmetic)
+    return RidgeNetwork(input_dim, groups, offset, cast(Arithmetic, arithmetic))
 
 
 def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:

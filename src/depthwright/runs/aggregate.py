@@ -26,14 +26,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED
+from depthwright.files import read_text
 from depthwright.refusal import Refusal
 from depthwright.results import COLUMNS, Row
+from depthwright.runs.cell import sentence
 from depthwright.runs.config import CONFIG, unwatched
 from depthwright.tracking import LoggerConfig, Point, Renewal, Tracker, renew
 
@@ -44,6 +46,8 @@ AXES = ("input_dim", "inverse_accuracy")
 VARIED = ("input_dim", "accuracy", "seed")
 """Keys of a config, and of its groups, that cells of one line differ in."""
 ERRORS = ("error_l2", "error_sup_attacked", "error_promised")
+CONFIG_LIMIT = 2**16
+"""Bytes of a config, of which ours have some thousand: YAML is read slowly."""
 DRAWN = (*ERRORS, "error_sup_sampled", "parameters", "size_ratio")
 
 Series = Mapping[str, Sequence[Point]]
@@ -53,8 +57,17 @@ Series = Mapping[str, Sequence[Point]]
 def aggregate(experiment: Path, logger: LoggerConfig) -> Renewal:
     """Bring an experiment's aggregate run up to date.
 
-    `experiment` is the folder of its cells. Whatever W&B does, nothing is raised.
+    `experiment` is the folder of its cells. Whatever is in it, and whatever W&B and the disk do,
+    nothing is raised: a failure is a warning.
     """
+    try:
+        return _renewed(experiment, logger)
+    except Exception as error:
+        warnings.warn(f"no aggregate of {experiment}: {sentence(error)}", stacklevel=2)
+        return Renewal.FAILED
+
+
+def _renewed(experiment: Path, logger: LoggerConfig) -> Renewal:
     cells = [] if logger.mode == "none" else finished_cells(experiment)
     if not cells:
         return Renewal.UNCHANGED
@@ -109,23 +122,47 @@ def finished_cells(experiment: Path) -> list[Finished]:
     for path in sorted(experiment.glob(f"*/{results.RESULTS}")):
         try:
             rows = results.read(path.parent)
+            _need_series(rows)
+            settings = f"{rows[0].code} {_settings(path.parent / CONFIG)}"
+            cells.append(Finished(rows, settings, path.stat().st_mtime))
         except Refusal as refusal:
             warnings.warn(f"left out of the aggregate: {refusal}", stacklevel=2)
-            continue
-        settings = f"{rows[0].code} {_settings(path.parent / CONFIG)}"
-        cells.append(Finished(rows, settings, path.stat().st_mtime))
+        except Exception as error:  # a table with words for numbers, say
+            told = f"{path} ({type(error).__name__}: {sentence(error)})"
+            warnings.warn(f"left out of the aggregate: {told}", stacklevel=2)
     return cells
 
 
+def _need_series(rows: Sequence[Row]) -> None:
+    """Raises something where rows have no place in a chart."""
+    for axis in AXES:
+        series([rows], axis)
+
+
 def _settings(path: Path) -> str:
-    if not path.exists():
+    """Empty where there is no config, or none that can be read."""
+    plain = _plain(path)
+    if plain is None:
         return ""
-    plain: Any = unwatched(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    plain = unwatched(plain)
     groups = [plain, *(part for part in plain.values() if isinstance(part, dict))]
     for group in groups:
         for key in VARIED:
             group.pop(key, None)
     return json.dumps(plain, sort_keys=True)
+
+
+def _plain(path: Path) -> dict[str, Any] | None:
+    text = read_text(path, CONFIG_LIMIT)
+    if text is None:
+        return None
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            return None  # we write none; a few lines of them stand for gigabytes
+        plain = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return plain if isinstance(plain, dict) and all(isinstance(k, str) for k in plain) else None
 
 
 def alike(cells: Sequence[Finished]) -> list[Finished]:

@@ -5,35 +5,47 @@
     error.json     the last attempt failed; the next one removes it
     .lock          held by the computing process; the operating system frees it on any exit
 
-So any number of sweeps may share a folder, and a killed one leaves nothing to clean up.
+So any number of sweeps may share a folder, and a killed one leaves nothing to clean up. A mark that
+cannot be read, whatever happened to it, counts as none. Whether somebody is at work the lock says,
+not the mark; only where the mark is another machine's, which might not share locks with this one,
+does its last sign of life count as well.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
 import os
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from depthwright import results
-from depthwright.files import write_json
+from depthwright.files import DAMAGED, read_json, set_aside, write_json
 from depthwright.machine.provenance import code
 
 RUNNING = "running.json"
 ERROR = "error.json"
 LOCK = ".lock"
+FOLDERS = ("wandb",)
+"""What a cell's folder holds beside files."""
 BEAT = 5.0
 """Seconds between two signs of life."""
 SILENCE = 12 * BEAT
 """Seconds after which whoever works on another machine is taken for dead."""
+ASKED = 0.2
+"""Seconds for which those who only ask may have the lock, all together."""
+LONGEST = 1000
+"""Characters of an error that are shown."""
 
 
 def identity(plain: Mapping[str, Any]) -> str:
@@ -57,32 +69,32 @@ class Busy(Exception):
     """Another process works on the cell."""
 
 
-def state(folder: Path) -> State:
-    """Read from the folder's files alone, without taking its lock."""
-    if results.finished(folder):
+def state(folder: Path, columns: Collection[str] = ()) -> State:
+    """Read from the folder's files and its lock; `columns` are those that its rows need."""
+    if results.finished(folder, columns):
         return State.FINISHED
-    mark = _read(folder / RUNNING)
-    if mark is not None and _alive(mark, folder / RUNNING):
+    if os.path.lexists(folder / RUNNING) and _at_work(folder):
         return State.RUNNING
-    if (folder / ERROR).exists():
+    if error(folder) is not None:
         return State.FAILED
-    return State.WAITING if mark is None else State.STOPPED
+    return State.WAITING if _mark(folder) is None else State.STOPPED
 
 
 def started(folder: Path) -> float | None:
     """When the work that is going on began, in seconds since 1970."""
-    mark = _read(folder / RUNNING)
-    return None if mark is None else float(mark["started"])
+    mark = _mark(folder)
+    return None if mark is None else mark.started
 
 
 def error(folder: Path) -> str | None:
     """What the last attempt failed with, in a sentence."""
-    record = _read(folder / ERROR)
-    return None if record is None else str(record["error"])
+    record = read_json(folder / ERROR)
+    told = record.get("error") if isinstance(record, dict) else None
+    return _line(told) if isinstance(told, str) else None
 
 
 def write_error(folder: Path, failure: Exception | str) -> None:
-    """Record a failure, in one piece."""
+    """Record a failure, in one piece, unless the folder cannot be written to."""
     if isinstance(failure, str):
         record = {"error": failure, "type": None, "traceback": None}
     else:
@@ -91,12 +103,22 @@ def write_error(folder: Path, failure: Exception | str) -> None:
             "type": type(failure).__name__,
             "traceback": "".join(traceback.format_exception(failure)),
         }
-    write_json(folder / ERROR, record)
+    with suppress(OSError):
+        set_aside(folder / ERROR)
+        write_json(folder / ERROR, record)
 
 
 def sentence(failure: BaseException) -> str:
     """The first line of an exception's message; its type where it has none."""
-    return next((line for line in str(failure).splitlines() if line), type(failure).__name__)
+    if isinstance(failure, OSError) and failure.strerror:
+        return f"{failure.filename or 'a file'} cannot be written or read ({failure.strerror})"
+    return _line(str(failure)) or type(failure).__name__
+
+
+def _line(text: str) -> str:
+    """The first that holds anything, as far as it can be shown."""
+    line = next((line for line in text.splitlines() if line), "")[:LONGEST]
+    return "".join(letter for letter in line if letter.isprintable())
 
 
 @contextmanager
@@ -109,14 +131,14 @@ def hold(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
+    set_aside(folder / LOCK)
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=ASKED, poll_interval=ASKED / 10)
     except Timeout:
         raise Busy(f"another process works on {folder}") from None
     try:
-        for torn in folder.glob(".*.partial"):  # of someone who was killed while writing
-            torn.unlink()
+        _tidy(folder)
         with _marked(folder / RUNNING):
             (folder / ERROR).unlink(missing_ok=True)
             try:
@@ -132,9 +154,18 @@ def wait(folder: Path) -> None:
     """Until nobody works on the cell; its lock tells, and so survives deaths of any kind."""
     from filelock import FileLock
 
-    if (folder / LOCK).exists():
-        with FileLock(folder / LOCK, poll_interval=0.5):
+    if (folder / LOCK).is_file():
+        with suppress(OSError), FileLock(folder / LOCK, poll_interval=0.5):
             pass
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what someone left who was killed while writing; name what is no file `.damaged`."""
+    for path in folder.iterdir():
+        if path.name not in FOLDERS and path.suffix != DAMAGED:
+            set_aside(path)
+    for torn in folder.glob(".*.partial"):
+        torn.unlink()
 
 
 @contextmanager
@@ -150,7 +181,7 @@ def _marked(path: Path) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(BEAT):
-            with suppress(FileNotFoundError):  # it went while we woke up
+            with suppress(OSError):  # it went while we woke up
                 os.utime(path)
 
     threading.Thread(target=beat, daemon=True).start()
@@ -167,26 +198,51 @@ def _slurm_job() -> str | None:
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else alone
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+@dataclass(frozen=True)
+class _Mark:
+    """What of a running.json is read again."""
+
+    host: str
+    started: float
+
+
+def _mark(folder: Path) -> _Mark | None:
+    content = read_json(folder / RUNNING)
+    if not isinstance(content, dict):
         return None
-    assert isinstance(content, dict)
-    return content
-
-
-def _alive(mark: dict[str, Any], path: Path) -> bool:
-    """On this machine the process is asked for; on others the last sign of life counts."""
-    if mark["host"] == socket.gethostname():
-        try:
-            os.kill(int(mark["pid"]), 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+    host, began = content.get("host"), content.get("started")
+    if not (isinstance(host, str) and isinstance(began, int | float) and 0 <= began < math.inf):
+        return None
     try:
-        return time.time() - path.stat().st_mtime < SILENCE
-    except FileNotFoundError:
+        return _Mark(host, float(began))
+    except OverflowError:
+        return None
+
+
+def _at_work(folder: Path) -> bool:
+    mark = _mark(folder)
+    if _held(folder / LOCK):
+        return True
+    if mark is None or mark.host == socket.gethostname():
         return False
+    try:  # clocks may differ, by little
+        return abs(time.time() - (folder / RUNNING).stat().st_mtime) < SILENCE
+    except OSError:
+        return False
+
+
+def _held(path: Path) -> bool:
+    """Whether a process has the lock; asked without waiting, and given back at once."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks here
+        return False
+    finally:
+        os.close(number)
+    return False

@@ -15,13 +15,14 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from depthwright import results
-from depthwright.files import write_json
+from depthwright.files import lesser, need_writable, set_aside, write_json
 from depthwright.machine.provenance import MADE, Provenance, code, code_on_disk
+from depthwright.refusal import Refusal
 from depthwright.runs import cell
 from depthwright.runs.cell import State
 
@@ -30,6 +31,9 @@ SWEEPS = ".sweeps"
 LOSSES = 2
 """So often may a cell come to nothing, without an error of its own, before it counts as failed."""
 LOST = f"lost {LOSSES} times with its process; is there memory enough?"
+LAUNCHES = 5
+"""So often is a cell launched that comes to no end because others are at it."""
+BUSY = f"launched {LAUNCHES} times, and each time another process had it and left no rows"
 CHANGED = "the package's code was changed while the sweep ran; run the same command again"
 
 
@@ -44,11 +48,18 @@ class Cell:
     overrides: tuple[str, ...]
     """KEY=VALUE."""
     folder: Path
+    columns: tuple[str, ...] = ()
+    """That every one of its rows has; where it has not, the table is damaged."""
 
     @property
     def state(self) -> State:
         """How far it is."""
-        return cell.state(self.folder)
+        return cell.state(self.folder, self.columns)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its rows."""
+        return results.finished(self.folder, self.columns)
 
 
 Launch = Callable[[Sequence[Cell]], Sequence[str | None]]
@@ -66,31 +77,46 @@ def complete(
     """
     # What is given twice is one cell: two workers would want its folder at once.
     cells = list({each.folder: each for each in reversed(found)}.values())[::-1]
-    before = sum(each.state == State.FINISHED for each in cells)
+    before = sum(each.finished for each in cells)
     twice = f" ({len(found) - len(cells)} given twice)" if len(cells) < len(found) else ""
     say(
         f"{len(cells)} cells{twice}, {before} finished before; to watch: depthwright watch {output}"
     )
-    begun = _write_down(output, cells)
     try:
-        _finish(cells, launch, begun)
-    except KeyboardInterrupt:
-        done = sum(each.state == State.FINISHED for each in cells)
-        say(f"stopped with {done} of {len(cells)} cells finished")
+        _write_down(output, cells)
+    except OSError as error:
+        say(f"depthwright watch will not know of this sweep: {cell.sentence(error)}")
+    try:
+        given_up = _finish(cells, launch)
+    except BaseException:
+        say(f"stopped with {sum(each.finished for each in cells)} of {len(cells)} cells finished")
         raise
     after()
-    _conclude(cells)
+    _conclude(cells, given_up)
     return cells
 
 
-def _finish(cells: Sequence[Cell], launch: Launch, begun: float) -> None:
-    """Launch what is missing until every cell has rows or an error of after `begun`.
+def _finish(cells: Sequence[Cell], launch: Launch) -> dict[Cell, str]:
+    """Launch what is missing until every cell has rows, an error that is new, or is given up.
 
-    Cells that were lost with their process are tried again each by itself: one of them may be what
-    kills it, and would take the others with it.
+    Returns why cells were given up; their folders say it too, where they can be written to. Cells
+    that were lost with their process are tried again each by itself: one of them may be what kills
+    it, and would take the others with it.
     """
+    before = {each: _error_file(each) for each in cells}
+
+    def failed(each: Cell) -> bool:
+        return _error_file(each) != before[each] and cell.error(each.folder) is not None
+
+    given_up: dict[Cell, str] = {}
+
+    def give_up(each: Cell, told: str) -> None:
+        given_up[each] = told
+        cell.write_error(each.folder, told)
+
+    launches: Counter[Cell] = Counter()
     losses: Counter[Cell] = Counter()
-    missing = [each for each in cells if each.state != State.FINISHED]
+    missing = [each for each in cells if not each.finished]
     while missing:
         batch = [each for each in missing if losses[each]][:1] or missing
         try:
@@ -102,47 +128,67 @@ def _finish(cells: Sequence[Cell], launch: Launch, begun: float) -> None:
             say(f"a worker died ({cell.sentence(failure)}); going on")
         else:
             for each, fate in zip(batch, fates, strict=True):
-                if fate and not results.finished(each.folder):
-                    cell.write_error(each.folder, fate)
-            lost = [each for each in batch if each.state in (State.STOPPED, State.WAITING)]
+                if fate and not each.finished:
+                    give_up(each, fate)
+            launches.update(batch)
+            open_ = [each for each in batch if each not in given_up and not failed(each)]
+            lost = [e for e in open_ if e.state not in (State.FINISHED, State.RUNNING)]
         losses.update(lost)
         changed = bool(lost) and code_on_disk() != code()  # a worker's cells are others by now
         for each in lost:
             if changed or losses[each] >= LOSSES:
-                cell.write_error(each.folder, CHANGED if changed else LOST)
-        elsewhere = [each for each in missing if each.state == State.RUNNING]
+                give_up(each, CHANGED if changed else LOST)
+            elif told := _unwritable(each.folder):
+                give_up(each, told)
+        elsewhere = [e for e in missing if e not in given_up and e.state == State.RUNNING]
         if elsewhere:
             say(f"waiting for {len(elsewhere)} cells that another process is at")
             for each in elsewhere:
                 cell.wait(each.folder)
-        missing = [e for e in missing if not (results.finished(e.folder) or _failed(e, begun))]
+                if launches[each] >= LAUNCHES and not each.finished:
+                    give_up(each, BUSY)
+        missing = [e for e in missing if not (e.finished or e in given_up or failed(e))]
+    return given_up
 
 
-def _failed(each: Cell, since: float) -> bool:
+def _error_file(each: Cell) -> tuple[int, int] | None:
+    """Tells an error from the one before; clocks, which may be wrong, are only compared for it."""
     try:
-        return (each.folder / cell.ERROR).stat().st_mtime >= since
-    except FileNotFoundError:
-        return False
+        found = (each.folder / cell.ERROR).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
-def _write_down(output: Path, cells: Sequence[Cell]) -> float:
-    """The list of cells, for those who watch; the same list overwrites its own.
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, where that is so."""
+    try:
+        need_writable(folder)
+    except Refusal as refusal:
+        return str(refusal)
+    return None
 
-    Returns when, by the clock of the files: those of errors are compared with it.
-    """
+
+def _write_down(output: Path, cells: Sequence[Cell]) -> None:
+    """The list of cells, for those who watch; the same list overwrites its own."""
     folders = sorted(str(each.folder.relative_to(output)) for each in cells)
     name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
     path = output / SWEEPS / f"{name}.json"
+    set_aside(path)
     write_json(
         path,
         {
             "command": shlex.join([_program(), *sys.argv[1:]]),
+            "columns": sorted({column for each in cells for column in each.columns}),
             "cells": [
-                asdict(each) | {"folder": str(each.folder.relative_to(output))} for each in cells
+                {
+                    "overrides": each.overrides,
+                    "folder": str(each.folder.relative_to(output)),
+                }
+                for each in cells
             ],
         },
     )
-    return path.stat().st_mtime
 
 
 def _program() -> str:
@@ -150,13 +196,13 @@ def _program() -> str:
     return "depthwright" if name == "__main__.py" else name
 
 
-def _conclude(cells: Sequence[Cell]) -> None:
-    lacking = [each for each in cells if not results.finished(each.folder)]
+def _conclude(cells: Sequence[Cell], given_up: Mapping[Cell, str]) -> None:
+    lacking = [each for each in cells if not each.finished]
     say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
     shared = set.intersection(*(set(each.overrides) for each in cells)) if lacking else set()
     for each in lacking:
         point = " ".join(o for o in each.overrides if o not in shared)
-        told = cell.error(each.folder) or "stopped before it was done"
+        told = given_up.get(each) or cell.error(each.folder) or "stopped before it was done"
         say(f"  {point or each.folder.name}: {told}")
     if lacking:
         say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
@@ -189,23 +235,28 @@ def attempt(name: str, folder: Path, compute: Callable[[], bool]) -> None:
     say(f"{name}: {told}")
 
 
-def once(folder: Path, compute: Callable[[], None]) -> bool:
+def once(folder: Path, compute: Callable[[], None], columns: Collection[str] = ()) -> bool:
     """Call `compute`, which leaves rows in the folder, unless they are there; True if called.
 
-    Raises Busy where another process is at it. A failure is written into the folder.
+    A table without `columns`, or one that cannot be read, holds no rows, which is said. Raises Busy
+    where another process is at it. A failure is written into the folder.
     """
-    if results.finished(folder):
+    if results.finished(folder, columns):
         return False
+    if results.damaged(folder, columns):
+        say(f"{folder / results.RESULTS} is damaged, so the cell is computed again")
     with cell.hold(folder):
-        if results.finished(folder):  # by someone who was quicker
+        if results.finished(folder, columns):  # by someone who was quicker
             return False
-        compute()
+        with results.room(folder):
+            compute()
     return True
 
 
 def write_provenance(folder: Path) -> None:
-    """With what the cell's numbers are computed."""
-    write_json(folder / MADE, asdict(Provenance.here()))
+    """With what the cell's numbers are computed; a warning where the disk does not take it."""
+    with lesser(MADE):
+        write_json(folder / MADE, asdict(Provenance.here()))
 
 
 def one_by_one(compute: Callable[[Cell], None]) -> Launch:

@@ -21,10 +21,10 @@ from omegaconf import DictConfig
 from depthwright.files import need_writable
 from depthwright.machine import environment
 from depthwright.refusal import Refusal
+from depthwright.results import NEEDED
 from depthwright.runs import config as configs
 from depthwright.runs import task
 from depthwright.runs.aggregate import aggregate
-from depthwright.runs.cell import State
 from depthwright.runs.store import Cell, Launch, complete
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(
         raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
     composed = [compose(overrides) for overrides in grid]
     found = [
-        Cell(tuple(overrides), configs.run_folder(config))
+        Cell(tuple(overrides), configs.run_folder(config), NEEDED)
         for overrides, config in zip(grid, composed, strict=True)
     ]
     outputs = {configs.output(config) for config in composed}
@@ -78,7 +78,7 @@ def run(
         )
     (output,) = outputs
     need_writable(output)
-    if not all(each.state == State.FINISHED for each in found):
+    if not all(each.finished for each in found):
         task.need_surroundings(configs.logger(composed[0]))
         environment.give_cache(output)
 

@@ -11,6 +11,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from depthwright import results
-from depthwright.files import need_writable, write_text
+from depthwright.files import lesser, need_writable, read_text, write_text
 from depthwright.machine import environment
 from depthwright.progress import Listener
 from depthwright.refusal import Refusal
+from depthwright.results import NEEDED
 from depthwright.runs import cell, store
 from depthwright.runs import config as configs
 from depthwright.tracking import KEPT, need_sound
@@ -70,20 +72,32 @@ def compare(config: DictConfig, console: Console) -> Path:
 
 def _compute(config: DictConfig, console: Console) -> bool:
     """Whether there was anything to do."""
-    from depthwright.figures.comparison import PICTURE, draw
+    from depthwright.figures.comparison import PICTURE
 
     ready, watching = configs.comparison(config), configs.logger(config)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
-    if not results.finished(folder):
+    if not results.finished(folder, NEEDED):
         need_surroundings(watching)
         need_writable(folder)
         environment.give_cache(configs.output(config))
-        if store.once(folder, lambda: _run(config, ready, watching, folder, console)):
+        compute = partial(_run, config, ready, watching, folder, console)
+        if store.once(folder, compute, NEEDED):
             return True
     if not (folder / PICTURE).exists():
-        draw(folder)
+        _picture(folder, results.read(folder))
     return False
+
+
+def _picture(folder: Path, rows: list[Row]) -> Path | None:
+    """Drawn where that can be done: the rows are worth more than their picture."""
+    from depthwright.figures.comparison import draw
+
+    try:
+        return draw(folder, rows)
+    except Exception as error:
+        warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
+    return None
 
 
 def need_surroundings(watching: LoggerConfig) -> None:
@@ -110,7 +124,6 @@ def _run(
     console: Console,
 ) -> None:
     from depthwright import comparison as comparisons
-    from depthwright.figures.comparison import draw
     from depthwright.tracking import track
 
     shutil.rmtree(folder / "wandb", ignore_errors=True)  # of an attempt that was killed
@@ -129,13 +142,12 @@ def _run(
         console.status("starting") as status,
     ):
         rows = comparisons.compute(ready, folder, tracker, _OnScreen(status, console))
-        try:
-            tracker.image("comparison", draw(folder, rows))
-        except Exception as error:  # the rows are worth more than their picture
-            warnings.warn(f"no picture: {cell.sentence(error)}", stacklevel=1)
+        if picture := _picture(folder, rows):
+            tracker.image("comparison", picture)
         store.write_provenance(folder)
         if tracker.folder:
-            write_text(folder / KEPT, f"{tracker.folder}\n")
+            with lesser(KEPT):
+                write_text(folder / KEPT, f"{tracker.folder}\n")
     comparisons.finish(folder, rows)  # last: W&B has finished, so nothing is left to be lost
 
 
@@ -182,9 +194,7 @@ def show(folder: Path, console: Console) -> None:
     console.width = max(console.width, 30 + 18 * len(rows))
     console.print(table)
     console.print(f"run folder  {folder}", soft_wrap=True)
-    pointer = folder / KEPT
-    if pointer.exists():
-        wandb_folder = pointer.read_text(encoding="utf-8").strip()
+    if wandb_folder := (read_text(folder / KEPT) or "").strip():
         console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)
         console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
 

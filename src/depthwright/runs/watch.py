@@ -7,15 +7,17 @@ sees the folder.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright import results
+from depthwright.files import read_json
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
 from depthwright.runs.cell import State
@@ -62,26 +64,29 @@ class View:
     @property
     def seconds_left(self) -> float | None:
         """At the pace of this start of the sweep; None before its first cell is done."""
-        since = [f for f in self.cells if _ended(f) >= self.begun]
+        since = [f for f in self.cells if self.begun <= _ended(f) <= self.at]
         return (self.at - self.begun) / len(since) * self.open if since else None
 
 
 def _ended(folder: Path) -> float:
     for name in (results.RESULTS, cell.ERROR):
-        if (folder / name).exists():
+        with suppress(OSError):
             return (folder / name).stat().st_mtime
     return 0.0
 
 
 def look(output: Path) -> View:
     """The sweep of a results folder that was started last; raises Refusal where there is none."""
-    sweeps = {path.stat().st_mtime: path for path in (output / SWEEPS).glob("*.json")}
+    sweeps = [
+        (path.stat().st_mtime, found)
+        for path in (output / SWEEPS).glob("*.json")
+        if (found := _list(path))
+    ]
     if not sweeps:
         raise Refusal(
             f"{output} holds no sweep; give the results folder of a `depthwright --multirun`"
         )
-    begun = max(sweeps)
-    last: dict[str, Any] = json.loads(sweeps[begun].read_text(encoding="utf-8"))
+    begun, last = max(sweeps, key=lambda sweep: sweep[0])
     shared = set.intersection(*(set(each["overrides"]) for each in last["cells"]))
     points = {
         output / each["folder"]: " ".join(o for o in each["overrides"] if o not in shared)
@@ -91,14 +96,26 @@ def look(output: Path) -> View:
         command=last["command"],
         begun=begun,
         at=time.time(),
-        cells={folder: _state(folder, begun) for folder in points},
+        cells={folder: _state(folder, begun, last["columns"]) for folder in points},
         points=points,
     )
 
 
-def _state(folder: Path, begun: float) -> State:
+def _list(path: Path) -> dict[str, Any] | None:
+    """A list of cells as the store writes it; None where it cannot be read."""
+    found = read_json(path)
+    try:
+        cells = [{k: each[k] for k in ("overrides", "folder")} for each in found["cells"]]
+        texts = [found["command"], *found["columns"], *(each["folder"] for each in cells)]
+        texts += [word for each in cells for word in each["overrides"]]
+    except (KeyError, TypeError):
+        return None
+    return found if cells and all(isinstance(text, str) for text in texts) else None
+
+
+def _state(folder: Path, begun: float, columns: Collection[str]) -> State:
     """A failure of before this start of the sweep is to be made up for: the cell waits."""
-    now = cell.state(folder)
+    now = cell.state(folder, columns)
     return State.WAITING if now == State.FAILED and _ended(folder) < begun else now
 
 

@@ -22,7 +22,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from depthwright.files import whole_file
+from depthwright.files import lesser, whole_file
 from depthwright.refusal import Refusal
 from depthwright.training.lightning_module import RivalTraining
 
@@ -42,7 +42,8 @@ class SaveChunks(pl.Callback):
         """A chunk is done."""
         done = pl_module.steps_done == pl_module.steps
         if done or time.monotonic() - self.saved >= self.seconds:
-            save(self.path, pl_module)
+            with lesser(self.path.name):
+                save(self.path, pl_module)
             self.saved = time.monotonic()
 
 
