@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -298,7 +298,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
         offset = float.fromhex(metadata["offset"])
     except (KeyError, ValueError, OverflowError) as error:
         raise tensor_files.damaged(path, error) from error
-    arithmetic = metadata.get("arithmetic", "float64")
+    arithmetic: Any = metadata.get("arithmetic", "float64")
     if arithmetic not in UNIT_ROUNDOFF:
         raise Refusal(f"{path} names the arithmetic {clipped(arithmetic)!r}, which is unknown")
     names = [f"{number}.{field}" for number in range(min(count, len(arrays))) for field in FIELDS]

@@ -46,7 +46,9 @@ def _shapes(
         if not symbolic and array.size <= FEW:
             constants[name] = numpy_helper.from_array(array, name)
     outputs = [ValueInfoProto(name=name) for name in proto.output if name]
-    graph = helper.make_graph([proto], "one", list(inputs.values()), outputs, constants.values())
+    graph = helper.make_graph(
+        [proto], "one", list(inputs.values()), outputs, list(constants.values())
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
         found = shape_inference.infer_shapes(model, data_prop=True).graph.output
