@@ -109,7 +109,7 @@ DAMAGES = [
     ("ridge", say(arithmetic="f" * 4000), "which is unknown"),
     ("ridge", typed("0.indices", "F64"), "which no ridge network has"),
     ("ridge", typed("0.weights", "I64"), "which no ridge network has"),
-    ("ridge", typed("0.weights", "BF16", [8]), "is damaged"),
+    ("ridge", typed("0.weights", "BF16", [8]), "is damaged|do not fit together"),
     ("ridge", typed("0.kinks", "F64", [1, 2]), "do not fit together"),
     ("ridge", typed("0.values", "F64", [4]), "do not fit together"),
     ("ridge", typed("0.values", "F64", [4, 1]), "do not fit together"),

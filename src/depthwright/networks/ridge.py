@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -297,7 +297,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
         offset = float.fromhex(metadata["offset"])
     except (KeyError, ValueError, OverflowError) as error:
         raise tensor_files.damaged(path, error) from error
-    arithmetic = metadata.get("arithmetic", "float64")
+    arithmetic: Any = metadata.get("arithmetic", "float64")
     if arithmetic not in UNIT_ROUNDOFF:
         raise Refusal(f"{path} names the arithmetic {clipped(arithmetic)!r}, which is unknown")
     names = [f"{number}.{field}" for number in range(min(count, len(arrays))) for field in FIELDS]
@@ -315,7 +315,7 @@ def load_ridge(path: str | Path) -> RidgeNetwork:
     groups = [RidgeGroup(*group) for group in zip(*[values] * len(FIELDS), strict=True)]
     for group in groups:
         _check(group, input_dim, path)
-    return RidgeNetwork(input_dim, groups, offset, cast(Arithmetic, arithmetic))
+    return RidgeNetwork(input_dim, groups, offset, arithmetic)
 
 
 def _check(group: RidgeGroup, input_dim: int, path: str | Path) -> None:

@@ -192,7 +192,7 @@ def test_equal_networks_give_equal_bytes(tmp_path):
     assert not one[3]  # no name
 
 
-@pytest.mark.parametrize(("neurons", "batch", "cure"), [(300, 1, "none can be"), (3, 200, "fewer")])
+@pytest.mark.parametrize(("neurons", "batch", "cure"), [(300, 1, "cannot be"), (3, 200, "fewer")])
 def test_evaluation_ends_before_the_memory_does(neurons, batch, cure):
     """GMP ends the process where it gets no more memory."""
     builder = Builder(1)

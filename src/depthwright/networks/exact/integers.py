@@ -78,7 +78,7 @@ class Room:
                 for terms, spread in zip(rows, spreads, strict=True)
             ]
             if (bits := self._batch * sum(needed)) > MEMORY_LIMIT:
-                cure = "give fewer at once" if self._batch > 1 else "none can be evaluated exactly"
+                cure = "give fewer at once" if self._batch > 1 else "it cannot be evaluated exactly"
                 raise Refusal(
                     f"the exact values of a layer need {bits} bits for {self._batch} inputs, more "
                     f"than {MEMORY_LIMIT}; {cure}"
