@@ -77,7 +77,10 @@ def test_inputs_of_another_kind_are_counted_and_refused(inputs: Inputs, told: st
 
 def test_boxes_are_read_as_one_writes_them() -> None:
     assert str(Inputs.cube(1, 0.5)) == "[−0.5, 0.5]"
-    assert str(Inputs((0.0,) * 2 + (-1.0,), (1.0,) * 2 + (math.pi,))) == "[0, 1]^2 × [−1, 3.14159]"
+    assert (
+        str(Inputs((0.0,) * 2 + (-1.0,), (1.0,) * 2 + (math.pi,)))
+        == "[0, 1]^2 × [−1, 3.141592653589793]"
+    )
     many = Inputs(tuple(map(float, range(9))), (10.0,) * 9, "float64")
     assert str(many) == "every float64 of [0, 10] × [1, 10] × [2, 10] × … (6 more)"
     assert (

@@ -23,6 +23,7 @@ from collections.abc import Callable
 import numpy as np
 
 from depthwright.approximation.levelling import Hinges
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import PiecewiseLinear, Radial
 
@@ -30,7 +31,6 @@ MOST_CUBES = 3_000_000
 MOST_WORK = 2 * 10**9
 """Neurons times cubes, about a minute on one core; a covering that needs more is abandoned."""
 BATCH_ENTRIES = 1 << 21
-UNIT_ROUNDOFF = 2.0**-53
 STEP = 1e-6
 """Step of the difference quotient for smooth profiles."""
 QUOTIENT_ROUNDING = 4e-9
@@ -141,7 +141,7 @@ def _batch(
     high = error + tilt + above + phi_down
     low = -error + tilt + below + phi_up
     size = weights + np.abs(value_phi) + pieces * target.lipschitz
-    return np.maximum(high, low) + operations * UNIT_ROUNDOFF * size, np.abs(error)
+    return np.maximum(high, low) + operations * FLOAT64_ROUNDOFF * size, np.abs(error)
 
 
 def _tangent(

@@ -60,7 +60,8 @@ class Claim:
             return f"all, with probability {1 - self.failure_probability:g} of the draw"
         if self.norm == "none":
             return "none"
-        return "all" if self.norm == "sup" and not self.domain.startswith("the") else self.domain
+        whole = self.norm == "sup" and not self.domain.startswith("the")
+        return f"all of the {self.domain}" if whole else self.domain
 
     @property
     def bound(self) -> float:
@@ -98,6 +99,11 @@ class Built:
             raise Refusal(
                 f'a claim of norm "{self.claim.norm}" decides no input for certain; '
                 "build with failure_probability=0"
+            )
+        if x.ndim != 2 or x.shape[1] != self.network.architecture.input_dim:
+            raise Refusal(
+                f"inputs of shape {tuple(x.shape)} do not fit; give "
+                f"(batch, {self.network.architecture.input_dim})"
             )
         rows = x.detach().cpu().double().numpy()
         covered = np.isfinite(rows).all(axis=1)

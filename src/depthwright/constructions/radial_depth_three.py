@@ -44,6 +44,7 @@ import numpy as np
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 
@@ -59,7 +60,6 @@ LEAST_BREAK = 1e-150
 ROUNDING_SHARE = 1e-3
 SHARES = np.linspace(0.02, 0.6, 30)
 """Parts of the accuracy tried for the profile."""
-UNIT_ROUNDOFF = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ class RadialDepthThree(Construction):
             (np.full((len(s), len(bias)), 4 / q), lowered - s),  # ŝ − s_k
             (turns[None], values[:1]),
         ]
-        sums = UNIT_ROUNDOFF * ((len(bias) + 16) * (4 + d / q**2) + 8 * d)
-        own = UNIT_ROUNDOFF * (len(s) + 16) * (4 * float(np.abs(turns).sum()) + abs(values[0]))
+        sums = FLOAT64_ROUNDOFF * ((len(bias) + 16) * (4 + d / q**2) + 8 * d)
+        own = FLOAT64_ROUNDOFF * (len(s) + 16) * (4 * float(np.abs(turns).sum()) + abs(values[0]))
         # ϕ at the knots is right to 16 units in the last place, r² to one.
-        read = UNIT_ROUNDOFF * (32 * float(np.abs(values).max()) + 2 * self.target.lipschitz)
+        read = FLOAT64_ROUNDOFF * (32 * float(np.abs(values).max()) + 2 * self.target.lipschitz)
         rounding = 2 * (
             sums * float(np.abs(slopes).max()) + own + sums * float(np.abs(turns).sum()) + read
         )

@@ -37,13 +37,13 @@ import numpy as np
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_single_ridge_target
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
 from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
 ROUNDING_SHARE = 1e-3
 """Part of the accuracy reserved for rounding; the part that is not needed is not claimed."""
-UNIT_ROUNDOFF = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -117,4 +117,4 @@ class SingleRidge(Construction):
         total = float(np.abs(turns).sum()) * 2 * reach + float(np.abs(values).max())
         steepest = float(np.abs(slopes).max()) + self.target.curvature * longest
         inner = (d + 2) * float(np.abs(turns).sum()) * 2 * reach
-        return 1.01 * UNIT_ROUNDOFF * ((len(turns) + 12) * total + inner + 8 * steepest * reach)
+        return 1.01 * FLOAT64_ROUNDOFF * ((len(turns) + 12) * total + inner + 8 * steepest * reach)

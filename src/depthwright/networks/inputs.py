@@ -69,16 +69,22 @@ class Inputs:
     def __str__(self) -> str:
         box = sides_text(self.lower, self.upper)
         if self.grid is not None:
-            first = f"{self.lower[0]:g}" if len(set(self.lower)) == 1 else "lower"
-            return f"the points {first} + {self.grid:g}·k of {box}".replace("-", "−")
+            first = number_text(self.lower[0]) if len(set(self.lower)) == 1 else "lower"
+            return f"the points {first} + {number_text(self.grid)}·k of {box}".replace("-", "−")
         return box if self.numbers == "real" else f"every {self.numbers} of {box}"
+
+
+def number_text(value: float) -> str:
+    """The number itself, in as few digits as tell it from every other float64."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def sides_text(lower: Sequence[float], upper: Sequence[float]) -> str:
     """A box in words: [−1, 1]^3, [0, 1]^2 × [−3, 5], and so on."""
     runs = [(side, len(list(run))) for side, run in groupby(zip(lower, upper, strict=True))]
     parts = [
-        f"[{low:g}, {high:g}]" + (f"^{count}" if count > 1 else "")
+        f"[{number_text(low)}, {number_text(high)}]" + (f"^{count}" if count > 1 else "")
         for (low, high), count in runs[:3]
     ]
     rest = sum(count for _, count in runs[3:])
@@ -120,11 +126,11 @@ def check_inputs(x: np.ndarray, input_dim: int, inputs: Inputs | None) -> None:
     for bad in (inputs.outside(exact), inputs.others(exact)):
         if bad.any():
             row = int(bad.argmax())
+            first = np.array2string(x[row], threshold=6, floatmode="unique")
             raise Refusal(
                 f"{int(bad.sum())} of {len(x)} inputs are not among {inputs}, of which alone "
-                f"something is claimed; the first is row {row} of the inputs, "
-                f"{np.array2string(x[row], threshold=6)}; pass anywhere=True to evaluate them "
-                "all the same"
+                f"something is claimed; the first is row {row} of the inputs, {first}; pass "
+                "anywhere=True to evaluate them all the same"
             )
 
 

@@ -117,6 +117,6 @@ def _check(
             k = int(excess.argmax())
             raise Refusal(
                 f"curvature={curvature:g} is not true of {name}: near {letter} = "
-                f"{at[k + 1]:.9g} its profile bends by {second[k]:.3g}; declare that much, or a "
-                "break there, or inf"
+                f"{at[k + 1]:.9g} its samples bend by {second[k]:.3g}; declare a break there, a "
+                "curvature that holds everywhere, or inf"
             )

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-UNIT_ROUNDOFF = 2.0**-53
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
+
 UPWARD = 1 + 2.0**-20
 """Factor that covers the rounding of the bounds themselves: sums of up to 10⁹ positive terms."""
 TINY = 2.0**-1074
@@ -81,7 +82,7 @@ def reciprocal(value: float) -> Ball:
     middle = 1.0 / value
     return Ball(
         np.array([[middle]]),
-        None if np.frexp(value)[0] in (0.5, -0.5) else np.array([[abs(middle) * UNIT_ROUNDOFF]]),
+        None if np.frexp(value)[0] in (0.5, -0.5) else np.array([[abs(middle) * FLOAT64_ROUNDOFF]]),
     )
 
 
@@ -134,7 +135,7 @@ def _rounding(a: Any, b: Any) -> Any:
         bits = _mapped(a, _fineness) @ _mapped(b, _fineness)
         steps = size * bits  # of csr_arrays as well: entry by entry
         terms = a.shape[1] if isinstance(a, np.ndarray) else int(np.diff(a.indptr).max(initial=0))
-        bound = (terms + 2) * UNIT_ROUNDOFF * UPWARD * size
+        bound = (terms + 2) * FLOAT64_ROUNDOFF * UPWARD * size
         if isinstance(steps, np.ndarray):
             return np.where(steps * UPWARD <= 2.0**53, 0.0, bound + terms * TINY)
         return bound * (steps * UPWARD > 2.0**53)

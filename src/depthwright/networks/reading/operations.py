@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.networks.reading import windows
-from depthwright.networks.reading.balls import UNIT_ROUNDOFF, Ball, exact, reciprocal
+from depthwright.networks.reading.balls import Ball, exact, reciprocal
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.tensors import float64
 from depthwright.refusal import Refusal
@@ -122,9 +123,11 @@ def normalise(
     if not (variance + eps > 0).all():
         raise Refusal("normalises by a variance that is not positive")
     factor = weight / np.sqrt(variance + eps)
-    error = 6 * UNIT_ROUNDOFF * np.abs(factor)
+    error = 6 * FLOAT64_ROUNDOFF * np.abs(factor)
     shift = bias - mean * factor
-    shift_error = np.abs(mean) * error + 3 * UNIT_ROUNDOFF * (np.abs(mean * factor) + np.abs(bias))
+    shift_error = np.abs(mean) * error + 3 * FLOAT64_ROUNDOFF * (
+        np.abs(mean * factor) + np.abs(bias)
+    )
     places = math.prod(x.shape[2:])
 
     def spread(values: np.ndarray) -> np.ndarray:
