@@ -221,7 +221,7 @@ def test_only_duals_that_may_serve_are_certified(monkeypatch):
     monkeypatch.setattr(mass, "sup_abs", counted)
     monkeypatch.setattr(mass, "_answers", lambda *_: iter(answers))
     heard = []
-    found = mass.floor(target, error, 1e-5, told=lambda *news: heard.append(news))
+    found = mass.floor(target, error, 1e-5, report_progress=lambda *news: heard.append(news))
     assert not found.settled
     assert found.value == max(floors)
     assert 0 < len(certified) < len(answers) / 2

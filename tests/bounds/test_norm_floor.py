@@ -228,8 +228,8 @@ def test_what_takes_long_says_how_far_it_is(monkeypatch):
     monkeypatch.setattr(norm_floor, "Bar", Seen)
     unsettled = mass.Floor(0.0, False, (np.zeros(1), np.ones(1)))
 
-    def at_first(target, error, *rest, told):
-        mass.floor(target, error, *rest, told=told)
+    def at_first(target, error, *rest, report_progress):
+        mass.floor(target, error, *rest, report_progress=report_progress)
         monkeypatch.setattr(norm_floor, "floor", mass.floor)
         return unsettled
 

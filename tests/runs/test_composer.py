@@ -79,6 +79,7 @@ def by_hydra(sweep: Sweep, words: list[str]) -> DictConfig:
     return found
 
 
+@pytest.mark.slow
 def test_a_drawn_sample_of_cells_is_as_hydra_composes_it(a_sweep: Sweep) -> None:
     chance = random.Random(0)
     compose = composer(*a_sweep)
@@ -97,7 +98,7 @@ def test_what_hydra_refuses_is_refused_in_its_words(a_sweep: Sweep, wrong: str) 
     compose = composer(*a_sweep)
     found = told(compose, ["accuracy=0.2", wrong])
     assert found == told(lambda given: by_hydra(a_sweep, given), ["accuracy=0.2", wrong])
-    assert "Error" in found or "Exception" in found
+    assert any(word in found for word in ("Error", "Exception", "Refusal"))
     assert "Error" not in told(compose, ["accuracy=0.2"]), "the next cell is none the worse"
 
 
