@@ -133,7 +133,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("line", table(), ids=lambda line: line.words[:60])
+QUICK = 10
+"""Every so many-th line is in the quick suite."""
+LINES = [
+    pytest.param(line, id=line.words[:60], marks=[] if k % QUICK == 0 else pytest.mark.slow)
+    for k, line in enumerate(table())
+]
+
+
+@pytest.mark.parametrize("line", LINES)
 def test_every_line_ends_as_the_table_says(
     line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
