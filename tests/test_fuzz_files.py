@@ -8,7 +8,7 @@ import pytest
 
 import fuzz_files
 
-FILES = 10_000
+FILES = 2_500
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ NOTHING = (
     "trainer.progress=false",
     "logger=none",
 )
-CELLS = 24
+CELLS = 10
 """Of the sweep that is killed."""
 
 
