@@ -157,9 +157,10 @@ def test_a_promise_and_the_errors_beside_it_speak_of_the_same_inputs(
     found = run(composed, tmp_path, *NARROW, *overrides)
     for contender, row in found.items():
         assert row.points == points
-        assert row.promised_for == (
-            "all of the cube [−1, 1]^3" if contender.endswith("slim") else words
+        everywhere = (
+            "all of the " + ("box " if name == "float64" else "cube ") + words[words.index("[") :]
         )
+        assert row.promised_for == (everywhere if contender.endswith("slim") else words)
         assert row.error_promised is not None
         assert row.error_l2 <= row.error_sup_sampled <= row.error_promised
         assert row.exceedance == 0

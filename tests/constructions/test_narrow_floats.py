@@ -117,7 +117,8 @@ def test_the_claim_for_every_float_holds(kind, floats, tmp_path):
     assert built.network.architecture == recipe.architecture()
     assert (built.claim.norm, built.claim.failure_probability) == ("floats", 0.0)
     assert built.in_bad_set is None
-    assert f"every {floats} of [−0.3, 1.1] × [2, 2.25]" == built.claim.domain
+    side = "[−0.30000001192092896, 1.100000023841858]"  # −0.3 and 1.1 as float32
+    assert built.claim.domain == f"every {floats} of {side} × [2, 2.25]"
     rows = near_borders(recipe, floats, rng, 4)
     x = np.array(rows)
     assert errors(built.network, target, x).max() <= built.claim.bound <= 0.05

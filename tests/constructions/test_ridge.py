@@ -183,6 +183,7 @@ def test_monomials_need_no_polynomial_term() -> None:
     assert claim.terms["polynomial"] == 0
 
 
+@pytest.mark.slow
 def test_width_grows_polynomially_in_the_inverse_accuracy_for_fixed_dimension() -> None:
     accuracies = np.array([0.2, 0.1, 0.05])
     widths = [Ridge(targets.Cone(input_dim=2), float(a)).architecture().width for a in accuracies]
@@ -237,6 +238,7 @@ def test_files_keep_the_arithmetic(tmp_path: Path) -> None:
     assert load(tmp_path / "net.safetensors").arithmetic == "float32"
 
 
+@pytest.mark.slow
 def test_half_degrees_of_record_are_reached() -> None:
     """K above 12 by products on S², and SES19 Theorem 3 for powers to 6."""
     assert Ridge(targets.Cone(input_dim=3), 0.02)._plan.cubature.half_degree > 12
