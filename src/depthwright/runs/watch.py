@@ -110,7 +110,8 @@ def _list(path: Path) -> dict[str, Any] | None:
         texts += [word for each in cells for word in each["overrides"]]
     except (KeyError, TypeError):
         return None
-    return found if cells and all(isinstance(text, str) for text in texts) else None
+    sound = all(isinstance(text, str) and "\0" not in text for text in texts)
+    return found if cells and sound else None
 
 
 def _state(folder: Path, begun: float, columns: Collection[str]) -> State:
