@@ -15,14 +15,10 @@ from typing import Any
 import pytest
 
 from command_line import HANGS, multirun, rows, until
-from damage import HARMS
-from depthwright import results
-from depthwright.files import read_json
 from depthwright.refusal import Refusal
 from depthwright.results import NEEDED
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
-from depthwright.runs.config import CONFIG
 from depthwright.runs.store import Incomplete
 
 NOTHING = (
@@ -77,52 +73,6 @@ def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
     assert {path.name for path in disturbed.rglob("*") if path.is_file()} == files, "no torn ones"
     for picture in disturbed.rglob("*.png"):
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
-
-
-@pytest.mark.slow
-def test_workers_and_sweeps_that_are_killed_and_files_that_are_damaged_change_no_row(
-    tmp_path: Path,
-) -> None:
-    """Six kills, then what became of a table and a config in a shared folder."""
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
-    disturbed, quiet = tmp_path / "disturbed", tmp_path / "quiet"
-    axis = "seed=range(12)"
-    beside = ("launcher=joblib", "hydra.launcher.n_jobs=2", axis)
-    killed: set[Path] = set()
-
-    def at_work() -> tuple[Path, int] | None:
-        """A cell that was not killed before, and the process that computes it."""
-        for mark in disturbed.glob(f"outputs/*/*/{cell.RUNNING}"):
-            content = read_json(mark)
-            if mark.parent not in killed and content and cell.state(mark.parent) == State.RUNNING:
-                return mark.parent, content["pid"]
-        return None
-
-    process = start(disturbed, *beside)
-    for number, whom in enumerate(("worker", "sweep") * 3):
-        until(lambda number=number: len(rows(disturbed)) >= number)
-        folder, pid = until(at_work)
-        killed.add(folder)
-        if whom == "worker":
-            os.kill(pid, signal.SIGKILL)
-            continue
-        process.send_signal(signal.SIGKILL)
-        process.wait()  # its workers live on for a while, with its end of the pipe
-        process = start(disturbed, *beside)
-    _, told = process.communicate(timeout=HANGS)
-    assert (process.returncode, "12 of 12 cells finished" in told) == (0, True), told
-    status, told = run(quiet, axis)
-    assert (status, rows(disturbed)) == (0, rows(quiet)), told
-
-    folders = sorted(disturbed.glob("outputs/*/*/"))
-    HARMS["truncated"](folders[0] / results.RESULTS)
-    HARMS["list of objects"](folders[1] / results.RESULTS)
-    HARMS["folder"](folders[2] / CONFIG)
-    HARMS["pipe"](folders[2] / results.RESULTS)
-    status, told = run(disturbed, axis)
-    assert (status, told.count("is damaged, so the cell is computed again")) == (0, 3), told
-    assert rows(disturbed) == rows(quiet)
-    assert (folders[2] / CONFIG).is_file()
 
 
 @pytest.mark.slow
