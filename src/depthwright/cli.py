@@ -177,9 +177,10 @@ def _need_option(word: str) -> None:
         return
     swept = override.is_discrete_sweep()
     for chosen in override.sweep_iterator() if swept else [override.value()]:
-        if isinstance(chosen, list) and (group in _SEVERAL or len(chosen) == 1):
-            continue
-        if not isinstance(chosen, (str, QuotedString)):
+        several = isinstance(chosen, list) and (group in _SEVERAL or len(chosen) == 1)
+        if not all(
+            isinstance(one, (str, QuotedString)) for one in (chosen if several else [chosen])
+        ):
             raise Refusal(
                 f"{group}={value} chooses no {group}; leave it out, or choose one of "
                 f"{', '.join(options)}"

@@ -215,11 +215,14 @@ def test_the_command_has_a_version_a_module_and_takes_a_plus(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("output=/a(b", "output=/a(b cannot be read; write KEY=VALUE, as in \"output='VALUE'\""),
+        ("output=/a(b", "output=/a(b cannot be read; write KEY=VALUE, as in \"output='/a(b'\""),
         ("matching=architecture", "write matching=[architecture]"),
         ("output=~nobody_is_called_so/x", "is in nobody's home"),
-        ("target=null", "target=null chooses no target; leave it out, or choose from cone, hat"),
-        ("experiment=[narrow,null]", "chooses no experiment; leave it out, or choose from narrow"),
+        ("target=null", "target=null chooses no target; leave it out, or choose one of cone, hat"),
+        (
+            "experiment=[narrow,null]",
+            "chooses no experiment; leave it out, or choose one of narrow",
+        ),
     ],
 )
 def test_overrides_that_cannot_be_read(tmp_path: Path, override: str, told: str) -> None:
@@ -233,7 +236,7 @@ import json, sys, threading
 from pathlib import Path
 from hydra import compose, initialize_config_dir
 from depthwright import comparison
-    from depthwright.runs import config as configs
+from depthwright.runs import config as configs
 from depthwright.tracking import Tracker
 
 configs.register_schemas()
