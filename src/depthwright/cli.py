@@ -177,10 +177,10 @@ def _need_option(word: str) -> None:
         return
     swept = override.is_discrete_sweep()
     for chosen in override.sweep_iterator() if swept else [override.value()]:
-        several = isinstance(chosen, list) and (group in _SEVERAL or len(chosen) == 1)
-        if not all(
-            isinstance(one, (str, QuotedString)) for one in (chosen if several else [chosen])
-        ):
+        names: list[Any] = [chosen]
+        if isinstance(chosen, list) and (group in _SEVERAL or len(chosen) == 1):
+            names = chosen
+        if not all(isinstance(name, (str, QuotedString)) for name in names):
             raise Refusal(
                 f"{group}={value} chooses no {group}; leave it out, or choose one of "
                 f"{', '.join(options)}"
