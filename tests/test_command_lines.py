@@ -133,11 +133,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-QUICK = 10
-"""Every so many-th line is in the quick suite."""
+QUICK, SLOW = 10, 3
+"""Every so many-th line is in the quick and in the slow suite; this file as a script runs all."""
 LINES = [
     pytest.param(line, id=line.words[:60], marks=[] if k % QUICK == 0 else pytest.mark.slow)
     for k, line in enumerate(table())
+    if k % QUICK == 0 or k % SLOW == 0
 ]
 
 

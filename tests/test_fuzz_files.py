@@ -8,7 +8,7 @@ import pytest
 
 import fuzz_files
 
-FILES = 2_500
+FILES = 1_500
 
 
 @pytest.mark.slow

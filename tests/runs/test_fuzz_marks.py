@@ -10,7 +10,7 @@ from depthwright.runs.cell import State
 
 @pytest.mark.slow
 def test_mutated_marks_stop_no_sweep(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fuzz_marks.main(["--marks", "400"]) == 0, capsys.readouterr().out
+    assert fuzz_marks.main(["--marks", "150"]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", ["2680", "3081"])
