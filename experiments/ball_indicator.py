@@ -42,7 +42,7 @@ class Protocol:
     first_rate: float = 0.1
     decay: float = 0.95
     decay_every: int = 1000
-    """Batches."""
+    """Batches between two decays of the rate."""
     last_rate: float = 1e-4
     """The learning rate at which training ends."""
 

@@ -43,7 +43,7 @@ CASES = {
     "cpu": tuple(itertools.product((2, 3), (4, 8), (2, 3))),
     "gpu": tuple(itertools.product((2, 3), (4, 8), (2, 3))),
 }
-"""d, n, L."""
+"""Input dimension d, width n and depth L of the targets."""
 
 
 def make(kind: type[Construction], target: RandomNetwork) -> Construction:

@@ -144,7 +144,7 @@ def room(folder: Path) -> Iterator[None]:
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:
-    """Finish a run."""
+    """Write the rows, which mark a run as finished."""
     write_rows(folder, [asdict(row) for row in rows])
 
 

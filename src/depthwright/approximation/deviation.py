@@ -75,7 +75,7 @@ class Hinge:
 
     @property
     def variance(self) -> float:
-        """Var H."""
+        """The variance of H."""
         return float(self.chances @ self.values**2) - self.mean**2
 
     def frame_variance(self, dimension: int) -> float:

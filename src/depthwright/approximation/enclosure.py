@@ -35,7 +35,7 @@ class Samples:
 
     @property
     def value(self) -> np.ndarray:
-        """G."""
+        """The function G at the sample points."""
         return self.plus - self.minus + self.rest
 
     def take(self, index: np.ndarray) -> Samples:

@@ -41,7 +41,7 @@ class SemiInfinite:
     columns: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """(knots (n, 1) or (n,), rows likewise) → their entries ≥ 0, broadcast."""
     values: Callable[[np.ndarray], np.ndarray]
-    """Of size 1."""
+    """The profile at such rows, scaled to size 1."""
     prices: Callable[[np.ndarray], np.ndarray]
     slack: float
     knots: np.ndarray

@@ -24,10 +24,10 @@ class Hinges:
     """x ↦ Σ_i weights[i]·max(abs(w_i·x) − knot, 0)."""
 
     directions: np.ndarray
-    """(n, d)."""
+    """(n, d) unit vectors."""
     knot: float
     weights: np.ndarray
-    """(n,)."""
+    """(n,) outer weights."""
 
     def values(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(np.abs(x @ self.directions.T) - self.knot, 0) @ self.weights

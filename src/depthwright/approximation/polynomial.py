@@ -69,7 +69,7 @@ class Polynomial:
         return len(self.coefficients) - 1
 
     def derivative(self) -> Polynomial:
-        """d/dt."""
+        """The derivative in t."""
         return Polynomial(
             tuple(j * c for j, c in enumerate(self.coefficients))[1:] or (Fraction(0),)
         )

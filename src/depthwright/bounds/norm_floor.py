@@ -83,7 +83,7 @@ class Neurons:
 
     outer: np.ndarray
     inner: np.ndarray
-    """‖w‖."""
+    """Norms ‖w_i‖ of the first-layer weights."""
     bias: np.ndarray
     """−β, as a module stores it."""
     offset: float

@@ -37,7 +37,7 @@ def check_float_accuracy(accuracy: float) -> None:
 
 
 def check_accuracy(accuracy: float) -> None:
-    """0 < ε < ∞."""
+    """Refuse an accuracy ε that is not positive and finite."""
     if not (math.isfinite(accuracy) and accuracy > 0):
         raise Refusal(
             f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"

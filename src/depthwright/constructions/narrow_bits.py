@@ -162,7 +162,7 @@ class NarrowBits(NarrowConstruction):
 
     @property
     def unit_bits(self) -> int:
-        """The largest U."""
+        """The largest U of all coordinates (bits/inputs.py)."""
         return max(digits.unit_bits for digits in self.digits)
 
     @property

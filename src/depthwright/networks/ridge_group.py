@@ -20,7 +20,7 @@ class RidgeGroup:
     values: np.ndarray
     """(n, k) its entries there; directions have norm 1 (k = input_dim for dense ones)."""
     weights: np.ndarray
-    """(n,) the A_i."""
+    """(n,) outer weights A_i."""
     kinks: np.ndarray
     """(m,) increasing, in [0, 1)."""
     turns: np.ndarray
@@ -57,11 +57,11 @@ class Bundle:
     """What the rounding bound needs of a group: its directions are counted, not listed."""
 
     count: int
-    """Directions."""
+    """How many directions."""
     nonzeros: int
     """Entries of each."""
     weight_sum: float
-    """Σ abs(A_i)."""
+    """Σ abs(A_i) over the directions."""
     kinks: np.ndarray
     turns: np.ndarray
 

@@ -38,7 +38,7 @@ class Upper:
 
     @classmethod
     def power(cls, exponent: int) -> Upper:
-        """2^exponent."""
+        """The number 2^exponent, exactly."""
         return cls.of(1.0) << exponent
 
     def __lshift__(self, power: int | np.ndarray) -> Upper:

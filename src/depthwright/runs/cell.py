@@ -41,7 +41,7 @@ FOLDERS = ("wandb",)
 BEAT = 5.0
 """Seconds between two signs of life."""
 SILENCE = 12 * BEAT
-"""Seconds after which whoever works on another machine is taken for dead."""
+"""Seconds without a sign of life after which a process on another machine counts as ended."""
 ASKED = 0.2
 """Seconds for which those who only ask may have the lock, all together."""
 LONGEST = 1000

@@ -43,10 +43,10 @@ class Incomplete(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """One of many."""
+    """A folder, and the settings that tell it from the other cells."""
 
     overrides: tuple[str, ...]
-    """KEY=VALUE."""
+    """Its settings, each as KEY=VALUE."""
     folder: Path
     columns: tuple[str, ...] = ()
     """That every one of its rows has; where it has not, the table is damaged."""

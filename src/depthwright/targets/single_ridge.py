@@ -36,7 +36,7 @@ class SingleRidge(Target):
     @property
     @abstractmethod
     def curvature(self) -> float:
-        """sup abs(g'')."""
+        """Upper bound of abs(g'')."""
 
     @abstractmethod
     def profile(self, t: Any) -> Any:

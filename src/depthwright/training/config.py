@@ -28,7 +28,7 @@ CRITERIA = ("l2", "sup")
 
 MOST_STEPS = 10**9
 MOST_POINTS = 10**8
-"""Of one batch."""
+"""Most points of one batch."""
 MOST_MEMBERS = 10_000
 """Networks of one shape."""
 MOST_NOISE = 1e3

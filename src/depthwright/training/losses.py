@@ -25,7 +25,7 @@ LOSSES = (L2, L8, SMOOTH_MAXIMUM)
 """In the order of the compiled step's numbers."""
 
 SHARPNESS = 10.0
-"""β."""
+"""β of the smooth maximum."""
 
 
 def check_loss(loss: str) -> None:

@@ -66,9 +66,9 @@ class Axis:
     upper: float
     step: Fraction
     centre: Fraction
-    """x̂ at X = 0."""
+    """Middle x̂ of cell number 0."""
     top: int
-    """X at `upper`."""
+    """Number X of the cell that holds `upper`."""
     error: Fraction
     """abs(x − x̂) is at most this."""
 
@@ -92,7 +92,7 @@ class Cells(Axis):
     """One coordinate in at most 2^bits cells, borders between the floats."""
 
     bits: int
-    """c: X < 2^c."""
+    """c: cell numbers X are below 2^c."""
     slope_bits: int
     """h: ramps of slope 2^h, intervals of the bad set of length 2^{−h}."""
 
@@ -131,7 +131,7 @@ class Cells(Axis):
 
     @property
     def tick(self) -> Fraction:
-        """t."""
+        """t: length of the bad interval below each border."""
         return power(-self.slope_bits)
 
     def border(self, number: int) -> Fraction:

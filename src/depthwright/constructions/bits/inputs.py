@@ -31,7 +31,7 @@ class Digits(Axis):
     start: Fraction
     """The x where u = 0."""
     scale: Fraction
-    """κ."""
+    """κ, the factor from x − start to u."""
     slope_bits: int | None = None
     """h of cells.py: u is misread at most within 2^{−h}·κ below a border; None for others."""
     grid_bits: int | None = None

@@ -52,7 +52,7 @@ class Facts:
     fan_in: int
     fan_out: int
     spectral: float
-    """‖W‖₂ or more."""
+    """An upper bound of the spectral norm ‖W‖₂."""
     row_norm: np.ndarray
     positive_norm: np.ndarray
     """‖max(w_i, 0)‖₂."""
@@ -172,7 +172,7 @@ class Sizing:
     high: tuple[np.ndarray, ...]
     """v̂ ≤ high, hidden layers and outputs, scaled."""
     low: tuple[np.ndarray, ...]
-    """−v̂ ≤ low."""
+    """Upper bounds of −v̂."""
 
 
 class Bounds:

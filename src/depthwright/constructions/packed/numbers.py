@@ -86,7 +86,7 @@ class Numbers:
     """The offset subtracted from a field after it was read; from its upper bits where it is
     truncated."""
     lifts: list[int]
-    """F_i − V_i."""
+    """What is added to each V_i so that its field F_i is not negative: F_i − V_i."""
 
     @classmethod
     def of(cls, scaled: Scaled, reading: Reading, sizing: Sizing, level: int, gap: int) -> Numbers:
@@ -119,7 +119,7 @@ class Numbers:
         return self.fields.packed(self.weights[:, j]) >> self.lead
 
     def unwrapped(self, total: Linear) -> Linear:
-        """y from A."""
+        """The packed number y, as an affine function of the sum A."""
         return ((total - HALF) << self.lead) + self.fields.packed(np.array(self.lifts, object))
 
 

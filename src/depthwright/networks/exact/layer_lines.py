@@ -59,7 +59,7 @@ class Lines:
     def __init__(self, file: TextIO, name: str) -> None:
         self._file, self.name = file, name
         self.taken = 0
-        """Characters."""
+        """Characters read so far."""
 
     def piece(self, limit: int = PIECE) -> str:
         """The line, or what comes next of it; "" at the end of the file."""

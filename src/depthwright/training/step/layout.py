@@ -44,7 +44,7 @@ class Shape(NamedTuple):
     last: int
     """Where the last map begins: one row per output, its biases after them."""
     inputs: int
-    """Padded."""
+    """Input dimension, padded to whole vectors."""
     outputs: int
     neurons: int
     """Hidden, padded, in all."""
