@@ -13,7 +13,12 @@ from typing import Any
 
 from depthwright.results import SECONDS
 
-DEPTHWRIGHT = (sys.executable, "-c", "from depthwright.cli import main; main()")
+START = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from depthwright.cli import main; main()"
+)
+"""Ctrl-C is heard also where a background shell, which ignores it, started the tests."""
+DEPTHWRIGHT = (sys.executable, "-c", START)
 SMALL = (
     "target.input_dim=2",
     "accuracy=0.3",

@@ -32,7 +32,7 @@ NOTHING = (
     "trainer.progress=false",
     "logger=none",
 )
-CELLS = 10
+CELLS = 8
 """Of the sweep that is killed."""
 
 
