@@ -131,6 +131,14 @@ def test_a_cell_that_another_process_is_at_is_waited_for(
     assert "another process is at it" in capsys.readouterr().err
 
 
+def test_watch_shows_a_command_that_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments/x.py", "--scale", "cpu"])
+    Run("x", "cpu", tmp_path).cells([{"n": 1}], lambda n: {"value": n})
+    assert look(tmp_path).command == "python experiments/x.py --scale cpu"
+
+
 @pytest.mark.slow
 def test_cells_run_beside_each_other_with_a_launcher(tmp_path: Path) -> None:
     def measure(n: int) -> dict[str, int]:

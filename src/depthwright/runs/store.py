@@ -178,7 +178,7 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> None:
     write_json(
         path,
         {
-            "command": shlex.join([_program(), *sys.argv[1:]]),
+            "command": shlex.join([*_program(), *sys.argv[1:]]),
             "columns": sorted({column for each in cells for column in each.columns}),
             "cells": [
                 {
@@ -191,9 +191,12 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> None:
     )
 
 
-def _program() -> str:
-    name = Path(sys.argv[0]).name
-    return "depthwright" if name == "__main__.py" else name
+def _program() -> list[str]:
+    """What a user types to start this program again."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return ["depthwright"]
+    return ["python", str(path)] if path.suffix == ".py" else [path.name]
 
 
 def _conclude(cells: Sequence[Cell], given_up: Mapping[Cell, str]) -> None:
