@@ -1,6 +1,7 @@
 """Functions to approximate. A new target is one class and one line in the registry below."""
 
 from depthwright.targets.network import Network, RandomNetwork, ReLUNetwork
+from depthwright.targets.profile import Profile
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
 from depthwright.targets.single_ridge import SineRidge
 from depthwright.targets.target import Target
@@ -10,6 +11,7 @@ REGISTRY: dict[str, type[Target]] = {
     "cone": Cone,
     "hat": Hat,
     "random_profile": RandomProfile,
+    "profile": Profile,
     "monomial": Monomial,
     "random_network": RandomNetwork,
     "zigzag": ZigZag,
@@ -23,6 +25,7 @@ __all__ = [
     "Hat",
     "Monomial",
     "Network",
+    "Profile",
     "Radial",
     "RandomNetwork",
     "RandomProfile",
