@@ -18,6 +18,7 @@ from depthwright import constructions, targets
 from depthwright.distributions import Box
 from depthwright.machine import provenance
 from depthwright.refusal import Refusal
+from depthwright.runs import classes
 from depthwright.runs import config as configs
 
 CONF = Path(configs.conf_folder())
@@ -34,6 +35,7 @@ COMPANIONS = {
     "distribution=uniform_box": NETWORKS,
     "distribution=uniform_cube": NETWORKS,
     "target=sine_ridge": RIDGES,
+    "target=profile": ("target.values=[[0,0],[1,1]]",),
     "construction=single_ridge": RIDGES,
 } | {
     f"construction={name}": NETWORKS for name in GROUPS["construction"] if name.startswith("narrow")
@@ -64,7 +66,7 @@ def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Compo
 
 
 def test_every_registered_class_has_its_file_and_every_file_its_class() -> None:
-    for group, registry in configs.REGISTRIES.items():
+    for group, registry in classes.REGISTRIES.items():
         assert GROUPS[group] == sorted(registry)
 
 
@@ -158,9 +160,14 @@ def refusal_of(construction: type, target: object) -> str | None:
     return None
 
 
+GIVEN = {"profile": lambda: targets.Profile([0, 1])}
+"""Targets that have no defaults."""
+
+
 @pytest.mark.parametrize("target", GROUPS["target"])
 def test_the_construction_that_a_refusal_names_takes_the_target(target: str) -> None:
-    given, known = targets.REGISTRY[target](), constructions.REGISTRY.values()
+    made = GIVEN.get(target, targets.REGISTRY[target])
+    given, known = made(), constructions.REGISTRY.values()
     told = [text for cls in known if (text := refusal_of(cls, given))]
     assert 0 < len(told) < len(known)
     for text in told:

@@ -11,6 +11,10 @@ from depthwright.distributions.domain import Domain
 if TYPE_CHECKING:
     import torch
 
+KEY, FILE = "key", "file"
+"""In the metadata of a class's field: its name in configs, where that is another (None: configs do
+not set it); and that it is the path of a file, whose content makes a run what it is."""
+
 
 class Target(ABC):
     """A function on a domain, with the facts that theorems need.
