@@ -28,6 +28,7 @@ Check = Callable[[polars.DataFrame], None]
 CHECKS: dict[str, Check] = {}
 COMMANDS = {
     "dashboard": "test_dashboard.py",
+    "gpu_check": "test_gpu_check.py",
     "reproduce": "test_experiment.py",
     "sync": "test_sync.py",
 }
