@@ -48,7 +48,12 @@ def measure(input_dim: int, points: int, device: str = "cpu") -> list[dict[str, 
 
     def seconds(times: int, run: Callable[[], object]) -> float:
         """Of the fastest of several runs, the device waited for."""
-        return fastest(times, lambda: (run(), wait(device)))
+
+        def waited() -> None:
+            run()
+            wait(device)
+
+        return fastest(times, waited)
 
     structured = seconds(5, lambda: network.evaluate(x, "float32"))
     gigabytes = peak_gigabytes()
@@ -59,7 +64,7 @@ def measure(input_dim: int, points: int, device: str = "cpu") -> list[dict[str, 
         values = network.evaluate(x[:1000], "float32")
         gap = float((module(x[:200]) - values[:200]).abs().max())
         bound = network.rounding_bound("float32")
-        shared = {
+        shared: dict[str, Any] = {
             "width": network.architecture.width,
             "threads": torch.get_num_threads(),
             "structured_seconds": structured,
