@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpu_check
+import gpu_parts
 from command_line import HANGS
 
 ROWS = """
@@ -59,16 +60,16 @@ def test_the_main_jobs_rows_are_compared() -> None:
         **{"error_l2_low": 0.09, "error_l2_high": 0.11, "error_sup_certified": 0.2},
         **{"path_norm": 1.0, "path_norm_floor": 0.5, "error_sup_attacked": 0.19},
     }
-    assert gpu_check._compared(row, dict(row))["disagrees"] == []
+    assert gpu_parts._compared(row, dict(row))["disagrees"] == []
     for change in (
         {"width": 5},
         {"error_l2_low": 0.19, "error_l2_high": 0.21},
         {"error_sup_certified": 0.21},
         {"error_sup_attacked": 0.201},
     ):
-        assert gpu_check._compared(row, row | change)["disagrees"] == [
+        assert gpu_parts._compared(row, row | change)["disagrees"] == [
             {"error_l2_low": "error_l2"}.get(next(iter(change)), next(iter(change)))
         ]
     trained = row | {"contender": "trained_architecture"}
-    assert gpu_check._compared(trained, trained | {"error_l2": 0.14})["disagrees"] == []
-    assert gpu_check._compared(trained, trained | {"error_l2": 0.16})["disagrees"] == ["error_l2"]
+    assert gpu_parts._compared(trained, trained | {"error_l2": 0.14})["disagrees"] == []
+    assert gpu_parts._compared(trained, trained | {"error_l2": 0.16})["disagrees"] == ["error_l2"]
