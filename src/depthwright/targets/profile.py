@@ -128,6 +128,14 @@ class Profile(Radial):
         """Of a broken line; none of a function is known."""
         return {} if self._line is None else self._line.norms
 
+    def _facts(self) -> list[Any]:
+        """The points; of a function what it declares, and its values at a thousand radii."""
+        breaks = self.breaks.tolist()
+        if self.values is not None:
+            return ["Profile", self.input_dim, breaks, self.values.tolist()]
+        values = self.profile(np.linspace(0.0, 1.0, 1025)).tolist()
+        return ["Profile", self.input_dim, breaks, self.lipschitz, self.curvature, values]
+
     def profile(self, r: Any) -> Any:
         return self._call(r) if self._line is None else self._line.profile(r)
 
