@@ -143,6 +143,10 @@ class RidgeNetwork(Network):
         """Structured values by torch operations: any device, differentiable in `x`."""
         import torch
 
+        from depthwright.networks.points import as_points
+
+        x = as_points(x, self.input_dim)
+
         def tensor(array: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(array, dtype=x.dtype, device=x.device)
 

@@ -37,7 +37,8 @@ def check_module_values(
     """
     x = check_points(shape).to(dtype)
     got = _values(module, x, device)
-    floats = {t.dtype for t in (x, *module.parameters(), got) if t.is_floating_point()}
+    weights = (*module.parameters(), *module.buffers())
+    floats = {t.dtype for t in (x, *weights) if t.is_floating_point()}
     coarsest = max((torch.finfo(kind) for kind in floats), key=lambda info: info.eps)
     if not agree(network, x.double().numpy(), got.double().cpu().numpy(), coarsest):
         raise Refusal(
