@@ -43,6 +43,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("files",),
     ),
     "depthwright.constructions": (
+        ("claim",),
+        ("vnnlib",),
+        ("saved",),
+        ("built",),
         ("construction",),
         ("bits",),
         ("hypotheses", "packed"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from types import ModuleType
+from typing import Any
 
 from depthwright.refusal import Refusal
 
@@ -24,6 +24,7 @@ __all__ = [
     "constructions",
     "distributions",
     "errors",
+    "load_built",
     "networks",
     "results",
     "targets",
@@ -31,8 +32,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a room (PEP 562)."""
+def __getattr__(name: str) -> Any:
+    """Import a room, or the function `load_built` (PEP 562)."""
+    if name == "load_built":
+        return importlib.import_module("depthwright.constructions").load_built
     if name in __all__:
         return importlib.import_module(f"depthwright.{name}")
     raise AttributeError(f"module 'depthwright' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from depthwright.files import read_json, write_json
 from depthwright.refusal import Refusal
@@ -117,6 +117,10 @@ ADDED = tuple(field.name for field in fields(Row) if field.default is not MISSIN
 """Columns that older tables lack; they are read as None."""
 NEEDED = tuple(name for name in COLUMNS if name not in ADDED)
 """Columns without which there is no row of a comparison."""
+_TYPES: dict[str, tuple[type, ...]] = {
+    name: get_args(hint) or (hint,) for name, hint in get_type_hints(Row).items()
+}
+"""Of the values of each column."""
 SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 """The columns that differ between two runs of one config."""
 
@@ -170,9 +174,29 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def finished(folder: Path, columns: Collection[str] = ()) -> bool:
-    """Whether the run of this folder has rows that can be read, each with at least `columns`."""
+    """Whether the run of this folder has rows that can be read, each with at least `columns`.
+
+    Where `columns` are given, the table is a comparison's, and its values are of the types of Row.
+    """
     rows = _stored(folder)
-    return rows is not None and all(row.keys() >= set(columns) for row in rows)
+    return rows is not None and all(_sound(row, columns) for row in rows)
+
+
+def _sound(row: Mapping[str, Any], columns: Collection[str]) -> bool:
+    return row.keys() >= set(columns) and not (columns and _wrong(row))
+
+
+def _wrong(row: Mapping[str, Any]) -> list[str]:
+    """The columns of Row whose values are of another type."""
+    return [name for name, types in _TYPES.items() if name in row and not _fits(row[name], types)]
+
+
+def _fits(value: Any, types: Collection[type]) -> bool:
+    """JSON has one kind of number: 1 stands for 1.0 as well. Integers are those of tables."""
+    if isinstance(value, int):
+        number = int in types or float in types
+        return number and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return type(value) in types
 
 
 def damaged(folder: Path, columns: Collection[str] = ()) -> bool:
@@ -186,9 +210,12 @@ def read(folder: Path) -> list[Row]:
     Columns that a later version added are ignored, those that an earlier one lacked are None.
     """
     stored = read_rows(folder)
+    for row in stored:
+        if wrong := _wrong(row):
+            raise _damaged(folder, f"{wrong[0]}={row[wrong[0]]!r:.60}")
     try:
         return [Row(**{name: row[name] for name in _held(row)}) for row in stored]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise _damaged(folder, error) from error
 
 

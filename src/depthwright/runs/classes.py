@@ -24,7 +24,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from depthwright import constructions, distributions, targets
 from depthwright.constructions import Construction
@@ -145,9 +145,11 @@ def make(group: str, config: DictConfig, target: Target | None = None) -> Any:
     """An object of the class that a group's config names."""
     cls = class_of(group, config)
     known = keys(cls)
-    fields: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
-        config, resolve=True, throw_on_missing=True
-    )
+    try:
+        held = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise Refusal(f"{error.full_key} has no value; give {error.full_key}=VALUE") from error
+    fields = dict(typing.cast(dict[str, Any], held))
     fields.pop(OWN, None)
     for key in fields.keys() - {"name"}:
         if key not in known:

@@ -114,6 +114,11 @@ class ReLUNetwork(Target):
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
         return from_arrays(self.weights, self.biases, inputs=self.domain.inputs)
 
+    def _facts(self) -> list[Any]:
+        """The plain layers and the box, whatever they were read from."""
+        layers = [[w.tolist(), b.tolist()] for w, b in zip(self.weights, self.biases, strict=True)]
+        return ["ReLUNetwork", layers, self.lower.tolist(), self.upper.tolist()]
+
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """Exact values, rounded once."""
         return self.as_network().evaluate(x, "exact")
@@ -127,7 +132,7 @@ class ReLUNetwork(Target):
         """Values at `x` (batch, input_dim) → (batch, output_dim), in its dtype."""
         import torch
 
-        x = as_points(x)
+        x = as_points(x, self.input_dim)
         for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight = torch.from_numpy(matrix).to(x)
             x = torch.nn.functional.linear(
