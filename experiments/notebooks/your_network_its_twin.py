@@ -24,12 +24,11 @@ with app.setup:
     from depthwright.figures.interactive import widget
     from depthwright.networks.exact.integers import affine, input_slots
 
+    # Images whose labels are compared; the training of part 4; and a network has collapsed where
+    # its output varies by less than this share of the target's deviation.
     SHOWN = 100
-    """Images whose labels are compared."""
-    STEPS, RATE = 200, 1e-2
-    SEEDS = 8
+    STEPS, RATE, SEEDS = 200, 1e-2, 8
     COLLAPSED = 0.01
-    """A network has collapsed where its output varies by less than this share of the target's."""
 
 
 @app.cell(hide_code=True)

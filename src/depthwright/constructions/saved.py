@@ -6,6 +6,7 @@
     claim.vnnlib        what follows from the claim, for verifiers of networks; see `vnnlib`
     difference.onnx     network minus target, which that property is about where the target is a
                         network
+    README.md           a model card: target, promise, size, how it was made, how to load it
     SHA256SUMS          digests of the others, as `sha256sum -c SHA256SUMS` checks them
 
 claim.json holds `format`, `version`, `claim` (accuracy, norm, domain in words, each error term,
@@ -35,6 +36,7 @@ from depthwright.networks.network import Network
 from depthwright.refusal import Refusal, clipped
 from depthwright.targets.target import Target
 
+CARD = "README.md"
 FORMAT, VERSION = "depthwright-claim", 1
 CLAIM, SUMS = "claim.json", "SHA256SUMS"
 ONNX, PROPERTY, DIFFERENCE = "network.onnx", "claim.vnnlib", "difference.onnx"
@@ -80,9 +82,37 @@ def write(
         "onnx": _onnx(folder, network, claim, domain, target),
     }
     write_json(folder / CLAIM, content)
-    names = [CLAIM, name, ONNX, PROPERTY, DIFFERENCE]
+    write_text(folder / CARD, _card(content, claim, network))
+    names = [CARD, CLAIM, name, ONNX, PROPERTY, DIFFERENCE]
     files = [folder / n for n in names if (folder / n).exists()]
     write_text(folder / SUMS, "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+
+
+def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
+    """The model card, in Markdown."""
+    size, target = network.architecture, content["target"]
+    promise = (
+        f"The error is at most {claim.bound:.4g} for {claim.words}. That is proved, as the sum of: "
+        + ", ".join(f"{term} {value:.2g}" for term, value in claim.terms.items())
+        if math.isfinite(claim.bound)
+        else "Nothing is promised of this network; it is only measured"
+    )
+    approximated = "an unknown target" if target is None else f"the target {target['class']}"
+    made = ", ".join(f"{name} {number}" for name, number in sorted(content["versions"].items()))
+    return f"""# {content["construction"]}, {size.parameters:,} parameters
+
+A ReLU network that approximates {approximated}, {size.input_dim} inputs, {size.output_dim} outputs.
+
+- **Promise.** {promise}.
+- **Size.** Width {size.width:,}, depth {size.depth:,}, {size.parameters:,} parameters.
+- **Made** by the construction {content["construction"]}; nothing was trained. {made}.
+
+```python
+import depthwright as dw
+built = dw.load_built(".")  # checks the digests; a Built: network and claim
+built.network.evaluate(x)   # x: (batch, {size.input_dim}) → (batch, {size.output_dim})
+```
+"""
 
 
 def _inputs(network: Network, domain: Domain | None) -> dict[str, Any] | None:
