@@ -12,7 +12,7 @@ import pytest
 
 from depthwright.figures.chapters import PARTS
 from depthwright.figures.theorems import described
-from depthwright.published import compared, differences, experiments, found, report
+from depthwright.published import compared, differences, experiments, found, record, report
 from depthwright.results import COLUMNS
 
 PUBLISHED = experiments() / "published"
@@ -128,6 +128,15 @@ def test_the_report_is_drawn_from_rows_alone_and_follows_them(
     for suffix in (".png", ".svg", ".csv", ".parquet"):
         assert (page.parent / f"bounded_weights{suffix}").stat().st_size > 0
 
+    # A figure whose rows are of an older version is told, and stops no other.
+    old = polars.read_parquet(own / "bounded_weights.parquet").drop("depth")
+    lacking = tmp_path / "old"
+    shutil.copytree(own, lacking)
+    old.write_parquet(lacking / "bounded_weights.parquet")
+    told = record(found()["bounded_weights"], lacking)
+    assert "of an older version" in told.error
+    assert told.chart is None
+
     # Of the same figure with one row changed by hand the change is told.
     computed = page.parent / "figures" / "bounded_weights"
     assert compared(computed, own) == []
@@ -137,6 +146,6 @@ def test_the_report_is_drawn_from_rows_alone_and_follows_them(
     rows.with_columns(
         depth=polars.when(polars.int_range(len(rows)) == 3).then(depth + 1).otherwise("depth")
     ).write_parquet(path)
-    (told,) = compared(computed, own)
-    assert told.startswith("bounded_weights: row 4 (")
-    assert told.endswith(f"depth is {depth}, published {depth + 1}")
+    (difference,) = compared(computed, own)
+    assert difference.startswith("bounded_weights: row 4 (")
+    assert difference.endswith(f"depth is {depth}, published {depth + 1}")

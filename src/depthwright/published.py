@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,16 +100,20 @@ def record(file: Path, published: Path) -> Record:
     if rows is None or not isinstance(kept, dict) or not set(KEPT) <= kept.keys():
         raise Refusal(f"{file.stem} has no published rows in {published}")
     title, about = described(file.read_text(encoding="utf-8"))
-    return Record(
-        file.stem,
-        title,
-        about,
-        sentence=own.sentence(rows),
-        broken=tuple(own.broken(rows)),
-        chart=own.chart(rows),
-        columns=own.columns,
-        **{**kept, "made": Provenance.of(kept["made"])},
-    )
+    known = {**kept, "made": Provenance.of(kept["made"])}
+    plain = Record(file.stem, title, about, columns=own.columns, **known)
+    try:
+        return replace(
+            plain,
+            sentence=own.sentence(rows),
+            broken=tuple(own.broken(rows)),
+            chart=own.chart(rows),
+        )
+    except Exception as error:  # the experiment has changed since: its rows lack a column, say
+        told = (
+            f"these rows are of an older version of the experiment ({error!r}); run it, --publish"
+        )
+        return replace(plain, error=told)
 
 
 # --- comparing
