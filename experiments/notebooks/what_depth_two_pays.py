@@ -60,7 +60,7 @@ def _():
     shape = mo.ui.dropdown([*SHAPES, DRAWN], value="zigzag", label="profile ϕ")
     k = mo.ui.slider(1, 8, value=2, label="teeth, frequency, power, seed", show_value=True)
     d = mo.ui.slider(steps=DIMENSIONS, value=5, label="dimension d", show_value=True)
-    eps = mo.ui.slider(steps=ACCURACIES, value=0.05, label="accuracy ε", show_value=True)
+    eps = mo.ui.slider(steps=ACCURACIES, value=0.07, label="accuracy ε", show_value=True)
     return d, eps, k, shape
 
 
