@@ -48,6 +48,9 @@ class Batched:
     `record` makes several steps on fixed places one call; it may run them while it does so.
     """
 
+    length = STEPS
+    """Most steps in one recording."""
+
     def __init__(
         self,
         ensemble: Ensemble,
@@ -67,23 +70,33 @@ class Batched:
         self.replay: Work | None = None
         self.alive: torch.Tensor | None = None
 
+    def recordable(self, batch: int) -> bool:
+        """Whether steps on batches of this size are many kernels."""
+        return True
+
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         scales = torch.tensor(
             [self.adam.advance(factor) for factor in factors],
             dtype=self.ensemble.dtype,
             device=x.device,
         )
-        parts = [part.split(STEPS) for part in (x, y, scales)]
+        if self.record is None or not self.recordable(x.shape[1]):
+            self._take(x, y, scales)
+            return
+        length = min(self.length, len(x))
+        parts = [part.split(length) for part in (x, y, scales)]
         for batches in zip(*parts, strict=True):
-            if self.record is None or len(batches[0]) < STEPS:
+            if len(batches[0]) < length:
                 self._take(*batches)
                 continue
             # the set of dropped members is part of the recording
-            if self.replay is None or self.alive is not self.adam.alive:
+            known = self.replay is not None and len(self.places[0]) == length
+            if not known or self.alive is not self.adam.alive:
                 self.replay = self._recorded(self.record, batches)
                 self.alive = self.adam.alive
             for place, given in zip(self.places, batches, strict=True):
                 place.copy_(given)
+            assert self.replay is not None
             self.replay()
 
     def _take(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
