@@ -70,6 +70,9 @@ class Batched:
         self.replay: Work | None = None
         self.alive: torch.Tensor | None = None
 
+    def prepare(self, batch: int) -> None:
+        """Nothing is compiled."""
+
     def recordable(self, batch: int) -> bool:
         """Whether steps on batches of this size are many kernels."""
         return True
@@ -127,15 +130,25 @@ class Batched:
                     now.copy_(old)
         return replay
 
+    @property
+    def widest(self) -> int:
+        """Numbers of a point and member that `values` holds at once."""
+        return max(self.ensemble.widths)
+
+    def values(self, x: torch.Tensor) -> torch.Tensor:
+        """(members, points, outputs) at `x` (points, input_dim)."""
+        return self.ensemble(x)
+
+    @torch.no_grad()
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        row = x.dtype.itemsize * max(self.ensemble.widths) * self.ensemble.members
+        row = self.ensemble.dtype.itemsize * self.widest * self.ensemble.members
         rows = max(1, buffer_bytes(x.device) // row)
         total = torch.zeros(self.ensemble.members, dtype=torch.float64, device=x.device)
         top = torch.zeros_like(total)
         highest, lowest = top - math.inf, top + math.inf
         with full_precision():
             for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
-                values = self.ensemble(xs.to(self.ensemble.dtype)).double()
+                values = self.values(xs.to(self.ensemble.dtype)).double()
                 gap = values - ys
                 total += gap.square().sum(dim=(1, 2))
                 top = torch.maximum(top, gap.abs().amax(dim=(1, 2)))

@@ -48,6 +48,8 @@ EACH = 32
 """Of them in one thread."""
 COLUMNS = 16
 """Neurons of a program of `take_steps`, where there are that many."""
+INPUTS = 16
+"""Coordinates whose weights take their Adam step together."""
 MOST_WORK = 1 << 29
 """members · batch · width · inputs, above which a library's matrix products are faster."""
 STEPS = 50
@@ -60,7 +62,7 @@ def _hidden(x, weights, biases, rows, neurons, valid, within, batch, width, inpu
     points = tl.load(x + rows, mask=valid, other=0.0)[None, :, None]
     row = tl.load(weights + neurons, mask=within, other=0.0)[:, None, :]
     h = points * row + tl.load(biases + neurons, mask=within, other=0.0)[:, None, :]
-    for k in range(1, inputs):
+    for k in tl.range(1, inputs, num_stages=3):
         points = tl.load(x + k * batch + rows, mask=valid, other=0.0)[None, :, None]
         row = tl.load(weights + k * width + neurons, mask=within, other=0.0)[:, None, :]
         h += points * row
@@ -132,13 +134,13 @@ def outputs_of(  # type: ignore[no-untyped-def]
         tl.store(at, tl.sum(tl.sum(sums, 0), 1) + bias, mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "parts"])
 def take_steps(  # type: ignore[no-untyped-def]
     x, y, scales, rates, losses, alive, outputs, weights, biases, last, last_bias,
     weights_mean, biases_mean, last_mean, last_bias_mean,
     weights_square, biases_square, last_square, last_bias_square,
     steps, parts, batch, width, inputs,
-    whole: tl.constexpr, J: tl.constexpr, R: tl.constexpr, C: tl.constexpr,
+    whole: tl.constexpr, J: tl.constexpr, R: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """Gradients of J·C neurons over the whole batch, and their Adam step.
 
@@ -152,6 +154,7 @@ def take_steps(  # type: ignore[no-untyped-def]
         valid = rows < batch
         neurons = block * J * C + tl.arange(0, J)[:, None] * C + tl.arange(0, C)[None, :]
         within = neurons < width
+        places = tl.arange(0, K)[:, None, None]
         first, start = member * inputs * width, member * width
         loss, rate = tl.load(losses + member), tl.load(rates + member)
         for _ in range(0, steps):
@@ -180,12 +183,15 @@ def take_steps(  # type: ignore[no-untyped-def]
                 biases, biases_mean, biases_square, start + neurons, within, tl.sum(delta, 1),
                 own, c,
             )  # fmt: skip
-            for k in range(0, inputs):
-                points = tl.load(x + k * batch + rows, mask=valid, other=0.0)[None, :, None]
-                _adam(
-                    weights, weights_mean, weights_square, first + k * width + neurons, within,
-                    tl.sum(points * delta, 1), own, c,
-                )  # fmt: skip
+            for start_k in range(0, inputs, K):
+                gradients = tl.zeros([K, J, C], g.dtype)
+                for k in tl.range(start_k, tl.minimum(start_k + K, inputs), num_stages=3):
+                    points = tl.load(x + k * batch + rows, mask=valid, other=0.0)[None, :, None]
+                    found = tl.sum(points * delta, 1)[None]
+                    gradients = tl.where(places == k - start_k, found, gradients)
+                at = first + (start_k + places) * width + neurons[None]
+                known = (start_k + places < inputs) & within[None]
+                _adam(weights, weights_mean, weights_square, at, known, gradients, own, c)
             if block == 0:
                 _adam(
                     last_bias, last_bias_mean, last_bias_square, member, True, tl.sum(g, 0), own, c
@@ -207,8 +213,6 @@ class Form:
     rows: int
     """The batch, padded to a power of two."""
     warps: int
-    share: int
-    """Neurons of a program of `outputs_of`."""
 
     @property
     def tile(self) -> dict[str, int]:
@@ -217,8 +221,8 @@ class Form:
         return {"J": self.columns // c, "R": self.rows, "C": c}
 
 
-POINTS, SHARE, TILE = 64, 256, {"J": 8, "R": 64, "C": 4}
-"""Of a program of `outputs_of`: its points, its neurons, and how they are taken."""
+SHARE, TILE = 256, {"J": 8, "R": 64, "C": 4}
+"""Of a program of `outputs_of`: its neurons, and how many of them and of the points at once."""
 
 
 def form_of(members: int, batch: int, width: int, inputs: int, itemsize: int) -> Form | None:
@@ -232,7 +236,7 @@ def form_of(members: int, batch: int, width: int, inputs: int, itemsize: int) ->
     if not whole:
         columns = min(COLUMNS, elements // rows)
     warps = min(16, max(1, rows * columns // (32 * EACH)))
-    return Form(whole, columns, rows, warps, min(SHARE, width))
+    return Form(whole, columns, rows, warps)
 
 
 def takes(ensemble: Ensemble) -> bool:
@@ -254,6 +258,8 @@ class Fused(Batched):
     ) -> None:
         super().__init__(ensemble, adam, losses, record)
         device = adam.rates.device
+        self.prepared: set[int] = set()
+        """Sizes of batches for which the kernels are compiled."""
         self.losses = torch.tensor([LOSSES.index(loss) for loss in losses], device=device).int()
         both = [[weights[k].detach() for k in (0, 2, 1, 3)] for weights in adam.moments()]
         self.state = [tensor for part in both for tensor in part]
@@ -263,6 +269,18 @@ class Fused(Batched):
         inputs, width, _ = self.ensemble.widths
         itemsize = self.ensemble.dtype.itemsize
         return form_of(self.ensemble.members, batch, width, inputs, itemsize)
+
+    def prepare(self, batch: int) -> None:
+        """A step on nothing, with every member dropped: it compiles, and changes no number."""
+        if batch in self.prepared:
+            return
+        self.prepared.add(batch)
+        x = torch.zeros((1, batch, self.ensemble.widths[0]), dtype=self.ensemble.dtype)
+        x, alive = x.to(self.losses.device), self.adam.alive
+        self.adam.alive = torch.zeros_like(alive)
+        if self.form(batch):
+            self._take(x, x[..., :1], x.new_ones((1, 2)))
+        self.adam.alive = alive
 
     def recordable(self, batch: int) -> bool:
         form = self.form(batch)
@@ -277,15 +295,34 @@ class Fused(Batched):
         if form.whole:
             self._steps(form, x, y, scales, alive, alive, len(x))
             return
-        steps, inputs, batch = x.shape
-        members, width = self.ensemble.members, self.ensemble.widths[1]
-        parts = triton.cdiv(width, form.share)
-        outputs = torch.empty((parts, members, batch), dtype=x.dtype, device=x.device)
-        for k in range(steps):
-            outputs_of[(triton.cdiv(batch, POINTS), parts, members)](
-                x[k], *self.state[:4], alive, outputs, form.share, batch, width, inputs, **TILE
-            )
+        outputs = self._room(x[0])
+        for k in range(len(x)):
+            self._outputs(x[k], alive, outputs)
             self._steps(form, x[k], y[k], scales[k], alive, outputs, 1)
+
+    @property
+    def widest(self) -> int:
+        return triton.cdiv(self.ensemble.widths[1], SHARE)
+
+    def values(self, x: torch.Tensor) -> torch.Tensor:
+        members, (inputs, width, _) = self.ensemble.members, self.ensemble.widths
+        if members * len(x) * width * inputs > MOST_WORK:
+            return super().values(x)
+        x = x.T.contiguous()
+        outputs = self._room(x)
+        self._outputs(x, torch.ones_like(self.losses), outputs)
+        return outputs.sum(0)[..., None]
+
+    def _room(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (self.widest, self.ensemble.members, x.shape[1])
+        return torch.empty(shape, dtype=x.dtype, device=x.device)
+
+    def _outputs(self, x: torch.Tensor, alive: torch.Tensor, outputs: torch.Tensor) -> None:
+        """`x` (inputs, batch)."""
+        (inputs, batch), width = x.shape, self.ensemble.widths[1]
+        outputs_of[(triton.cdiv(batch, TILE["R"]), self.widest, self.ensemble.members)](
+            x, *self.state[:4], alive, outputs, SHARE, batch, width, inputs, **TILE
+        )
 
     def _steps(
         self,
@@ -301,5 +338,6 @@ class Fused(Batched):
         take_steps[(triton.cdiv(width, form.columns), self.ensemble.members)](
             x, y, scales, self.adam.rates, self.losses, alive, outputs, *self.state,
             steps, len(outputs), x.shape[-1], width, inputs, whole=form.whole, **form.tile,
+            K=INPUTS,
             num_warps=form.warps,
         )  # fmt: skip
