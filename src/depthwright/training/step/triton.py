@@ -264,6 +264,7 @@ class Fused(Batched):
         both = [[weights[k].detach() for k in (0, 2, 1, 3)] for weights in adam.moments()]
         self.state = [tensor for part in both for tensor in part]
         """Matrix, biases, last matrix, last bias; their means; their mean squares."""
+        self.values(torch.zeros((16, ensemble.widths[0]), dtype=ensemble.dtype, device=device))
 
     def form(self, batch: int) -> Form | None:
         inputs, width, _ = self.ensemble.widths
