@@ -149,7 +149,7 @@ def _whole(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 FIGURES = {
     "card": ("device", "nvidia_smi", "gigaflops", "gigabytes_a_second"),
-    "tests": ("test", "state", "seconds"),
+    "tests": ("test", "state", "seconds", "message"),
     "main": ("contender", "disagrees", "values_differ", "error_l2_cpu", "error_l2_gpu"),
     "training": (
         *("width", "trainer", "network_steps_per_second", "slower_than_ours", "share_of_limit"),
@@ -169,8 +169,9 @@ FIGURES["trainers"] = FIGURES["training"]
 
 
 def table(parts: dict[str, dict[str, Any]]) -> str:
+    """The first part last, where it is seen."""
     lines = []
-    for name, part in parts.items():
+    for name, part in reversed(parts.items()):
         lines.append(f"\n{name}: {part['state']}, {part['seconds']} of {part['limit']} s")
         for row in part["rows"]:
             shown = [_text(row[key]) for key in FIGURES[name] if row.get(key) is not None]
