@@ -262,9 +262,7 @@ class Chunk:
         generator = torch.Generator(self.device).manual_seed(0)
 
         def draw() -> Any:
-            drawn = module.distribution.sample(
-                count * work.size.batch, generator, torch.float32
-            )
+            drawn = module.distribution.sample(count * work.size.batch, generator, torch.float32)
             values = module._truth(drawn)[torch.float32]
             wait(work)
             return drawn, values

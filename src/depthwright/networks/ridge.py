@@ -143,6 +143,9 @@ class RidgeNetwork(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Structured values by torch operations: any device, differentiable in `x`."""
+        from depthwright.networks.points import as_points
+
+        x = as_points(x, self.input_dim)
         return self._values(x, self._tensors(x))
 
     def _tensors(self, x: torch.Tensor) -> list[list[torch.Tensor]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -131,15 +132,16 @@ class ExactNetwork(Network):
 
     def _without_limbs(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Of points that limbs have left; `rows` are their numbers."""
+        started = perf_counter()
         if self._cut is None:
-            return to_float64(exact_values(self.layers, x), rows)
-        out = balls.rounded(self.layers, x, self._cut, self.value_bits)
-        refuse_overflow(out, rows)
+            out = to_float64(exact_values(self.layers, x), rows)
+        else:
+            out = balls.rounded(self.layers, x, self._cut, self.value_bits)
+            refuse_overflow(out, rows)
+        self.programs.took(perf_counter() - started)
         return out
 
-    def _exact_there(
-        self, x: torch.Tensor, engine: Engine, inputs: Inputs | None
-    ) -> torch.Tensor:
+    def _exact_there(self, x: torch.Tensor, engine: Engine, inputs: Inputs | None) -> torch.Tensor:
         """`_exact` at points that stay on their device."""
         import torch
 
@@ -178,6 +180,7 @@ class ExactNetwork(Network):
 
     def forward(self, x: torch.Tensor, *, rounding: bool = False) -> torch.Tensor:
         """The float rendering by torch operations in the dtype of `x`, if it can hold it."""
+        x = as_points(x, self.layers[0].fan_in)
         return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:

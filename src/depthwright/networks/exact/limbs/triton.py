@@ -218,7 +218,8 @@ def _tables(program: LimbProgram, device: torch.device) -> tuple[torch.Tensor, .
     if device not in program.loaded:
         parts = (program.rows, program.terms, program.constants.view(np.int64))
         program.loaded[device] = tuple(
-            torch.from_numpy(table).to(device) for table in (*parts, program.inputs, program.outputs)
+            torch.from_numpy(table).to(device)
+            for table in (*parts, program.inputs, program.outputs)
         )
     found: tuple[torch.Tensor, ...] = program.loaded[device]
     return found
