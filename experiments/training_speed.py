@@ -108,7 +108,7 @@ def ours(work: Work, steps: int, device: str | None = None) -> Finish:
 
 def recorded(work: Work, steps: int) -> Finish:
     """The same on a GPU without Triton's step."""
-    with mock.patch.object(executor, "find_spec", lambda name: None):
+    with mock.patch.object(executor, "find_spec", return_value=None):
         return ours(work, steps)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import groupby, pairwise
 from pathlib import Path
 from time import perf_counter
@@ -91,9 +92,9 @@ class ExactNetwork(Network):
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
         "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are the
-        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a CUDA
-        device. "float64" and "float32" are refused where the network needs more bits than they
-        hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
+        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or, with Triton,
+        on a CUDA device. "float64" and "float32" are refused where the network needs more bits than
+        they hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
         Overflow is refused, and so are exact values whose bits, times the batch, take more than
         4 GB in a layer (integers.MEMORY_LIMIT). Inputs that the network was not built for (outside
         its box, off its grid, no float32) are refused unless `anywhere=True`.
@@ -104,7 +105,8 @@ class ExactNetwork(Network):
         if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
             x = x.double()
         arithmetic, inputs = arithmetic or self.arithmetic, None if anywhere else self.inputs
-        if x.is_cuda and arithmetic == "exact" and engine in ("auto", "limbs"):
+        there = x.is_cuda and find_spec("triton") is not None
+        if there and arithmetic == "exact" and engine in ("auto", "limbs"):
             return self._exact_there(x.detach(), engine, inputs)
         points = x.detach().cpu().numpy()
         check_inputs(points, self.layers[0].fan_in, inputs)
