@@ -158,7 +158,7 @@ FIGURES = {
     "forms": ("width", "form", "network_steps_per_second", "draw", "steps", "validate"),
     "exact": (
         *("n", "limbs", "GPU", "gpu_kernel", "gpu_share", "gpu_compared", "gpu_differ"),
-        *("skipped", "gpu_milliseconds"),
+        "skipped",
     ),
     "ridge": ("chunk", "structured_seconds", "processor_seconds", "ratio", "difference_of_devices"),
     "radial": ("input_dim", "contender", "width", "error_l2", "train_seconds", "after_seconds"),

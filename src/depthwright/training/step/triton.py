@@ -134,7 +134,7 @@ def outputs_of(  # type: ignore[no-untyped-def]
         tl.store(at, tl.sum(tl.sum(sums, 0), 1) + bias, mask=valid)
 
 
-@triton.jit(do_not_specialize=["steps", "parts"])
+@triton.jit(do_not_specialize=["scales", "steps", "parts"])
 def take_steps(  # type: ignore[no-untyped-def]
     x, y, scales, rates, losses, alive, outputs, weights, biases, last, last_bias,
     weights_mean, biases_mean, last_mean, last_bias_mean,
