@@ -68,7 +68,7 @@ for dtype, allowed in ((torch.float64, 1e-9), (torch.float32, 1e-3)):
         _, wanted = trained(Batched, "cpu", None, x, y, width)
         for record in (None, recorded) if gpu else (None,):
             step, found = trained(fused.Fused, device, record, x, y, width)
-            if not gpu or width > 21:
+            if not gpu or (width > 21 and dtype == torch.float32):
                 assert step.form(batch).whole == whole
             far = gap(wanted, found)
             print(dtype, width, batch, d, far, file=sys.stderr)
