@@ -132,7 +132,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), failure_probability=1.0), "failure_probability=1"),
         (lambda: SparseRidge(targets.Cone(), failure_probability=0.0), "covering of the ball"),
         (lambda: SparseRidge(targets.Cone(), width=1), "width=1"),
-        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=2 is mo"),
+        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ NOTHING = (
     "trainer.progress=false",
     "logger=none",
 )
-CELLS = 8
+CELLS = 5
 """Of the sweep that is killed."""
 
 
@@ -272,6 +274,29 @@ def test_a_cell_that_is_given_twice_is_one(
     assert [each.overrides for each in found] == [("accuracy=0.1",), ("accuracy=0.2",)]
     assert grid.launched == [[["accuracy=0.1"], ["accuracy=0.2"]]]
     assert "2 cells (2 given twice), 0 finished before" in capsys.readouterr().err
+
+
+def test_configs_of_cells_that_are_composed_are_not_kept(
+    tmp_path: Path, composed: Callable[..., Any]
+) -> None:
+    """A hundred kilobytes each: a hundred thousand of them filled the memory."""
+    grid = Grid(tmp_path, composed)
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def compose(overrides: list[str]) -> Any:
+        config = grid.compose(overrides)
+        made.append(weakref.ref(config))
+        return config
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        gc.collect()
+        alive.append(sum(config() is not None for config in made))
+        return grid.launch(cells)
+
+    sweep.run([[f"seed={k}"] for k in range(4)], compose, launch)
+    assert len(made) == 4
+    assert alive[0] <= 1
 
 
 def test_code_that_is_changed_under_a_sweep_is_told_for_what_it_is(

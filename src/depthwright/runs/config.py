@@ -253,7 +253,7 @@ def run_folder(config: DictConfig) -> Path:
     plain = resolved(config)
     slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
     slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
-    folder = output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
+    folder = output(config) / config.experiment_name / f"{slug}-{_hash(plain)}"
     for name in folder.parts:
         if len(name.encode()) > LONGEST_NAME:
             raise Refusal(
@@ -274,7 +274,11 @@ def output(config: DictConfig) -> Path:
 
 def run_hash(config: DictConfig) -> str:
     """Ten hex digits of what determines the numbers, this package's own source included."""
-    return identity(unwatched(resolved(config)))
+    return _hash(resolved(config))
+
+
+def _hash(plain: dict[str, Any]) -> str:
+    return identity(unwatched(plain))
 
 
 def unwatched(plain: dict[str, Any]) -> dict[str, Any]:
