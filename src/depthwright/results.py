@@ -7,6 +7,8 @@ one that has not is not.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,28 +39,37 @@ class Row:
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""
     target: str
+    """The function that is approximated; a name of conf/target."""
     distribution: str
+    """The law of the inputs; a name of conf/distribution."""
     input_dim: int
+    """d."""
     accuracy: float | None
     """The theorem's ε."""
     failure_probability: float | None
     """The claim's δ; 0 for one that holds everywhere."""
     seed: int
+    """Of training; evaluation points have their own."""
     code: str | None = None
     """The digest of the package's source that computed the row (see provenance.py)."""
     width: int
+    """Of the largest layer, input included, output not."""
     depth: int
+    """1 for a network without hidden layers."""
     parameters: int
     """Every entry of every matrix and bias, zeros counted."""
     nonzeros: int
+    """Of the parameters."""
     weight_bits: int
     """Significant bits of the longest weight: 24 in float32, 53 in float64."""
     arithmetic: str
     """What the errors below were measured in."""
     error_l2: float
+    """Root of the mean squared error, estimated at random points."""
     error_l2_low: float
-    """95 % confidence interval."""
+    """Lower end of its 95 % confidence interval."""
     error_l2_high: float
+    """Upper end of it."""
     error_l2_good: float | None = None
     """Without the points that the claim leaves out; None where it leaves out none."""
     error_l2_relative: float
@@ -92,9 +103,13 @@ class Row:
     path_norm_needed: float | None = None
     """The same at `accuracy`: the path norm that this accuracy needs, proved."""
     build_seconds: float | None
+    """Of the construction, its sizes included."""
     train_seconds: float | None
+    """Of the training of all rivals together."""
     evaluate_seconds: float
+    """Of one pass over the evaluation points."""
     device: str
+    """Where it was trained and evaluated: cpu, or cuda:0."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -237,6 +252,59 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 
     rows = [asdict(row) for folder in folders if finished(folder) for row in read(folder)]
     return polars.DataFrame(rows, infer_schema_length=None)
+
+
+def below(folder: Path) -> list[Path]:
+    """The folders of all finished runs in a folder and below it, of comparisons and of figures."""
+    found = sorted(path.parent for path in folder.rglob(RESULTS))
+    return [path for path in found if finished(path)]
+
+
+def rows_below(folder: Path) -> polars.DataFrame:
+    """All their rows, one frame; `run`, the first column, is the run's folder, below `folder`.
+
+    Columns that a row does not have are null. Raises Refusal where there is no finished run.
+    """
+    import polars
+
+    rows = [
+        {"run": path.relative_to(folder).as_posix(), **row}
+        for path in below(folder)
+        for row in read_rows(path)
+    ]
+    if not rows:
+        raise Refusal(
+            f"{folder} holds no finished run; give a folder that a run or a sweep has filled, "
+            "as outputs"
+        )
+    return polars.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of the table means."""
+
+    name: str
+    kind: str
+    """Its Python type."""
+    unit: str
+    meaning: str
+
+
+def columns() -> list[Column]:
+    """Every column of a comparison's rows, read from the schema above."""
+    body = ast.parse(inspect.getsource(Row)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = []
+    for at, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if not (isinstance(at, ast.AnnAssign) and isinstance(at.target, ast.Name)):
+            continue
+        told = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            told = " ".join(str(following.value.value).split())
+        name, kind = at.target.id, ast.unparse(at.annotation)
+        found.append(Column(name, kind, UNITS.get(name, ""), told))
+    return found
 
 
 def contradictions(rows: polars.DataFrame) -> list[str]:
