@@ -20,11 +20,12 @@ def module():
     return nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1)).double()
 
 
+RIDGE = Ridge(Cone(input_dim=2), accuracy=0.5).build().network
 TAKERS = {
     "module": lambda: ModuleNetwork(module()).evaluate,
     "module, forward": lambda: ModuleNetwork(module()).forward,
     "exact": lambda: ModuleNetwork(module()).to_exact().evaluate,
-    "ridge": lambda: Ridge(Cone(input_dim=2), accuracy=0.2).build().network.evaluate,
+    "ridge": lambda: RIDGE.evaluate,
     "target": lambda: Network(module()),
     "truth": lambda: Network(module()).truth,
 }
