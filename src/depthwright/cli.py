@@ -101,6 +101,7 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
   depthwright --multirun launcher=joblib …                         its cells beside each other
   depthwright watch [FOLDER]                                       how far a sweep is
+  depthwright twin model.onnx --accuracy 1e-2 -o twin.jsonl.gz     the narrow twin of your network
   depthwright experiment=NAME                                      a prepared one
 
 Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
@@ -128,7 +129,11 @@ def main() -> None:
     """The command `depthwright`."""
     environment.prepare()
     given = sys.argv[1:]
-    if {"-h", "--help"} & set(given):
+    if given[:1] == ["twin"]:
+        from depthwright.runs.twin import twin
+
+        guard(lambda: twin(given[1:]), cure="")
+    elif {"-h", "--help"} & set(given):
         print(_help())
     elif "--version" in given:
         print(f"depthwright {__version__}")
