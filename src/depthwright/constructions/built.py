@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Built:
     """A network and its claim."""
 
@@ -33,6 +33,16 @@ class Built:
     target: Target | None = None
     construction: str = ""
     """The class that built it."""
+
+    def __repr__(self) -> str:
+        terms = ", ".join(f"{name} {term:.2g}" for name, term in self.claim.terms.items())
+        promise = "no claim"
+        if self.claim.norm != "none":
+            promise = f"error at most {self.claim.bound:.4g} for {self.claim.words}"
+        made = f" by {self.construction}" if self.construction else ""
+        goal = f" for {self.target!r}" if self.target is not None else ""
+        network = "\n  ".join(repr(self.network).splitlines()[:2])  # the claim says the inputs
+        return f"Built{made}{goal}\n  {network}\n  {promise}\n  {terms}".rstrip()
 
     def save(self, path: str | Path) -> None:
         """Write the network, its claim and their digests, for `load_built` and for anyone else.
