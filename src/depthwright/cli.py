@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from depthwright import __version__
 from depthwright.machine import environment
 from depthwright.refusal import Refusal
+from depthwright.runs import classes
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
 from depthwright.runs.sentences import sentence
@@ -159,6 +160,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
+    words = [_own_class(word) for word in words]
     for word in words:
         if re.match(r"[+~]*=", word):
             raise Refusal(f"{word} names no key; write KEY=VALUE")
@@ -169,6 +171,18 @@ def arranged(arguments: Sequence[str]) -> list[str]:
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
     return flags + overrides
+
+
+def _own_class(word: str) -> str:
+    """`target._target_=my.Class` as `target=my.Class`, an option of the group from now on."""
+    groups = "|".join(classes.REGISTRIES)
+    if own := re.fullmatch(rf"\+*({groups})(?:\.{classes.OWN}=|=(?=[\w.,]*\.))([\w.,]+)", word):
+        group, paths = own.groups()
+        for path in paths.split(","):
+            if path not in classes.REGISTRIES[group]:
+                classes.register(group, path)
+        return f"{group}={paths}"
+    return word
 
 
 def _need_option(word: str) -> None:
