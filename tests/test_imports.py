@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tracking",),
         ("comparison",),
         ("figures",),
-        ("runs",),
+        ("runs", "explore"),
         ("cli",),
         ("experiment",),
     ),

@@ -1,7 +1,8 @@
 """Theorems about the expressive power of ReLU networks, as networks that run.
 
 Rooms are imported on first use, so that sizes, help and refusals never wait for torch:
-`dw.targets`, `dw.distributions`, `dw.networks`, `dw.constructions`, `dw.errors`, `dw.training`.
+`dw.targets`, `dw.distributions`, `dw.networks`, `dw.constructions`, `dw.errors`, `dw.training`,
+`dw.results`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "errors",
     "load_built",
     "networks",
+    "results",
     "targets",
     "training",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import re
 import sys
 import warnings
@@ -91,6 +92,14 @@ def _refuse(error: Exception) -> None:
     sys.exit(1)
 
 
+COMMANDS = {
+    "twin": ("runs.twin", "twin"),
+    "watch": ("runs.watch", "watch"),
+    "table": ("runs.table", "table"),
+    "report": ("runs.report", "report"),
+    "explore": ("explore", "explore"),
+}
+"""What is no run: a word, and the function that takes the words after it."""
 AGAIN = "; run the same command again to go on"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk or its rights forbid: no defect of ours."""
@@ -103,6 +112,9 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright --multirun launcher=joblib …                         its cells beside each other
   depthwright watch [FOLDER]                                       how far a sweep is
   depthwright twin model.onnx --accuracy 1e-2 -o twin.jsonl.gz     the narrow twin of your network
+  depthwright table [FOLDER] [--csv FILE]                          the rows of a sweep
+  depthwright report                                               all figures, from published rows
+  depthwright explore                                              an app: what must depth 2 pay?
   depthwright experiment=NAME                                      a prepared one
 
 Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
@@ -130,18 +142,14 @@ def main() -> None:
     """The command `depthwright`."""
     environment.prepare()
     given = sys.argv[1:]
-    if given[:1] == ["twin"]:
-        from depthwright.runs.twin import twin
-
-        guard(lambda: twin(given[1:]), cure="")
-    elif {"-h", "--help"} & set(given):
+    if {"-h", "--help"} & set(given) and given[0] != "twin":  # which has a help of its own
         print(_help())
     elif "--version" in given:
         print(f"depthwright {__version__}")
-    elif given[:1] == ["watch"]:
-        from depthwright.runs.watch import watch
-
-        guard(lambda: watch(given[1:]), cure="")
+    elif given[:1] and given[0] in COMMANDS:
+        module, name = COMMANDS[given[0]]
+        command = getattr(importlib.import_module(f"depthwright.{module}"), name)
+        guard(lambda: command(given[1:]), cure="")
     else:
         guard(lambda: _start(given))
 

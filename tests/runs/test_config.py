@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright import constructions, targets
+from depthwright import cli, constructions, targets
+from depthwright.comparison import comparison
 from depthwright.distributions import Box
 from depthwright.machine import provenance
 from depthwright.networks.torch_network import ModuleNetwork
@@ -51,6 +56,14 @@ PLUGINS = {
 }
 
 
+@pytest.fixture(scope="module")
+def each_sized_once() -> Iterator[None]:
+    """Most files leave the construction as it is, and sizing it is what takes long."""
+    sized = functools.cache(comparison._need_few_weights)
+    with mock.patch.object(comparison, "_need_few_weights", sized):
+        yield
+
+
 def saved_network(folder: Path) -> Path:
     """A file as a user might bring."""
     path = folder / "model.safetensors"
@@ -58,6 +71,7 @@ def saved_network(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("each_sized_once")
 @pytest.mark.parametrize(
     "choice", sorted({f"{g}={o}" for g, opts in GROUPS.items() for o in opts} - LAWS_OF_THEIR_OWN)
 )
@@ -101,10 +115,6 @@ def test_misspelt_keys_are_refused_on_the_command_line(override: str, composed: 
 
 @pytest.mark.parametrize("line", ["acuracy: 0.2", "target: {inputdim: 3}", "training: {stepz: 7}"])
 def test_misspelt_keys_are_refused_in_an_experiment_file(line: str, tmp_path: Path) -> None:
-    from hydra import compose, initialize_config_dir
-
-    from depthwright import cli
-
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{line}\n")
     configs.register_schemas()
@@ -144,15 +154,42 @@ def test_law_must_live_where_the_target_does(composed: Composed) -> None:
         configs.comparison(composed(*NETWORKS, "distribution=uniform_ball", "target.radius=2"))
 
 
+@pytest.fixture(scope="module")
+def choices() -> dict[str, DictConfig]:
+    """The configs of every law, every target and every experiment, each chosen by itself."""
+    configs.register_schemas()
+    groups = ("distribution", "target", "experiment")
+    words = [f"{group}={name}" for group in groups for name in GROUPS[group]]
+    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
+        return {word: compose("config", [word]) for word in words}
+
+
+def together(choices: dict[str, DictConfig], law: str, other: str) -> DictConfig:
+    """The config of two choices, without composing each pair; a law is one node of it."""
+    config = copy.deepcopy(choices[other])
+    with open_dict(config):
+        config.distribution = choices[law].distribution
+    return config
+
+
+def test_two_choices_are_what_hydra_makes_of_them(
+    composed: Composed, choices: dict[str, DictConfig]
+) -> None:
+    for law, other in (("sphere_pairs", "target=hat"), ("uniform_cube", "experiment=narrow")):
+        pair = f"distribution={law}", other
+        assert together(choices, *pair) == composed(*pair)
+        assert together(choices, *pair) != choices[other]
+
+
 @pytest.mark.parametrize("law", GROUPS["distribution"])
 def test_choices_that_do_not_fit_are_refused_in_a_sentence_of_ours(
-    law: str, composed: Composed
+    law: str, choices: dict[str, DictConfig]
 ) -> None:
     """Every law with every target and every experiment; nothing but a Refusal comes out."""
-    others = [f"target={t}" for t in GROUPS["target"]]
-    others += [f"experiment={e}" for e in GROUPS["experiment"]]
+    others = [word for word in choices if not word.startswith("distribution=")]
+    assert len(others) == len(GROUPS["target"]) + len(GROUPS["experiment"])
     for other in others:
-        config = composed(f"distribution={law}", other)
+        config = together(choices, f"distribution={law}", other)
         with contextlib.suppress(Refusal):
             ready = configs.comparison(config)
             assert ready.distribution.domain == ready.target.domain

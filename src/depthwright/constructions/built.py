@@ -13,6 +13,7 @@ from depthwright.constructions import saved
 from depthwright.constructions.claim import Claim
 from depthwright.distributions.domain import Domain
 from depthwright.networks.network import Network
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
 
@@ -55,12 +56,13 @@ class Built:
             Path(path), self.network, self.claim, self.domain, self.target, self.construction
         )
 
-    def decides(self, x: torch.Tensor) -> torch.Tensor:
+    def decides(self, x: torch.Tensor, *, smallest: bool = False) -> torch.Tensor:
         """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).
 
         There the target's largest output is the network's, by a margin above twice the claim's
-        bound, roundings included; with one output, the sign is the same. False means that the
-        claim does not decide, also because it does not hold for this input.
+        bound, roundings included; with one output, the sign is the same. `smallest`: the label is
+        the smallest output, as where outputs are costs. False means that the claim does not decide,
+        also because it does not hold for this input.
         """
         import torch
 
@@ -69,11 +71,7 @@ class Built:
                 f'a claim of norm "{self.claim.norm}" decides no input for certain; '
                 "build with failure_probability=0"
             )
-        if x.ndim != 2 or x.shape[1] != self.network.architecture.input_dim:
-            raise Refusal(
-                f"inputs of shape {tuple(x.shape)} do not fit; give "
-                f"(batch, {self.network.architecture.input_dim})"
-            )
+        x = as_points(x, self.network.architecture.input_dim)
         rows = x.detach().cpu().double().numpy()
         covered = np.isfinite(rows).all(axis=1)
         if self.network.inputs is not None:
@@ -86,6 +84,7 @@ class Built:
         decided = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if covered.any():
             values = self.network.evaluate(x[known], self.claim.arithmetic)
+            values = -values if smallest else values
             decided[known] = self._clear(values.double().cpu().numpy()).to(x.device)
         return decided
 

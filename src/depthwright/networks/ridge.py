@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from depthwright.networks.exact.network import ExactNetwork
 
-CHUNK_ELEMENTS = 1 << 22
-"""Largest points × directions array of the torch form."""
+CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
+"""Largest points × directions array of the torch form, by device."""
 FORMAT = "depthwright-ridge"
 """Written into every such file."""
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
@@ -124,8 +124,10 @@ class RidgeNetwork(Network):
             if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
                 return torch.from_numpy(compiled).to(x.dtype)
             directions = max(len(group.weights) for group in self.groups)
-            chunk = max(1, CHUNK_ELEMENTS // max(directions, 1))
-            return torch.cat([self.forward(part) for part in x.split(chunk)] or [x[:, :1]])
+            chunk = max(1, CHUNK_ELEMENTS[x.device.type] // max(directions, 1))
+            tensors = self._tensors(x)
+            found = [self._values(part, tensors) for part in x.split(chunk)]
+            return torch.cat(found or [x[:, :1]])
 
     def _compiled(self, x: np.ndarray) -> np.ndarray | None:
         """Values by the compiled loop; None where a table would be too large."""
@@ -150,20 +152,35 @@ class RidgeNetwork(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Structured values by torch operations: any device, differentiable in `x`."""
+        from depthwright.networks.points import as_points
+
+        x = as_points(x, self.input_dim)
+        return self._values(x, self._tensors(x))
+
+    def _tensors(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Per group: directions, weights; starts of the ridge function's pieces, the values and
+        slopes there. In the dtype and on the device of `x`.
+        """
         import torch
 
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.as_tensor(array, dtype=x.dtype, device=x.device)
-
-        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
+        found = []
         for group in self.groups:
-            s = (x @ tensor(group.dense(self.input_dim)).T).abs()
             slopes = np.concatenate([[0.0], np.cumsum(group.turns)])
             values = np.concatenate([[0.0, 0.0], np.cumsum(slopes[1:-1] * np.diff(group.kinks))])
-            starts = tensor(np.concatenate([[0.0], group.kinks]))
+            starts = np.concatenate([[0.0], group.kinks])
+            arrays = (group.dense(self.input_dim), group.weights, starts, values, slopes)
+            found.append([torch.as_tensor(a, dtype=x.dtype, device=x.device) for a in arrays])
+        return found
+
+    def _values(self, x: torch.Tensor, tensors: list[list[torch.Tensor]]) -> torch.Tensor:
+        import torch
+
+        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
+        for directions, weights, starts, values, slopes in tensors:
+            s = (x @ directions.T).abs()
             piece = torch.bucketize(s.detach(), starts[1:], right=True)
-            ridge = tensor(values)[piece] + tensor(slopes)[piece] * (s - starts[piece])
-            total = total + ridge @ tensor(group.weights)[:, None]
+            ridge = values[piece] + slopes[piece] * (s - starts[piece])
+            total = total + ridge @ weights[:, None]
         return total + self.offset
 
     # ── rounding ──────────────────────────────────────────────────────────────────────────────

@@ -138,7 +138,7 @@ class ReLUNetwork(Target):
         """Values at `x` (batch, input_dim) → (batch, output_dim), in its dtype."""
         import torch
 
-        x = as_points(x)
+        x = as_points(x, self.input_dim)
         for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight = torch.from_numpy(matrix).to(x)
             x = torch.nn.functional.linear(

@@ -6,6 +6,7 @@ Samples are held against it, and can refute it; whoever declares it answers for 
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from depthwright.targets.target import FILE, KEY
 if TYPE_CHECKING:
     import torch
 
+BYTE_ORDER_MARK = codecs.BOM_UTF8.decode()
+"""Before the text of some spreadsheets' files."""
 _PROBE = np.array([0.0, 0.25, 0.5, 1.0])
 _STEP = 2.0**-20
 """Of the difference quotient that stands for the derivative of a function unknown to torch."""
@@ -151,7 +154,7 @@ def read_points(path: Path) -> np.ndarray:
         raise Refusal(f"{path} is no text file of at most 16 MB; give two columns of numbers")
     rows: list[list[float]] = []
     first = True
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+    for number, line in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
         words = [word for word in re.split(r"[,;\s]+", line.partition("#")[0]) if word]
         try:
             row = [float(word) for word in words]

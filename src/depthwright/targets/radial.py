@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Ball
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal, need_seed, need_whole
 from depthwright.targets.target import Target
 
@@ -66,6 +67,7 @@ class Radial(Target):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         import torch
 
+        x = as_points(x, self.input_dim)
         return self.profile(torch.linalg.vector_norm(x, dim=1, keepdim=True))
 
 

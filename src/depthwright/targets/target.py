@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.distributions.domain import Domain
+from depthwright.networks.points import as_points
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,10 @@ class Target(ABC):
 
     @abstractmethod
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch."""
+        """Values at `x` (batch, input_dim) → (batch, output_dim), differentiable by torch.
+
+        `x` is a torch tensor, a numpy array or nested lists; values are a torch tensor.
+        """
 
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """The values that claims refer to, float64, as accurate as this target can compute them.
@@ -90,7 +94,7 @@ class Target(ABC):
         """
         import torch
 
-        return self(x.to(torch.float64))
+        return self(as_points(x, self.input_dim).to(torch.float64))
 
 
 def _fields(target: Target) -> tuple[Field[Any], ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -123,12 +124,13 @@ class ExactNetwork(Network):
         out, left = self.programs.evaluate(x, forced=engine == "limbs", device=device)
         refuse_overflow(out[~left], np.flatnonzero(~left))
         if left.any():
-            rows = np.flatnonzero(left)
+            rows, started = np.flatnonzero(left), perf_counter()
             if self._cut is None:
                 out[left] = to_float64(exact_values(self.layers, x[left]), rows)
             else:
                 out[left] = balls.rounded(self.layers, x[left], self._cut, self.value_bits)
                 refuse_overflow(out[left], rows)
+            self.programs.took(perf_counter() - started)
         return out
 
     @cached_property
@@ -148,6 +150,7 @@ class ExactNetwork(Network):
 
     def forward(self, x: torch.Tensor, *, rounding: bool = False) -> torch.Tensor:
         """The float rendering by torch operations in the dtype of `x`, if it can hold it."""
+        x = as_points(x, self.layers[0].fan_in)
         return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:

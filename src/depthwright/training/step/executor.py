@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
-from depthwright.training.step.batched import Batched
+from depthwright.training.step.batched import Batched, recorded
 from depthwright.training.step.compiled import Compiled, compile_for, takes
 
 
@@ -37,4 +37,4 @@ def executor(
     if takes(ensemble, device):
         compile_for(ensemble.dtype)
         return Compiled(ensemble, adam, losses)
-    return Batched(ensemble, adam, losses)
+    return Batched(ensemble, adam, losses, recorded if device.type == "cuda" else None)

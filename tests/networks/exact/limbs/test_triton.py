@@ -1,4 +1,4 @@
-"""The GPU's loops under Triton's interpreter, and compiled for a GPU that need not be here."""
+"""The GPU's loops: interpreted, compiled for a GPU that need not be here, and on one."""
 
 import importlib.util
 import os
@@ -23,11 +23,13 @@ from depthwright.networks.exact.limbs import compiler, engine, triton
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets import RandomNetwork
 
+device = torch.device(sys.argv[2])
+
 def same(network, x):
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="limbs", anywhere=True).numpy()
     for grid, rows in engine.groups(x):
         program = network.programs.program(grid, network.programs.reach(x[rows]))
-        got = triton.run(program, x[rows], torch.device("cpu"))
+        got = triton.run(program, x[rows], device)
         assert got.tobytes() == wanted[rows].tobytes(), (grid, got, wanted[rows])
         yield program
 
@@ -59,7 +61,7 @@ x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="integers").numpy()
-    differ = triton.run(program, x, torch.device("cpu")) != wanted
+    differ = triton.run(program, x, device) != wanted
     assert differ.any() == shorter
 print("the same bits")
 """
@@ -82,9 +84,9 @@ print("compiled")
 """
 
 
-def python(code, **environment):
+def python(code, device="cpu", **environment):
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parents[3])],
+        [sys.executable, "-c", code, str(Path(__file__).parents[3]), device],
         capture_output=True,
         text=True,
         env=os.environ | environment,
@@ -100,3 +102,8 @@ def test_the_same_bits_under_the_interpreter():
 @pytest.mark.slow
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
     assert python(COMPILED, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0") == "compiled"
+
+
+@pytest.mark.gpu
+def test_the_same_bits_on_a_gpu():
+    assert python(SAME, "cuda", TRITON_INTERPRET="0") == "the same bits"

@@ -3,15 +3,15 @@
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
 not lengthen the limbs of all; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
-repay compiling are left to the integers; they are counted, so that many small batches lead to
-compiling as well. A point at which omitted digits could change the result is left to the integers
-too (none in 10^5, where those digits were noise).
+repay compiling are left to the integers, and the seconds that these take are added up: once they
+would have paid for compiling, the next batch is compiled, however small. A point at which omitted
+digits could change the result is left to the integers too (none in 10^5, where those digits were
+noise).
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +79,9 @@ class Programs:
         self.kept: dict[tuple[int, Bound], LimbProgram] = {}
         self._terms = sum(len(layer.rows) for layer in layers)
         self._seconds = 0.12e-6 + 3e-11 * integer_bits  # a term and point, in integers
-        self._left: Counter[tuple[int, Bound]] = Counter()
+        self.spent = 0.0
+        """Seconds that integers took for points whose program was not compiled."""
+        self._waits = False
 
     def reach(self, x: np.ndarray) -> Bound:
         """A bound of the inputs that does not change from batch to batch more than it must.
@@ -94,12 +96,13 @@ class Programs:
     def worth_compiling(self, points: int, known: bool) -> bool:
         """Whether compiling and running is faster than integers, for this many points.
 
+        What integers have taken so far counts: of two ways, that costs at most twice the better.
         Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
         values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
         running is more than 50 times faster than integers, but by tiles of at least 16 points. The
         constants are rounded in favour of the integers.
         """
-        integers = self._terms * (2e-6 + points * self._seconds)
+        integers = self.spent + self._terms * (2e-6 + points * self._seconds)
         program = 0.0 if known else self._terms * 20e-6
         machine_code = 0.0 if "numba" in _loaded else 1.0
         running = self._terms * max(points, 16) * self._seconds / 50
@@ -111,6 +114,7 @@ class Programs:
         if program is None:
             with Bar("compiling the network") as bar:
                 program = compiled(self.layers, self.value_bits, grid, box, bar)
+            self.spent = 0.0
         self.kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
         while len(self.kept) > PROGRAMS:
             del self.kept[next(iter(self.kept))]
@@ -127,12 +131,12 @@ class Programs:
         x = np.ascontiguousarray(x, dtype=np.float64)
         out = np.empty((len(x), self.layers[-1].fan_out))
         left = np.zeros(len(x), dtype=bool)
+        self._waits = False
         for grid, rows in groups(x):
             part = x[rows]
             place = grid, self.reach(part)
-            points = len(rows) + self._left[place]
-            if not (forced or self.worth_compiling(points, place in self.kept)):
-                self._left[place] = points
+            if not (forced or self.worth_compiling(len(rows), place in self.kept)):
+                self._waits = True
                 left[rows] = True
                 continue
             program = self.program(*place)
@@ -147,6 +151,11 @@ class Programs:
                 out[rows] = run(program, part)
             left[rows] = np.isnan(out[rows]).any(axis=1)
         return out, left
+
+    def took(self, seconds: float) -> None:
+        """What the integers took for the rows that the last `evaluate` left to them."""
+        if self._waits:
+            self.spent += seconds
 
 
 def tile_size(program: LimbProgram, points: int) -> int:
