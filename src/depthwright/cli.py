@@ -169,6 +169,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
     words = [_own_class(word) for word in words]
+    words = [re.sub(rf"^({_LISTS})=(?!null$)([a-z][\w.]*)$", r"\1=[\2]", word) for word in words]
     for word in words:
         if re.match(r"[+~]*=", word):
             raise Refusal(f"{word} names no key; write KEY=VALUE")
@@ -214,6 +215,8 @@ def _need_option(word: str) -> None:
             )
 
 
+_LISTS = "matching|features|beside"
+"""Keys of which one name is a list of one."""
 _SEVERAL = ("experiment", "launcher")
 """Groups of which several options make sense together."""
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")
