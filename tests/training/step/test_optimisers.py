@@ -99,6 +99,15 @@ def test_every_optimiser_is_in_the_compiled_step() -> None:
         assert type(found) is Compiled
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_step_that_knows_adam_alone_is_given_no_other(name: str) -> None:
+    step = pytest.importorskip("depthwright.training.step.triton", reason="triton is missing")
+    ensemble = Ensemble((3, 10, 1), range(3))
+    rule = optimiser(CONFIGS[name], ensemble.parameters(), torch.tensor(RATES))
+    found = executor(ensemble, rule, [L2] * 3, torch.device("cuda"))  # nothing runs yet
+    assert type(found) is (step.Fused if name == "adam" else Batched)
+
+
 @pytest.mark.parametrize(
     "field",
     [{"optimiser": "lion"}, {"weight_decay": -0.1}, {"momentum": 1.0}, {"momentum": math.nan}],
