@@ -37,7 +37,7 @@ Engine = Literal["auto", "integers", "limbs"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
