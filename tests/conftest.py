@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 from unittest import mock
 
 import pytest
+
+# Two processes test: a second thread of BLAS in each would wait for a core, and burn it meanwhile
+# (13 times the processor time in the tests of daniely.py, on a busy machine).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+
 import torch
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import re
 import sys
 import warnings
@@ -90,6 +91,13 @@ def _refuse(error: Exception) -> None:
     sys.exit(1)
 
 
+COMMANDS = {
+    "watch": ("runs.watch", "watch"),
+    "table": ("runs.table", "table"),
+    "report": ("runs.report", "report"),
+    "explore": ("explore", "explore"),
+}
+"""What is no run: a word, and the function that takes the words after it."""
 AGAIN = "; run the same command again to go on"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk or its rights forbid: no defect of ours."""
@@ -101,6 +109,9 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
   depthwright --multirun launcher=joblib …                         its cells beside each other
   depthwright watch [FOLDER]                                       how far a sweep is
+  depthwright table [FOLDER] [--csv FILE]                          the rows of a sweep
+  depthwright report                                               all figures, from published rows
+  depthwright explore                                              an app: what must depth 2 pay?
   depthwright experiment=NAME                                      a prepared one
 
 Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
@@ -132,10 +143,10 @@ def main() -> None:
         print(_help())
     elif "--version" in given:
         print(f"depthwright {__version__}")
-    elif given[:1] == ["watch"]:
-        from depthwright.runs.watch import watch
-
-        guard(lambda: watch(given[1:]), cure="")
+    elif given[:1] and given[0] in COMMANDS:
+        module, name = COMMANDS[given[0]]
+        command = getattr(importlib.import_module(f"depthwright.{module}"), name)
+        guard(lambda: command(given[1:]), cure="")
     else:
         guard(lambda: _start(given))
 

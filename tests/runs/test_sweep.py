@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from command_line import HANGS, multirun, rows, until
+from depthwright import results
 from depthwright.refusal import Refusal
-from depthwright.results import NEEDED
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
 from depthwright.runs.store import Incomplete
+from rows_by_hand import ROW
 
 NOTHING = (
     "matching=[]",
@@ -134,7 +135,7 @@ class Grid:
     def finish(self, overrides: list[str]) -> None:
         folder = self.folder(*overrides)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps([dict.fromkeys(NEEDED, 1)]))
+        results.write(folder, [ROW])
 
     def lose(self, overrides: list[str]) -> None:
         """As a killed process leaves it."""

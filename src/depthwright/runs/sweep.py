@@ -7,7 +7,9 @@ launcher, the same folders.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +27,17 @@ from depthwright.results import NEEDED
 from depthwright.runs import config as configs
 from depthwright.runs import task
 from depthwright.runs.aggregate import aggregate
-from depthwright.runs.store import Cell, Launch, complete
+from depthwright.runs.cell import sentence
+from depthwright.runs.store import Cell, Incomplete, Launch, complete
+from depthwright.runs.table import conclude
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
 
 Overrides = list[str]
 
+_BY_FIGURE: ContextVar[bool] = ContextVar("by_figure", default=False)
+"""Whether a figure's sweep runs, which shows its rows itself."""
 _ONE = threading.Lock()
 """Hydra has one state a process: of two threads that sweep, one waits for the other."""
 
@@ -50,7 +56,11 @@ def sweep(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = [f"experiment={experiment}", *overrides, *axes]
-        cells: list[Cell] = hydra.multirun("config", task.task, given)
+        mark = _BY_FIGURE.set(True)
+        try:
+            cells: list[Cell] = hydra.multirun("config", task.task, given)
+        finally:
+            _BY_FIGURE.reset(mark)
     return cells
 
 
@@ -89,7 +99,28 @@ def run(
     def launch_each(cells: Sequence[Cell]) -> Sequence[str | None]:
         return launch([list(each.overrides) for each in cells])
 
-    return complete(output, found, launch_each, aggregate_all)
+    shown = not _BY_FIGURE.get()
+    try:
+        done = complete(output, found, launch_each, aggregate_all)
+    except Incomplete:
+        if shown:
+            _show([each for each in dict.fromkeys(found) if each.finished])
+        raise
+    if shown:
+        _show(done)
+    return done
+
+
+def _show(cells: Sequence[Cell]) -> None:
+    """The rows are there whatever goes wrong here."""
+    from rich.console import Console
+
+    if not cells:
+        return
+    try:
+        conclude(cells, Console(markup=False, emoji=False))
+    except Exception as error:
+        warnings.warn(f"the sweep is not shown: {sentence(error)}", stacklevel=2)
 
 
 def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | None]:

@@ -25,7 +25,7 @@ from depthwright.machine import environment
 from depthwright.progress import Listener
 from depthwright.refusal import Refusal
 from depthwright.results import NEEDED
-from depthwright.runs import cell, store
+from depthwright.runs import cell, classes, store
 from depthwright.runs import config as configs
 from depthwright.tracking import KEPT, need_sound
 from depthwright.training.result import TrainingDiverged
@@ -137,7 +137,7 @@ def _run(
             name=folder.name,
             group=config.experiment_name,
             config=configs.resolved(config),
-            tags=[config[group].name for group in configs.REGISTRIES],
+            tags=[classes.name_of(config[group]) for group in classes.REGISTRIES],
         ) as tracker,
         console.status("starting") as status,
     ):

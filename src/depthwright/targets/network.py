@@ -12,7 +12,7 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,7 @@ from depthwright.networks.points import as_points
 from depthwright.networks.upper import UNIT, Upper, product
 from depthwright.refusal import Refusal, need_positive, need_seed, need_whole
 from depthwright.targets.spectral import spectral_bound, spectral_upper
-from depthwright.targets.target import Target
+from depthwright.targets.target import FILE, KEY, Target
 
 if TYPE_CHECKING:
     import torch
@@ -114,6 +114,11 @@ class ReLUNetwork(Target):
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
         return from_arrays(self.weights, self.biases, inputs=self.domain.inputs)
 
+    def _facts(self) -> list[Any]:
+        """The plain layers and the box, whatever they were read from."""
+        layers = [[w.tolist(), b.tolist()] for w, b in zip(self.weights, self.biases, strict=True)]
+        return ["ReLUNetwork", layers, self.lower.tolist(), self.upper.tolist()]
+
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """Exact values, rounded once."""
         return self.as_network().evaluate(x, "exact")
@@ -166,7 +171,7 @@ class Network(ReLUNetwork):
     Refused is what is no feed-forward ReLU network, by the name of the layer.
     """
 
-    model: Any
+    model: Any = field(metadata={KEY: "path", FILE: True})
     radius: float | None = None
     """1 where nothing is given and the file declares no box; None on a box."""
     lower: Any = None
@@ -176,7 +181,7 @@ class Network(ReLUNetwork):
     """The shape of one input without the batch, as (1, 28, 28), where no weight tells it."""
     order: Any = None
     """The names of a state dict's layers, as they act."""
-    like: Any = None
+    like: Any = field(default=None, metadata={KEY: None})
     """A module that a state dict fits."""
 
     def __post_init__(self) -> None:

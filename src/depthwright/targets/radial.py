@@ -50,6 +50,11 @@ class Radial(Target):
         return None
 
     @property
+    def values(self) -> np.ndarray | None:
+        """(m + 1,) ϕ at the breaks where it is linear between them; None for other profiles."""
+        return None
+
+    @property
     def breaks(self) -> np.ndarray:
         """Radii 0 = r_0 < … < r_m = 1 between which ϕ is as smooth as `curvature` says."""
         return np.array([0.0, 1.0])
