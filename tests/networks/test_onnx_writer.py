@@ -8,11 +8,19 @@ import torch
 from torch import nn
 
 from depthwright import networks
-from depthwright.constructions import NarrowPacked, Ridge
+from depthwright.constructions import (
+    NarrowExactSlim,
+    NarrowPacked,
+    RadialDepthThree,
+    Ridge,
+    SingleRidge,
+    SparseRidge,
+)
 from depthwright.networks import Builder, Dyadic
+from depthwright.networks.exact.floats import PrecisionLoss
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
-from depthwright.targets import Cone, RandomNetwork
+from depthwright.targets import Cone, RandomNetwork, SineRidge
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -73,3 +81,36 @@ def test_a_network_that_floats_do_not_hold_is_refused_with_its_bits(tmp_path):
     with pytest.raises(Refusal, match="its weights need 60 bits and float64 holds 53"):
         long.save(tmp_path / "long.onnx")
     assert not list(tmp_path.iterdir())
+
+
+FLOATS = {
+    "ridge": lambda: Ridge(Cone(input_dim=3), accuracy=0.1),
+    "sparse ridge": lambda: SparseRidge(Cone(input_dim=3), accuracy=0.1),
+    "depth three": lambda: RadialDepthThree(Cone(input_dim=3), accuracy=0.1),
+    "single ridge": lambda: SingleRidge(SineRidge(input_dim=3, terms=2), accuracy=0.1),
+}
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_the_claim_holds_of_onnxruntime_s_values(tmp_path, name):
+    """In whatever order it adds: rounding is a term of the claim."""
+    construction = FLOATS[name]()
+    built = construction.build()
+    built.network.save(tmp_path / "net.onnx")
+    x = 2 * torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)).double() - 1
+    x = x[construction.target.domain.contains(x)]
+    got = run(tmp_path / "net.onnx", x.numpy())
+    assert np.abs(got - construction.target.truth(x).numpy()).max() <= built.claim.bound
+    exact = built.network.to_exact().evaluate(x[:50], "exact").numpy()
+    assert 0 < np.abs(got[:50] - exact).max() <= built.claim.terms["rounding"]
+
+
+def test_a_claim_in_exact_arithmetic_is_not_one_of_floats(tmp_path):
+    """The network's weights are floats and its values are not: that is said."""
+    target = RandomNetwork(3, 6, 3)
+    built = NarrowExactSlim(target).build()
+    with pytest.warns(PrecisionLoss, match="evaluated in float64 its values are rounded"):
+        built.network.save(tmp_path / "net.onnx")
+    x = 2 * torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)).double() - 1
+    off = np.abs(run(tmp_path / "net.onnx", x.numpy()) - target.truth(x).numpy()).max()
+    assert off > built.claim.bound
