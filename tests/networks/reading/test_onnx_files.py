@@ -235,6 +235,28 @@ KINDS = {
         (1, 3),
         18,
     ),
+    "Resize, Trilu, ScatterND": (
+        [
+            node("Resize", "", "scales", out="r", mode="nearest"),
+            ("Trilu", ("r",), ("t",), {"upper": 0}),
+            ("ScatterND", ("t", "at", "new"), ("s",), {}),
+            ("Squeeze", ("x",), ("q",), {}),
+            ("ScatterND", ("s", "at", "q"), ("y",), {}),
+        ],
+        {
+            "scales": np.array([1.0, 2.0, 3.0], np.float32),
+            "at": np.array([[0, 0, 0], [0, 3, 2]]),
+            "new": weight(2),
+        },
+        (1, 2, 1),
+        18,
+    ),
+    "Conv, SAME_UPPER, dilated": (
+        [node("Conv", "w", auto_pad="SAME_UPPER", dilations=[2])],
+        {"w": weight(2, 1, 3)},
+        (1, 1, 7),
+        18,
+    ),
     "Where, ReduceL1, Shape of a part": (
         [
             ("Where", ("c", "x", "b"), ("h",), {}),
@@ -328,6 +350,16 @@ REFUSED = {
         [node("ReduceMean", "first", out="h"), ("Sub", ("x", "h"), ("y",), {})],
         {"first": np.array([0])},
         ("batch", 3),
+    ),
+    r"node y \(Resize\) mixes neighbours": (
+        [node("Resize", "", "two", mode="linear")],
+        {"two": np.array([1.0, 1.0, 2.0])},
+        (1, 1, 3),
+    ),
+    r"node y \(ScatterND\) picks entries at places": (
+        [("ScatterND", ("x", "x", "new"), ("y",), {})],
+        {"new": weight(3)},
+        (1, 3),
     ),
     r"eval\(\)": (
         [node("BatchNormalization", "s", "s", "s", "s", training_mode=1)],
