@@ -149,6 +149,7 @@ class Family(nn.Module):
     def train_on(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         """One step per batch of `x` (steps, batch, input_dim), without waiting for the device."""
         steps = self.executor(x.device)
+        steps.prepare(x.shape[1])
         start = _now(x.device)
         steps.train(x.to(self.dtype), y.to(self.dtype), factors)
         self.seconds += _now(x.device) - start
@@ -161,9 +162,10 @@ class Family(nn.Module):
         rmse, sup, value_range = (found.to(x.device) for found in measured.errors(x, y))
         self._keep_better(rmse, sup)
         size = float(y.double().square().mean().sqrt())
+        errors, ranges = torch.stack([rmse, value_range]).tolist()  # a GPU is asked once
         for k in self.alive or range(len(self.runs)):
-            self.current[k] = float(rmse[k])
-            self.dead[k] = float(value_range[k]) <= DEAD * size
+            self.current[k] = errors[k]
+            self.dead[k] = ranges[k] <= DEAD * size
         if not self.limit:
             self.first = list(self.current)
             self.limit = [EXPLOSION * max(error, size) for error in self.current]

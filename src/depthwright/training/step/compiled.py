@@ -62,6 +62,9 @@ class Compiled:
         self.layout = Layout(ensemble.widths, ensemble.links, ensemble.dtype.itemsize)
         self.shape = self.layout.shape(_tile(self.layout))
 
+    def prepare(self, batch: int) -> None:
+        """Compiled already, for every size."""
+
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         batches = Batches(self._padded(x), self._padded(y, y.shape[2]), x.shape[1])
         parts = self.adam.moments()
