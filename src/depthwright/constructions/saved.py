@@ -2,7 +2,8 @@
 
     NAME.jsonl.gz           the network in its own format (.safetensors for networks of floats)
     NAME.claim.json         what is claimed, of which target, made by what
-    NAME.onnx               the same network, where floats hold it           (package onnx)
+    NAME.onnx               the same network, where floats hold its weights  (package onnx); where
+                            `arithmetic` is "exact", as a function of real numbers
     NAME.vnnlib             what follows from the claim, for verifiers of networks; see `vnnlib`
     NAME.difference.onnx    network minus target, which that property is about where the target is
                             a network
@@ -22,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +33,7 @@ from depthwright.constructions.claim import Claim
 from depthwright.distributions.domain import Ball, Box, Domain
 from depthwright.files import read_json, read_text, write_json, write_text
 from depthwright.machine.provenance import code, versions
+from depthwright.networks.exact.floats import PrecisionLoss
 from depthwright.networks.files import load
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal, clipped
@@ -128,7 +131,9 @@ def _onnx(
     written = {}
     try:
         vnnlib.need_small(network)
-        network.save(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PrecisionLoss)  # `claim` says in which arithmetic
+            network.save(model)
         written["network"] = model.name
         about = vnnlib.write(formula, model, difference, network, claim, domain, target)
         written |= {"property": formula.name, "of": about.name}
