@@ -7,6 +7,7 @@
     NAME.vnnlib             what follows from the claim, for verifiers of networks; see `vnnlib`
     NAME.difference.onnx    network minus target, which that property is about where the target is
                             a network
+    NAME.md                 a model card: target, promise, size, how it was made, how to load it
     NAME.sha256             digests of the others, as `sha256sum -c NAME.sha256` checks them
 
 A folder holds them under the NAME `network`; a network file is beside its claim under its own. The
@@ -42,7 +43,7 @@ from depthwright.targets.target import Target
 FORMAT, VERSION = "depthwright-claim", 1
 SUFFIXES = (".jsonl.gz", ".safetensors")
 """Of networks in their own formats."""
-CLAIM, SUMS = ".claim.json", ".sha256"
+CARD, CLAIM, SUMS = ".md", ".claim.json", ".sha256"
 ONNX, PROPERTY, DIFFERENCE = ".onnx", ".vnnlib", ".difference.onnx"
 _LINE = r"([0-9a-f]{64})  ([^\n/]+)\n"
 
@@ -109,9 +110,37 @@ def write(
         "onnx": _onnx(place, network, claim, domain, target),
     }
     write_json(place.file(CLAIM), content)
-    suffixes = (CLAIM, network.suffix, ONNX, PROPERTY, DIFFERENCE)
+    write_text(place.file(CARD), _card(content, claim, network))
+    suffixes = (CARD, CLAIM, network.suffix, ONNX, PROPERTY, DIFFERENCE)
     files = [place.file(suffix) for suffix in suffixes if place.file(suffix).exists()]
     write_text(place.file(SUMS), "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+
+
+def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
+    """The model card, in Markdown."""
+    size, target = network.architecture, content["target"]
+    promise = (
+        f"The error is at most {claim.bound:.4g} for {claim.words}. That is proved, as the sum of: "
+        + ", ".join(f"{term} {value:.2g}" for term, value in claim.terms.items())
+        if math.isfinite(claim.bound)
+        else "Nothing is promised of this network; it is only measured"
+    )
+    approximated = "an unknown target" if target is None else f"the target {target['class']}"
+    made = ", ".join(f"{name} {number}" for name, number in sorted(content["versions"].items()))
+    return f"""# {content["construction"]}, {size.parameters:,} parameters
+
+A ReLU network that approximates {approximated}, {size.input_dim} inputs, {size.output_dim} outputs.
+
+- **Promise.** {promise}.
+- **Size.** Width {size.width:,}, depth {size.depth:,}, {size.parameters:,} parameters.
+- **Made** by the construction {content["construction"]}; nothing was trained. {made}.
+
+```python
+import depthwright as dw
+built = dw.load_built("{content["network"]["file"]}")  # network and claim, digests checked
+built.network.evaluate(x)   # x: (batch, {size.input_dim}) → (batch, {size.output_dim})
+```
+"""
 
 
 def _inputs(network: Network, domain: Domain | None) -> dict[str, Any] | None:
