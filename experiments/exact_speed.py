@@ -11,13 +11,18 @@ decides for it. `limbs_a_cpu_second`, points by the processor time of all thread
 two versions of this project, run in turn. On a CUDA device the GPU's points per second stand beside
 them, its values compared with the limb programs' at the points that those were timed at, and the
 additions of 64-bit words that its kernel did as a share of what the chip's 32-bit integer units
-could do. python-flint is left out where it is not installed.
+could do; there a reference that has not done after `PATIENCE` seconds is left out (`skipped`).
+python-flint is left out where it is not installed.
 """
 
 from __future__ import annotations
 
+import math
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +46,10 @@ if TYPE_CHECKING:
 ACCURACY = FAILURE = 1e-2
 WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (8, 64, 512)}
 POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
-SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 1.0}
+SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 0.5}
 """Approximate time of a run of one of the slower methods."""
+PATIENCE = {"smoke": None, "cpu": None, "gpu": 3.0}
+"""Seconds after which a reference is left out; None: never."""
 REPEATS = 3
 """Runs of every method; the fastest counts."""
 WAYS = {"gmpy2": "gmpy2", "python-flint": "flint", "Python": "builtins"}
@@ -96,6 +103,29 @@ def timed(
     return values, max(speeds)
 
 
+class Skipped(Exception):
+    """It has taken too long."""
+
+
+@contextmanager
+def at_most(seconds: float | None) -> Iterator[None]:
+    """Raise `Skipped` where the body takes longer; in the main thread only."""
+    if seconds is None:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise Skipped
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def chosen_from(network: ExactNetwork) -> int:
     """The smallest number of points for which the engine compiles."""
     low, high = 0, 1
@@ -143,7 +173,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
 
 
 def on_gpu(
-    network: ExactNetwork, x: np.ndarray, limb: dict[str, Any], gmpy2: float
+    network: ExactNetwork, x: np.ndarray, limb: dict[str, Any], gmpy2: float | None
 ) -> dict[str, float | str | None]:
     """Points per second, the share of the GPU's integer additions, and values that are other bits
     than the limb programs' on the processor; None without a GPU.
@@ -167,12 +197,12 @@ def on_gpu(
     additions = speed * float(done[0] * 4 + done[1] * 16 + done[2])  # in 32-bit instructions
     wanted = limb["values"]
     program = network.programs.program(-64, network.programs.reach(x))
-    found = triton_values(program, x[: len(wanted)], device)
-    kernel_seconds = fastest(REPEATS, lambda: triton_values(program, x, device))
+    found = program_values(program, points[: len(wanted)]).cpu().numpy()
+    kernel_seconds = fastest(REPEATS, lambda: program_values(program, points))
     return {
         "GPU": speed,
         "gpu_kernel": len(x) / kernel_seconds,
-        "gpu_over_gmpy2": speed / gmpy2,
+        "gpu_over_gmpy2": speed / gmpy2 if gmpy2 else None,
         "gpu_share": additions / limit,
         "gpu_name": torch.cuda.get_device_name(),
         "gpu_first_seconds": first,
@@ -188,14 +218,16 @@ def highest_clock() -> float:
     return 1e6 * float(told.stdout.splitlines()[0])
 
 
-def triton_values(program: LimbProgram, x: np.ndarray, device: torch.device) -> np.ndarray:
-    """Values without the checks and the choice of points around them; copies counted."""
+def program_values(program: LimbProgram, x: torch.Tensor) -> torch.Tensor:
+    """Values without the checks and the choice of points around them."""
     from depthwright.networks.exact.limbs import triton
 
-    return triton.run(program, x, device)
+    found = triton.run(program, x)
+    torch.cuda.synchronize()
+    return found
 
 
-def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
+def measure(n: int, points: int, seconds: float, patience: float | None) -> dict[str, Any]:
     """Points per second of every method at one width."""
     start = time.perf_counter()
     built = NarrowPacked(RandomNetwork(3, n, 3, seed=0), ACCURACY, FAILURE).build()
@@ -205,23 +237,29 @@ def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
     x = UniformCube(3).sample(points, torch.Generator().manual_seed(0)).double().numpy()
     limb = limbs(network, x, seconds)
     speeds: dict[str, float | None] = dict.fromkeys(WAYS)
+    skipped: list[str] = []
     differ = compared = 0
     for way, module in WAYS.items():
         if find_spec(module):
-            values, speeds[way] = timed(network, x, way, seconds)
+            try:
+                with at_most(patience):
+                    values, speeds[way] = timed(network, x, way, seconds)
+            except Skipped:
+                skipped.append(way)
+                continue
             found = limb["values"][: len(values)]
             gaps = (values != found) & ~np.isnan(found)  # nan is left to the integers
             differ, compared = differ + int(gaps.any(axis=1).sum()), compared + len(values)
     speed, gmpy2 = limb["speed"], speeds["gmpy2"]
-    assert gmpy2 is not None
-    gain = 1 / gmpy2 - 1 / speed
+    gain = 1 / gmpy2 - 1 / speed if gmpy2 else math.nan
     additions, products, moves = map(int, limb["done"])
     return {
         "limbs": speed,
         "limbs_a_cpu_second": limb["each"],
         "left_to_integers": int(np.isnan(limb["values"]).any(axis=1).sum()),
         **speeds,
-        "limbs_over_gmpy2": speed / gmpy2,
+        "skipped": ", ".join(skipped),
+        "limbs_over_gmpy2": speed / gmpy2 if gmpy2 else None,
         "compile_seconds": limb["compile"],
         "repaid_after": limb["compile"] / gain if gain > 0 else None,
         "chosen_from": chosen_from(network),
@@ -244,7 +282,7 @@ def rows(run: Run) -> polars.DataFrame:
 
 
 def cells(scale: str) -> list[dict[str, Any]]:
-    more = {"points": POINTS[scale], "seconds": SECONDS[scale]}
+    more = {"points": POINTS[scale], "seconds": SECONDS[scale], "patience": PATIENCE[scale]}
     return [{"n": n, **more} for n in WIDTHS[scale]]
 
 

@@ -8,7 +8,9 @@ that fails or runs out of time is recorded with its last lines, and the next beg
 card       name, memory, versions; float32 multiply-adds and bytes copied a second: the limits
 tests      the tests marked gpu
 main       the main job on the GPU and on the processor, row by row
-training   training_speed.py: this trainer recorded, unrecorded, on the processor; four others
+training   training_speed.py: this trainer, its steps alone, its other forms, and JAX
+forms      what a chunk of training takes, part by part, and the Triton step with other programs
+trainers   training_speed.py: the slower trainers
 exact      exact_speed.py: exact values in Triton, their bits, points a second
 ridge      ridge_speed.py: ridge networks in dimension 100, by their structure and dense
 radial     radial_vs_dimension.py, as many cells as there is time for
@@ -147,21 +149,29 @@ def _whole(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 FIGURES = {
     "card": ("device", "nvidia_smi", "gigaflops", "gigabytes_a_second"),
-    "tests": ("test", "state", "seconds"),
+    "tests": ("test", "state", "seconds", "message"),
     "main": ("contender", "disagrees", "values_differ", "error_l2_cpu", "error_l2_gpu"),
     "training": (
         *("width", "trainer", "network_steps_per_second", "slower_than_ours", "share_of_limit"),
         "largest_difference",
     ),
-    "exact": ("n", "limbs", "GPU", "gpu_kernel", "gpu_share", "gpu_compared", "gpu_differ"),
+    "forms": ("width", "form", "network_steps_per_second", "draw", "steps", "validate"),
+    "exact": (
+        *("n", "limbs", "GPU", "gpu_kernel", "gpu_share", "gpu_compared", "gpu_differ"),
+        "skipped",
+    ),
     "ridge": ("chunk", "structured_seconds", "processor_seconds", "ratio", "difference_of_devices"),
     "radial": ("input_dim", "contender", "width", "error_l2", "train_seconds", "after_seconds"),
 }
 
 
+FIGURES["trainers"] = FIGURES["training"]
+
+
 def table(parts: dict[str, dict[str, Any]]) -> str:
+    """The first part last, where it is seen."""
     lines = []
-    for name, part in parts.items():
+    for name, part in reversed(parts.items()):
         lines.append(f"\n{name}: {part['state']}, {part['seconds']} of {part['limit']} s")
         for row in part["rows"]:
             shown = [_text(row[key]) for key in FIGURES[name] if row.get(key) is not None]

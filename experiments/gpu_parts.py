@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import platform
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
@@ -164,11 +167,120 @@ def _values(folder: Path, contender: str, cpu: bool) -> float:
 
 
 def training(job: Job) -> None:
+    """This trainer, its steps alone, torch in its place, and the fastest of the others."""
+    import training_speed as speed
+
+    _trainers(job, (speed.OURS, speed.STEPS, speed.RECORDED, "JAX"))
+
+
+def trainers(job: Job) -> None:
+    """The other trainers, beside this one."""
+    import training_speed as speed
+
+    names = ("torch.func", "bare loop", "one Lightning run each")
+    _trainers(job, (speed.OURS, speed.UNRECORDED, speed.COMPILED, *names))
+
+
+def _trainers(job: Job, chosen: Sequence[str]) -> None:
     import training_speed
 
     for cell in training_speed.cells(job.scale):
-        for row in training_speed.measure(**cell):
+        for row in training_speed.measure(**cell, chosen=chosen):
             job.found(cell | row)
+
+
+FORMS: tuple[dict[str, Any], ...] = (
+    *({}, {"EACH": 32}, {"EACH": 128}, {"COLUMNS": 16}, {"COLUMNS": 4}),
+    *({"ELEMENTS": 1 << 15}, {"ELEMENTS": 1 << 13}, {"SHARE": 64}, {"SHARE": 256}),
+    *({"TILE": {"J": 16, "R": 64, "C": 4}}, {"TILE": {"J": 8, "R": 128, "C": 4}}),
+)
+"""Other constants of training/step/triton.py."""
+
+
+def forms(job: Job) -> None:
+    """What a chunk of this trainer takes, and the Triton step with other programs."""
+    import training_speed as speed
+
+    for cell in speed.cells(job.scale):
+        size = speed.Size(cell["members"], cell["width"], cell["batch"])
+        config = speed.TrainingConfig(
+            steps=10**6, batch_size=size.batch, learning_rates=[speed.RATE], seeds=size.members
+        )
+        chunk = Chunk(speed.Work(size, config, cell["device"]))
+        job.found({"width": size.width, "form": "milliseconds of a chunk"} | chunk.milliseconds())
+        if job.cpu:
+            continue
+        from depthwright.training.step import triton
+
+        known: set[Any] = set()
+        for changes in FORMS:
+            with mock.patch.multiple(triton, **changes) if changes else contextlib.nullcontext():
+                form = triton.form_of(size.members, size.batch, size.width, speed.INPUT_DIM, 4)
+                same = (form, None if form and form.whole else (triton.SHARE, str(triton.TILE)))
+                if same in known:
+                    continue
+                known.add(same)
+                taken = chunk.fresh()
+                taken()
+                rate = size.members * speed.POOL / speed.fastest(20, taken)
+            row = {"width": size.width, "form": str(changes or "as it is"), "of": str(form)}
+            job.found(row | {"network_steps_per_second": rate})
+
+
+class Chunk:
+    """The work of one chunk of a training, part by part."""
+
+    def __init__(self, work: Any) -> None:
+        import torch
+
+        self.work, self.device = work, torch.device(work.device)
+        self.shape = (work.x.shape[2], work.size.width, 1)
+
+    def fresh(self) -> Callable[[], None]:
+        """Takes POOL steps of a copy of the networks, and waits."""
+        from training_peers import wait
+
+        family = copy.deepcopy(self.work.module.family(self.shape)).to(self.device)
+        taken, work = family.executor(self.device), self.work
+        taken.prepare(work.size.batch)
+
+        def take() -> None:
+            taken.train(work.x, work.y, [1.0] * len(work.x))
+            wait(work)
+
+        return take
+
+    def milliseconds(self) -> dict[str, float]:
+        import torch
+
+        from depthwright.experiment import fastest
+        from training_peers import wait
+
+        work, module = self.work, self.work.module
+        count = module.config.chunk_steps
+        family = copy.deepcopy(module.family(self.shape)).to(self.device)
+        generator = torch.Generator(self.device).manual_seed(0)
+
+        def draw() -> Any:
+            drawn = module.distribution.sample(count * work.size.batch, generator, torch.float32)
+            values = module._truth(drawn)[torch.float32]
+            wait(work)
+            return drawn, values
+
+        x, y = (part.view(count, work.size.batch, -1) for part in draw())
+        points = module.config.validation_points
+        given, truth = x.reshape(-1, x.shape[2])[:points], y.reshape(-1, 1)[:points]
+
+        def step() -> None:
+            family.train_on(x, y, [1.0] * count)
+
+        def validate() -> None:
+            family.validate(given, truth, 0)
+
+        parts = {"draw": draw, "steps": step, "validate": validate}
+        for part in parts.values():
+            part()
+        return {name: 1e3 * fastest(5, part) for name, part in parts.items()}
 
 
 def exact(job: Job) -> None:
@@ -222,10 +334,12 @@ class Part:
 
 PARTS = {
     "card": Part(card, 45),
-    "tests": Part(tests, 120),
+    "tests": Part(tests, 140),
     "main": Part(main_job, 80),
-    "training": Part(training, 190),
-    "exact": Part(exact, 90),
+    "training": Part(training, 150),
+    "forms": Part(forms, 90),
+    "trainers": Part(trainers, 120),
+    "exact": Part(exact, 75),
     "ridge": Part(ridge, 75),
     "radial": Part(radial, 400),
 }

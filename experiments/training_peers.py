@@ -177,7 +177,7 @@ def vmapped(work: Work, steps: int) -> Finish:
 
 
 def jaxed() -> Trainer:
-    """JAX: vmap of grad, the same Adam, jit around a scan over all steps."""
+    """JAX: vmap of grad, the same Adam, jit around a scan over all steps; no TF32 on a GPU."""
     import jax
     import jax.numpy as jnp
 
@@ -194,7 +194,8 @@ def jaxed() -> Trainer:
         def step(carry: Any, now: Any) -> Any:
             parts, mean, square, t = carry
             k, rate = now
-            g = gradients(parts, x[k], y[k])
+            with jax.default_matmul_precision("highest"):
+                g = gradients(parts, x[k], y[k])
             mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, g)
             square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, g)
             c1, c2 = 1 - 0.9**t, jnp.sqrt(1 - 0.999**t)

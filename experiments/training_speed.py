@@ -8,7 +8,8 @@ its time includes that, its validations and its checkpointing). Steps a second a
 members × optimiser steps. The median of several repeats, in turns, compilation left out; each
 trainer's number of steps is chosen to take about a second (less at the smallest scale). JAX, the
 extra `peers`, is left out where it is not installed. At scale gpu all of them train on the GPU, and
-this trainer also without CUDA graphs, and by its compiled step on the processor.
+this trainer also by its step alone on batches drawn beforehand, as the others have them; by batched
+torch, its steps recorded as a CUDA graph or not; and by its compiled step on the processor.
 
 The arithmetic limit is what independent fused multiply-adds in registers reach on all threads, in
 the same run; on a GPU a large product of float32 matrices, without TF32. A step of width n on a
@@ -18,10 +19,12 @@ one multiply and one add each).
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -38,6 +41,7 @@ from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.networks.precision import full_precision
 from depthwright.targets import Cone
 from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
+from depthwright.training.family import schedule
 from depthwright.training.step import executor
 from depthwright.training.step.simd import add, count, load, multiply_add, pointer, total
 from training_peers import (
@@ -51,9 +55,11 @@ from training_peers import (
     Trainer,
     Work,
     bare,
+    final,
     jaxed,
     lightning,
     vmapped,
+    wait,
 )
 
 if TYPE_CHECKING:
@@ -64,10 +70,14 @@ SECONDS = {"smoke": 0.05, "cpu": 1.0, "gpu": 0.5}
 REPEATS = {"smoke": 1, "cpu": 5, "gpu": 3}
 DEVICES = {"smoke": "cpu", "cpu": "cpu", "gpu": "cuda"}
 OURS = "this trainer"
-UNRECORDED = "this trainer, no graph"
+STEPS = "this trainer, steps alone"
+RECORDED = "this trainer, torch in a graph"
+UNRECORDED = "this trainer, torch"
 COMPILED = "this trainer, processor"
 COLOURS = {
     OURS: "#0b6e99",
+    STEPS: "#073b52",
+    RECORDED: "#3f9fb5",
     UNRECORDED: "#7fb7be",
     COMPILED: "#4c956c",
     "JAX": "#c8553d",
@@ -96,10 +106,33 @@ def ours(work: Work, steps: int, device: str | None = None) -> Finish:
     return lambda: np.array([m.final_rmse for m in result.rivals["a"].members])
 
 
-def unrecorded(work: Work, steps: int) -> Finish:
-    """The same on a GPU, every kernel started from Python."""
-    with mock.patch.object(executor, "recorded", None):
+def recorded(work: Work, steps: int) -> Finish:
+    """The same on a GPU without Triton's step."""
+    with mock.patch.object(executor, "find_spec", return_value=None):
         return ours(work, steps)
+
+
+def unrecorded(work: Work, steps: int) -> Finish:
+    """And without a graph: every kernel started from Python."""
+    with mock.patch.object(executor, "recorded", None):
+        return recorded(work, steps)
+
+
+def steps_alone(work: Work, steps: int) -> Finish:
+    """This trainer's steps on the batches drawn beforehand, without Lightning and validations."""
+    family = copy.deepcopy(work.module.family((INPUT_DIM, work.size.width, 1)))
+    taken = family.to(work.device).executor(torch.device(work.device))
+    taken.prepare(work.size.batch)
+    x, y = (torch.cat([part, part]) for part in (work.x, work.y))
+    for first in range(0, steps, len(x)):
+        count = min(len(x), steps - first)
+        factors = [schedule(k, steps, 0.0) for k in range(first, first + count)]
+        taken.train(x[:count], y[:count], factors)
+    wait(work)
+    members = range(work.size.members)
+    return lambda: np.array(
+        [final(family.ensemble.member(k).to_torch(torch.float32), work) for k in members]
+    )
 
 
 @numba.njit(nogil=True)
@@ -161,22 +194,31 @@ def length(trainer: Trainer, work: Work, wanted: float) -> int:
 def trainers_on(device: str) -> dict[str, Trainer]:
     found: dict[str, Trainer] = {OURS: ours}
     if device != "cpu":
-        found |= {UNRECORDED: unrecorded, COMPILED: partial(ours, device="cpu")}
+        found |= {STEPS: steps_alone, RECORDED: recorded, UNRECORDED: unrecorded}
+        found |= {COMPILED: partial(ours, device="cpu")}
     if find_spec("jax"):
         found["JAX"] = jaxed()
     return found | {"torch.func": vmapped, "bare loop": bare, "one Lightning run each": lightning}
 
 
 def measure(
-    members: int, width: int, batch: int, repeats: int, wanted: float, device: str = "cpu"
+    members: int,
+    width: int,
+    batch: int,
+    repeats: int,
+    wanted: float,
+    device: str = "cpu",
+    chosen: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """One size: a row per trainer."""
+    """One size: a row per trainer, or per `chosen` trainer, this one among them."""
     size = Size(members, width, batch)
     config = TrainingConfig(
         steps=POOL, batch_size=size.batch, learning_rates=[RATE], seeds=size.members, warmup=0.0
     )
     work = Work(size, config, device)
     trainers = trainers_on(device)
+    if chosen is not None:
+        trainers = {name: trainers[name] for name in chosen if name in trainers}
     limit = arithmetic_limit(torch.get_num_threads())
     limits = dict.fromkeys(trainers, limit if device == "cpu" else gpu_limit()) | {COMPILED: limit}
     alone = {"one Lightning run each": ALONE, "bare loop": ALONE}

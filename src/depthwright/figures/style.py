@@ -49,7 +49,10 @@ def label(contender: str, style: str | None = None) -> str:
     """`trained_parameters` → "trained, same parameters"; a style other than plain is named."""
     if contender.startswith("trained_"):
         named = f" ({style})" if style not in (None, "plain") else ""
-        return f"trained, same {contender.removeprefix('trained_')}{named}"
+        rule = contender.removeprefix("trained_")
+        if factor := re.fullmatch(r"width_([\d.]+)x", rule):
+            return f"trained, {factor[1]}× width{named}"
+        return f"trained, same {rule}{named}"
     if contender.endswith(FEATURES):
         return contender.replace("_", " ")
     return contender.replace("constructed_", "").replace("_", " ")

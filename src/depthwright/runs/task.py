@@ -71,7 +71,18 @@ def compare(config: DictConfig, console: Console) -> Path:
 
 
 def _compute(config: DictConfig, console: Console) -> bool:
-    """Whether there was anything to do."""
+    """Whether there was anything to do; what goes wrong in a user's class is told as ours is."""
+    try:
+        return _computed(config, console)
+    except TOLD:
+        raise
+    except Exception as error:
+        if not classes.theirs(error):
+            raise
+        raise Refusal(classes.told(error)) from error
+
+
+def _computed(config: DictConfig, console: Console) -> bool:
     from depthwright.figures.comparison import PICTURE
 
     ready, watching = configs.comparison(config), configs.logger(config)

@@ -48,6 +48,9 @@ class Batched:
     `record` makes several steps on fixed places one call; it may run them while it does so.
     """
 
+    length = STEPS
+    """Most steps in one recording."""
+
     def __init__(
         self,
         ensemble: Ensemble,
@@ -67,23 +70,36 @@ class Batched:
         self.replay: Work | None = None
         self.alive: torch.Tensor | None = None
 
+    def prepare(self, batch: int) -> None:
+        """Nothing is compiled."""
+
+    def recordable(self, batch: int) -> bool:
+        """Whether steps on batches of this size are many kernels."""
+        return True
+
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         scales = torch.tensor(
             [self.adam.advance(factor) for factor in factors],
             dtype=self.ensemble.dtype,
             device=x.device,
         )
-        parts = [part.split(STEPS) for part in (x, y, scales)]
+        if self.record is None or not self.recordable(x.shape[1]):
+            self._take(x, y, scales)
+            return
+        length = min(self.length, len(x))
+        parts = [part.split(length) for part in (x, y, scales)]
         for batches in zip(*parts, strict=True):
-            if self.record is None or len(batches[0]) < STEPS:
+            if len(batches[0]) < length:
                 self._take(*batches)
                 continue
             # the set of dropped members is part of the recording
-            if self.replay is None or self.alive is not self.adam.alive:
+            known = self.replay is not None and len(self.places[0]) == length
+            if not known or self.alive is not self.adam.alive:
                 self.replay = self._recorded(self.record, batches)
                 self.alive = self.adam.alive
             for place, given in zip(self.places, batches, strict=True):
                 place.copy_(given)
+            assert self.replay is not None
             self.replay()
 
     def _take(self, x: torch.Tensor, y: torch.Tensor, scales: torch.Tensor) -> None:
@@ -114,15 +130,25 @@ class Batched:
                     now.copy_(old)
         return replay
 
+    @property
+    def widest(self) -> int:
+        """Numbers of a point and member that `values` holds at once."""
+        return max(self.ensemble.widths)
+
+    def values(self, x: torch.Tensor) -> torch.Tensor:
+        """(members, points, outputs) at `x` (points, input_dim)."""
+        return self.ensemble(x)
+
+    @torch.no_grad()
     def errors(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        row = x.dtype.itemsize * max(self.ensemble.widths) * self.ensemble.members
+        row = self.ensemble.dtype.itemsize * self.widest * self.ensemble.members
         rows = max(1, buffer_bytes(x.device) // row)
         total = torch.zeros(self.ensemble.members, dtype=torch.float64, device=x.device)
         top = torch.zeros_like(total)
         highest, lowest = top - math.inf, top + math.inf
         with full_precision():
             for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
-                values = self.ensemble(xs.to(self.ensemble.dtype)).double()
+                values = self.values(xs.to(self.ensemble.dtype)).double()
                 gap = values - ys
                 total += gap.square().sum(dim=(1, 2))
                 top = torch.maximum(top, gap.abs().amax(dim=(1, 2)))

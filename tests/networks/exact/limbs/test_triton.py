@@ -19,7 +19,7 @@ sys.path.insert(0, sys.argv[1])
 from dyadic_networks import awkward_points, random_network
 from depthwright.constructions import NarrowPacked
 from depthwright.networks.exact.layer import Layer
-from depthwright.networks.exact.limbs import compiler, engine, triton
+from depthwright.networks.exact.limbs import compiler, engine, on_device, triton
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets import RandomNetwork
 
@@ -27,11 +27,14 @@ device = torch.device(sys.argv[2])
 
 def same(network, x):
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="limbs", anywhere=True).numpy()
-    for grid, rows in engine.groups(x):
-        program = network.programs.program(grid, network.programs.reach(x[rows]))
-        got = triton.run(program, x[rows], device)
-        assert got.tobytes() == wanted[rows].tobytes(), (grid, got, wanted[rows])
-        yield program
+    there = torch.from_numpy(x).to(device)
+    got = network._exact_there(there, "limbs", None)
+    assert got.device == there.device
+    assert got.cpu().numpy().tobytes() == wanted.tobytes()
+    for (grid, rows), (other, same) in zip(engine.groups(x), on_device.groups(there), strict=True):
+        same = np.arange(len(x))[same] if isinstance(same, slice) else same.cpu().numpy()
+        assert grid == other and (rows == same).all()
+        yield network.programs.program(grid, network.programs.reach(x[rows]))
 
 rng = np.random.default_rng(0)
 x = awkward_points(rng, 20, 2).clip(-1e9, 1e9)
@@ -61,7 +64,8 @@ x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="integers").numpy()
-    differ = triton.run(program, x, device) != wanted
+    program.loaded.clear()
+    differ = triton.run(program, torch.from_numpy(x).to(device)).cpu().numpy() != wanted
     assert differ.any() == shorter
 print("the same bits")
 """

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -84,11 +83,15 @@ class Programs:
         self._waits = False
 
     def reach(self, x: np.ndarray) -> Bound:
+        """`reach_of` the largest entry of `x`."""
+        return self.reach_of(float(np.abs(x).max(initial=0.0)))
+
+    def reach_of(self, largest: float) -> Bound:
         """A bound of the inputs that does not change from batch to batch more than it must.
 
         The network's box, where it has one that is neither a point nor all of R^d.
         """
-        largest, inputs = float(np.abs(x).max(initial=0.0)), self.inputs
+        inputs = self.inputs
         if inputs is not None and largest <= inputs.largest and 0 < inputs.largest < np.inf:
             return Dyadic.of(inputs.largest).terms[0]
         return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
@@ -120,37 +123,37 @@ class Programs:
             del self.kept[next(iter(self.kept))]
         return program
 
-    def evaluate(
-        self, x: np.ndarray, *, forced: bool = False, device: Any = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def chosen(self, place: tuple[int, Bound], points: int, forced: bool) -> LimbProgram | None:
+        """The program for points of this grid and box; None where they are left to the integers."""
+        if not (forced or self.worth_compiling(points, place in self.kept)):
+            self._waits = True
+            return None
+        program = self.program(*place)
+        return program if forced or 8 * 16 * program.arena <= ARENA_LIMIT else None
+
+    def evaluate(self, x: np.ndarray, *, forced: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Values (batch, output_dim), rounded once, and which rows are left to the integers: those
         of batches too small to compile for, and those that `run` has not settled.
 
-        `forced` compiles in any case; `device` is a torch device, CUDA for the GPU.
+        `forced` compiles in any case. On the processor; for a GPU see `on_device`.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
         out = np.empty((len(x), self.layers[-1].fan_out))
         left = np.zeros(len(x), dtype=bool)
-        self._waits = False
+        self.begin()
         for grid, rows in groups(x):
             part = x[rows]
-            place = grid, self.reach(part)
-            if not (forced or self.worth_compiling(len(rows), place in self.kept)):
-                self._waits = True
+            program = self.chosen((grid, self.reach(part)), len(rows), forced)
+            if program is None:
                 left[rows] = True
                 continue
-            program = self.program(*place)
-            if 8 * 16 * program.arena > ARENA_LIMIT and not forced:
-                left[rows] = True
-                continue
-            if device is not None and device.type == "cuda":
-                from depthwright.networks.exact.limbs import triton
-
-                out[rows] = triton.run(program, part, device)
-            else:
-                out[rows] = run(program, part)
+            out[rows] = run(program, part)
             left[rows] = np.isnan(out[rows]).any(axis=1)
         return out, left
+
+    def begin(self) -> None:
+        """A new batch: nothing of it is left to the integers yet."""
+        self._waits = False
 
     def took(self, seconds: float) -> None:
         """What the integers took for the rows that the last `evaluate` left to them."""
