@@ -126,7 +126,8 @@ def told(least, target, accuracy, refusal):
     return (
         f"**Every** depth-2 network within ε = {accuracy:g} of this function in d = {d} has a "
         f"path norm of at least **{at_least(2 * least.floor)}**: with no weight vector above "
-        f"norm 1 and no |a_i| above 1, that is at least **{int(np.ceil(2 * least.floor)):,} neurons**."
+        f"norm 1 and no |a_i| above 1, that is at least "
+        f"**{int(np.ceil(2 * least.floor)):,} neurons**."
     )
 
 

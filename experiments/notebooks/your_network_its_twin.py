@@ -110,8 +110,8 @@ def _(accuracy, images, model):
 
     Promised for every image that can be drawn: no logit differs by more than
     **{at_most(twin.claim.bound, 3)}**. Found at {SHOWN} held-out images, evaluated without
-    rounding: **{gap:.2g}**. Labels that are the same: **{same} of {SHOWN}**; the promise alone decides
-    {decided} of them, before anything is evaluated.
+    rounding: **{gap:.2g}**. Labels that are the same: **{same} of {SHOWN}**; the promise
+    alone decides {decided} of them, before anything is evaluated.
     """)
     return decided, gap, same, size, twin
 

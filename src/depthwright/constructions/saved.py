@@ -121,8 +121,8 @@ def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
     """The model card, in Markdown."""
     size, target = network.architecture, content["target"]
     promise = (
-        f"The error is at most {at_most(claim.bound)} for {claim.words}. That is proved, as the sum "
-        "of: " + ", ".join(f"{term} {at_most(value, 2)}" for term, value in claim.terms.items())
+        f"The error is at most {at_most(claim.bound)} for {claim.words}. That is proved, as the "
+        "sum of: " + ", ".join(f"{term} {at_most(value, 2)}" for term, value in claim.terms.items())
         if math.isfinite(claim.bound)
         else "Nothing is promised of this network; it is only measured"
     )
