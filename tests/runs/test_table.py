@@ -95,12 +95,12 @@ def test_a_sweep_ends_with_its_table_and_a_picture_for_each_axis(
     monkeypatch.setattr(paper, "paper", keep)
     printed = io.StringIO()
     conclude(cells, Console(file=printed, markup=False))
-    assert set(drawn) == {"against_input_dim.png", "against_accuracy.png"}
+    assert set(drawn) == {"mine_against_input_dim.png", "mine_against_accuracy.png"}
     # Medians over seeds, at the accuracy of the last cell: errors 3, 4 and 7, 8.
-    errors = drawn["against_input_dim.png"].panels[0]  # type: ignore[attr-defined]
+    errors = drawn["mine_against_input_dim.png"].panels[0]  # type: ignore[attr-defined]
     assert errors.x == "input dim (accuracy 0.25)"
     assert (errors.series[0].x, errors.series[0].y) == ((2.0, 3.0), (3.5, 7.5))
-    assert "against_accuracy.png" in printed.getvalue()
+    assert "mine_against_accuracy.png" in printed.getvalue()
 
 
 def test_every_column_has_a_meaning_and_its_unit() -> None:

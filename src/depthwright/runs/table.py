@@ -173,7 +173,7 @@ def _picture(rows: polars.DataFrame, column: str, axes: Sequence[str], folder: P
     middle = part.group_by("contender", column, maintain_order=True).agg(numbers.median())
     fixed = ", ".join(f"{name.replace('_', ' ')} {_text(last[name])}" for name in others)
     chart = against(middle, column, column.replace("_", " ") + (f" ({fixed})" if fixed else ""))
-    path = folder / f"against_{column}.png"
+    path = folder.with_name(f"{folder.name}_against_{column}.png")  # a folder holds cells alone
     paper(chart, path)
     return path
 
