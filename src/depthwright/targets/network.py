@@ -76,6 +76,12 @@ class ReLUNetwork(Target):
         """Between `lower` and `upper`."""
         return Box(tuple(self.lower.tolist()), tuple(self.upper.tolist()))
 
+    def __repr__(self) -> str:
+        shape = " → ".join(map(str, self.widths))
+        if len(self.widths) > 8:
+            shape = f"{self.widths[0]} → … → {self.widths[-1]}, depth {len(self.widths) - 1}"
+        return f"{type(self).__name__}({shape}, on the {self.domain})"
+
     def _settle(self, radius: float | None, lower: Sides | None, upper: Sides | None) -> None:
         """Check the box and set it; `radius` is kept where it is a centred cube by that name."""
         if radius is not None and lower is not None and upper is not None:
@@ -183,6 +189,9 @@ class Network(ReLUNetwork):
     """The names of a state dict's layers, as they act."""
     like: Any = field(default=None, metadata={KEY: None})
     """A module that a state dict fits."""
+    mean: Any = None
+    """It was trained on (x − mean)/scale: one number for all inputs, or one each, as `scale`."""
+    scale: Any = None
 
     def __post_init__(self) -> None:
         plain = self.plain
@@ -197,8 +206,12 @@ class Network(ReLUNetwork):
     def plain(self) -> PlainNetwork:
         """The layers that were read; `plain.sizes` says what they were before."""
         from depthwright.networks.reading import read
+        from depthwright.networks.reading.units import in_units
 
-        return read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        plain = read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        if self.mean is None and self.scale is None:
+            return plain
+        return in_units(plain, self.mean, self.scale)
 
     @property
     def weights(self) -> Matrices:

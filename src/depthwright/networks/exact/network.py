@@ -6,6 +6,7 @@ module is one form of them, refused where the dtype cannot hold their weights an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ Engine = Literal["auto", "integers", "limbs"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
@@ -199,6 +200,16 @@ class ExactNetwork(Network):
         """Bits or range of weights and values that the dtype does not have."""
         name = str(dtype).removeprefix("torch.")
         return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
+
+    def _save_onnx(self, path: Path) -> None:
+        super()._save_onnx(path)
+        if self.arithmetic == "exact" and self.value_bits is None:
+            warnings.warn(
+                f"{path.name} is this network as a function of real numbers; evaluated in float64 "
+                "its values are rounded, which a claim in exact arithmetic does not count",
+                floats.PrecisionLoss,
+                stacklevel=3,
+            )
 
     def _save(self, path: str | Path) -> None:
         """Write the open format (gzipped JSON lines, suffix .jsonl.gz)."""
