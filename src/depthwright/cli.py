@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from depthwright import __version__
 from depthwright.machine import environment
 from depthwright.refusal import Refusal
+from depthwright.runs import classes
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
 from depthwright.runs.sentences import sentence
@@ -92,9 +93,10 @@ def _refuse(error: Exception) -> None:
 
 
 COMMANDS = {
+    "twin": ("runs.twin", "twin"),
     "watch": ("runs.watch", "watch"),
     "table": ("runs.table", "table"),
-    "report": ("runs.report", "report"),
+    "report": ("published", "report"),
     "explore": ("explore", "explore"),
 }
 """What is no run: a word, and the function that takes the words after it."""
@@ -109,6 +111,7 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
   depthwright --multirun launcher=joblib …                         its cells beside each other
   depthwright watch [FOLDER]                                       how far a sweep is
+  depthwright twin model.onnx --accuracy 1e-2 -o twin.jsonl.gz     the narrow twin of your network
   depthwright table [FOLDER] [--csv FILE]                          the rows of a sweep
   depthwright report                                               all figures, from published rows
   depthwright explore                                              an app: what must depth 2 pay?
@@ -139,7 +142,7 @@ def main() -> None:
     """The command `depthwright`."""
     environment.prepare()
     given = sys.argv[1:]
-    if {"-h", "--help"} & set(given):
+    if {"-h", "--help"} & set(given) and given[0] != "twin":  # which has a help of its own
         print(_help())
     elif "--version" in given:
         print(f"depthwright {__version__}")
@@ -165,6 +168,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
+    words = [_own_class(word) for word in words]
+    words = [re.sub(rf"^({_LISTS})=(?!null$)([a-z][\w.]*)$", r"\1=[\2]", word) for word in words]
     for word in words:
         if re.match(r"[+~]*=", word):
             raise Refusal(f"{word} names no key; write KEY=VALUE")
@@ -175,6 +180,18 @@ def arranged(arguments: Sequence[str]) -> list[str]:
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
     return flags + overrides
+
+
+def _own_class(word: str) -> str:
+    """`target._target_=my.Class` as `target=my.Class`, an option of the group from now on."""
+    groups = "|".join(classes.REGISTRIES)
+    if own := re.fullmatch(rf"\+*({groups})(?:\.{classes.OWN}=|=(?=[\w.,]*\.))([\w.,]+)", word):
+        group, paths = own.groups()
+        for path in paths.split(","):
+            if path not in classes.REGISTRIES[group]:
+                classes.register(group, path)
+        return f"{group}={paths}"
+    return word
 
 
 def _need_option(word: str) -> None:
@@ -198,6 +215,8 @@ def _need_option(word: str) -> None:
             )
 
 
+_LISTS = "matching|features|beside"
+"""Keys of which one name is a list of one."""
 _SEVERAL = ("experiment", "launcher")
 """Groups of which several options make sense together."""
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")

@@ -19,7 +19,7 @@ import torch
 
 import depthwright as dw
 import independent
-from depthwright.constructions import Built, Construction, saved, vnnlib
+from depthwright.constructions import Built, Construction, vnnlib
 from depthwright.refusal import Refusal
 
 WIDE = dw.targets.RandomNetwork(2, width=4, depth=3, output_dim=2, lower=[0, -1], upper=1)
@@ -63,8 +63,25 @@ def test_what_is_loaded_is_what_was_saved(
         assert torch.equal(loaded.decides(x), built.decides(x))
 
 
+def test_the_model_card_says_what_it_is_and_its_python_runs(
+    folders: dict[str, tuple[Built, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, folder = folders["ridge"]
+    card = (folder / "network.md").read_text(encoding="utf-8")
+    size = built.network.architecture
+    assert f"at most {built.claim.bound:.4g} for all of the ball of radius 1 in R^3" in card
+    assert f"Width {size.width}, depth 2, {size.parameters:,} parameters." in card
+    assert "target Cone, 3 inputs" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {"x": torch.zeros(2, 3, dtype=torch.float64)}
+    exec(compile(code, "network.md", "exec"), names)
+    assert names["built"].claim == built.claim
+    assert "Nothing is promised" in (folders["none"][1] / "network.md").read_text(encoding="utf-8")
+
+
 def sums(folder: Path) -> dict[str, str]:
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    lines = (folder / "network.sha256").read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ") for line in lines)}
 
 
@@ -75,7 +92,7 @@ def test_a_reader_that_shares_no_code_checks_the_claim(
     folder = folders[name][1]
     for file, digest in sums(folder).items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
-    content = json.loads((folder / "claim.json").read_text())
+    content = json.loads((folder / "network.claim.json").read_text())
     layers = [[w.tolist(), b.tolist()] for w, b in zip(WIDE.weights, WIDE.biases, strict=True)]
     target = ["ReLUNetwork", layers, [0.0, -1.0], [1.0, 1.0]]
     digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode()).hexdigest()
@@ -99,7 +116,7 @@ def test_a_changed_bit_is_refused_in_any_file(
 ) -> None:
     folder = folders[name][1]
     rng = random.Random(0)
-    for file in [*sums(folder), "SHA256SUMS"]:
+    for file in [*sums(folder), "network.sha256"]:
         whole = (folder / file).read_bytes()
         try:
             for place in rng.sample(range(len(whole)), 40):
@@ -109,7 +126,7 @@ def test_a_changed_bit_is_refused_in_any_file(
                 with pytest.raises(Refusal):
                     dw.load_built(folder)
             (folder / file).unlink()
-            with pytest.raises(Refusal, match=r"is not there|holds no SHA256SUMS"):
+            with pytest.raises(Refusal, match=r"is not there|which Built.save writes last"):
                 dw.load_built(folder)
         finally:
             (folder / file).write_bytes(whole)
@@ -118,11 +135,11 @@ def test_a_changed_bit_is_refused_in_any_file(
 
 def with_content(folder: Path, content: Any) -> None:
     """Another claim.json, its digest right."""
-    (folder / "claim.json").write_text(json.dumps(content))
-    digest = hashlib.sha256((folder / "claim.json").read_bytes()).hexdigest()
-    old = (folder / "SHA256SUMS").read_text()
-    new = re.sub(r"[0-9a-f]{64}  claim.json", f"{digest}  claim.json", old)
-    (folder / "SHA256SUMS").write_text(new)
+    (folder / "network.claim.json").write_text(json.dumps(content))
+    digest = hashlib.sha256((folder / "network.claim.json").read_bytes()).hexdigest()
+    old = (folder / "network.sha256").read_text()
+    new = re.sub(r"[0-9a-f]{64}  network.claim.json", f"{digest}  network.claim.json", old)
+    (folder / "network.sha256").write_text(new)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +169,7 @@ def test_a_strange_claim_is_refused_though_its_digest_is_right(
     path: tuple[str, ...], value: Any, tmp_path: Path
 ) -> None:
     MADE["ridge"].build().save(tmp_path)
-    content = json.loads((tmp_path / "claim.json").read_text())
+    content = json.loads((tmp_path / "network.claim.json").read_text())
     with_content(tmp_path, content)
     dw.load_built(tmp_path)
     part = content
@@ -166,18 +183,35 @@ def test_a_strange_claim_is_refused_though_its_digest_is_right(
 
 
 def test_what_is_no_folder_of_a_claim_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="is no folder"):
+    with pytest.raises(Refusal, match="is not there with"):
         dw.load_built(tmp_path / "nowhere")
-    with pytest.raises(Refusal, match="holds no SHA256SUMS"):
+    with pytest.raises(Refusal, match=r"which Built\.save writes last"):
         dw.load_built(tmp_path)
+
+
+def test_a_network_s_file_may_have_its_claim_beside_it(tmp_path: Path) -> None:
+    built = MADE["packed"].build()
+    built.save(tmp_path / "twin.jsonl.gz")
+    names = {"twin.jsonl.gz", "twin.md", "twin.claim.json", "twin.sha256"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert dw.load_built(tmp_path / "twin.jsonl.gz").claim == built.claim
+    with pytest.raises(Refusal, match=r"does not end in \.jsonl\.gz"):
+        built.save(tmp_path / "twin.safetensors")
 
 
 def test_saving_again_leaves_nothing_of_before(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="extra onnx is missing")
     MADE["exact"].build().save(tmp_path)
-    assert (tmp_path / "difference.onnx").exists()
+    assert (tmp_path / "network.difference.onnx").exists()
     MADE["ridge"].build().save(tmp_path)
-    names = {"network.safetensors", "claim.json", "network.onnx", "claim.vnnlib", "SHA256SUMS"}
+    names = {
+        "network.safetensors",
+        "network.md",
+        "network.claim.json",
+        "network.onnx",
+        "network.vnnlib",
+        "network.sha256",
+    }
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
@@ -219,14 +253,14 @@ def broken(text: str, layers: list[tuple[np.ndarray, np.ndarray]], samples: int)
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("exact", "difference.onnx"), ("ridge", "network.onnx"), ("line", "network.onnx")],
+    [("exact", "network.difference.onnx"), ("ridge", "network.onnx"), ("line", "network.onnx")],
 )
 def test_the_property_holds_at_samples_and_fails_of_a_changed_network(
     name: str, file: str, folders: dict[str, tuple[Built, Path]]
 ) -> None:
     folder = folders[name][1]
     layers = onnx_layers(folder / file)
-    text = (folder / "claim.vnnlib").read_text()
+    text = (folder / "network.vnnlib").read_text()
     assert broken(text, layers, 3) == 0
     matrix, bias = layers[-1]
     layers[-1] = matrix, bias + 1.0
@@ -241,9 +275,9 @@ def test_verifiers_get_nothing_where_there_is_nothing_to_prove(
         "probable": "its values need",
         "none": 'norm "none" says nothing',
     }.items():
-        content = json.loads((folders[name][1] / "claim.json").read_text())
+        content = json.loads((folders[name][1] / "network.claim.json").read_text())
         assert why in content["onnx"]["refused"]
-        assert not (folders[name][1] / "claim.vnnlib").exists()
+        assert not (folders[name][1] / "network.vnnlib").exists()
 
 
 @pytest.mark.parametrize("depths", [(1, 1), (1, 3), (4, 2), (2, 2)])
@@ -276,4 +310,3 @@ def test_the_file_that_a_target_was_read_from_is_named_by_its_digest(tmp_path: P
     assert target.described()["file"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert target.digest == dw.targets.Network(model).digest
     assert target.digest != dw.targets.Network(model, radius=2).digest
-    assert saved.NETWORKS[1] == "network.safetensors"

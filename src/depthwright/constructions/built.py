@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Built:
     """A network and its claim."""
 
@@ -35,14 +35,25 @@ class Built:
     construction: str = ""
     """The class that built it."""
 
-    def save(self, folder: str | Path) -> None:
+    def __repr__(self) -> str:
+        terms = ", ".join(f"{name} {term:.2g}" for name, term in self.claim.terms.items())
+        promise = "no claim"
+        if self.claim.norm != "none":
+            promise = f"error at most {self.claim.bound:.4g} for {self.claim.words}"
+        made = f" by {self.construction}" if self.construction else ""
+        goal = f" for {self.target!r}" if self.target is not None else ""
+        network = "\n  ".join(repr(self.network).splitlines()[:2])  # the claim says the inputs
+        return f"Built{made}{goal}\n  {network}\n  {promise}\n  {terms}".rstrip()
+
+    def save(self, path: str | Path) -> None:
         """Write the network, its claim and their digests, for `load_built` and for anyone else.
 
-        Where ONNX holds the network, it is written as well, beside the claim as a property that
-        verifiers of networks read. `constructions.saved` says what is in the files.
+        `path` is a folder, or the name of the network's file, which the others stand beside. Where
+        ONNX holds the network, it is written as well, with the claim as a property that verifiers
+        of networks read. `constructions.saved` says what is in the files.
         """
         saved.write(
-            Path(folder), self.network, self.claim, self.domain, self.target, self.construction
+            Path(path), self.network, self.claim, self.domain, self.target, self.construction
         )
 
     def decides(self, x: torch.Tensor, *, smallest: bool = False) -> torch.Tensor:
@@ -90,13 +101,13 @@ class Built:
         return torch.from_numpy(first - second > 2 * self.claim.bound)
 
 
-def load_built(folder: str | Path) -> Built:
-    """The network and the claim that `Built.save` wrote; a file that was changed is refused.
+def load_built(path: str | Path) -> Built:
+    """The network and the claim that `Built.save` wrote there; a changed file is refused.
 
     Nothing in a file is executed. The target is not kept, only its digest; and of a claim of norm
     "probability" the bad set is not, so that `decides` is refused.
     """
-    found = saved.read(Path(folder))
+    found = saved.read(Path(path))
     unknown = _bad_set_is_not_kept if found.claim.norm == "probability" else None
     return Built(found.network, found.claim, unknown, found.domain, None, found.construction)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -13,12 +13,12 @@ from depthwright.constructions.claim import Claim
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
-from depthwright.targets.target import Target
+from depthwright.targets.target import Target, short
 
 __all__ = ["Built", "Claim", "Construction"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Construction(ABC):
     """A recipe that builds a network from a target, after one theorem.
 
@@ -33,8 +33,15 @@ class Construction(ABC):
     def __init_subclass__(cls, **keywords: Any) -> None:
         """What any of them builds says what it is a network for, and after which construction."""
         super().__init_subclass__(**keywords)
+        cls.__repr__ = cls.__repr__  # type: ignore[method-assign] # a dataclass leaves it alone
         if "build" in vars(cls):
             cls.build = _signed(cls.build)  # type: ignore[method-assign, assignment]
+
+    def __repr__(self) -> str:
+        others = [f for f in fields(self) if f.init and f.name != "target"]
+        given = {f.name: getattr(self, f.name) for f in others}
+        told = [f"{f.name}={short(given[f.name])}" for f in others if given[f.name] != f.default]
+        return f"{type(self).__name__}({', '.join([repr(self.target), *told])})"
 
     def need(self, **own: float) -> None:
         """Refusal where one of its fields, if it has it, differs from that of the run.

@@ -48,27 +48,30 @@ def need_small(network: Network) -> None:
 
 def write(
     path: Path,
+    model: Path,
     difference: Path,
     network: Network,
     claim: Claim,
     domain: Domain | None,
     target: Target | None,
-) -> None:
-    """The property; with it, of a target that is a network, the network that it is about."""
+) -> Path:
+    """The property; returns the network that it is about: `model`, or `difference`, written here.
+
+    That is so where the target is a network.
+    """
     if claim.norm != "sup":
         raise Refusal(f'a claim of norm "{claim.norm}" says nothing of all real inputs of a box')
     if target is None or not isinstance(domain, Ball | Box):
         raise Refusal("what the claim is about was not kept with it")
-    if isinstance(target, ReLUNetwork):
-        assert isinstance(domain, Box)
-        _save_difference(difference, network, target)
-        bound = [(0.0, claim.bound)] * target.output_dim
-        pieces = [(np.array(domain.lower), np.array(domain.upper), bound)]
-        about = f"{difference.name}, the network minus its target"
-    else:
-        pieces = list(_places(target, domain, claim.bound))
-        about = "network.onnx"
-    write_text(path, _text(pieces, about))
+    if not isinstance(target, ReLUNetwork):
+        write_text(path, _text(list(_places(target, domain, claim.bound)), model.name))
+        return model
+    assert isinstance(domain, Box)
+    _save_difference(difference, network, target)
+    bound = [(0.0, claim.bound)] * target.output_dim
+    whole = (np.array(domain.lower), np.array(domain.upper), bound)
+    write_text(path, _text([whole], f"{difference.name}, network minus target"))
+    return difference
 
 
 Piece = tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]

@@ -13,6 +13,7 @@ plain evaluation in floating point lie from the real-number value of the stored 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -40,6 +41,10 @@ FORMAT = "depthwright-ridge"
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
 UNIT_TOLERANCE = 1e-9
 """Allowed difference of a direction's norm from 1."""
+
+
+class OutsideTheBall(UserWarning):
+    """Inputs of norm above 1, where nothing is claimed of a ridge network."""
 
 
 class RidgeNetwork(Network):
@@ -94,7 +99,10 @@ class RidgeNetwork(Network):
     # ── values ────────────────────────────────────────────────────────────────────────────────
 
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
-        """Structured values (batch, 1); "exact" goes through the plain form."""
+        """Structured values (batch, 1); "exact" goes through the plain form.
+
+        Inputs outside the unit ball, of which nothing is claimed, are told by `OutsideTheBall`.
+        """
         import torch
 
         from depthwright.networks.points import as_points
@@ -110,6 +118,7 @@ class RidgeNetwork(Network):
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"
             )
+        _tell_outside(x)
         x = x.to(getattr(torch, arithmetic))
         with torch.no_grad(), full_precision():
             if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
@@ -302,6 +311,24 @@ class RidgeNetwork(Network):
         norm = float(np.linalg.norm(total))
         # Directions that are no frame may cancel; then the start is the origin.
         return total / norm if norm > 0 else total
+
+
+def _tell_outside(x: torch.Tensor) -> None:
+    """A norm is rounded by less than the allowance."""
+    import torch
+
+    with torch.no_grad():
+        norms = torch.linalg.vector_norm(x.double(), dim=1)
+        rounding = torch.finfo(x.dtype if x.is_floating_point() else torch.float64).eps
+        outside = norms > 1 + (x.shape[1] + 8) * rounding
+    if outside.any():
+        row = int(outside.byte().argmax())
+        warnings.warn(
+            f"{int(outside.sum())} of {len(x)} inputs lie outside the ball of radius 1, of which "
+            f"alone something is claimed; the first is row {row}, of norm {norms[row]:.4g}",
+            OutsideTheBall,
+            stacklevel=3,
+        )
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:

@@ -45,6 +45,8 @@ BASES: dict[str, type] = {
 }
 OWN = "_target_"
 """The key that names a user's class."""
+FOLLOWED = ("accuracy", "failure_probability")
+"""Keys of a construction that follow those of the run."""
 _SCALARS = (int, float, str, bool)
 
 
@@ -57,8 +59,13 @@ def register_schemas() -> None:
 
 
 def register(group: str, path: str) -> None:
-    """Make a user's class an option of its group, under its import path."""
-    ConfigStore.instance().store(group=group, name=path, node=schema(path, imported(group, path)))
+    """Make a user's class an option of its group, under its import path.
+
+    A construction's ε and δ are those of the run, as in our own files of conf/construction.
+    """
+    follow = FOLLOWED if group == "construction" else ()
+    node = schema(path, imported(group, path), {key: f"${{{key}}}" for key in follow})
+    ConfigStore.instance().store(group=group, name=path, node=node)
 
 
 def name_of(config: DictConfig) -> str:
@@ -105,7 +112,7 @@ def imported(group: str, path: str) -> type:
     return cls
 
 
-def schema(name: str, cls: type) -> type:
+def schema(name: str, cls: type, instead: Mapping[str, str] | None = None) -> type:
     """A mutable dataclass with the plain fields of `cls` and its registry name."""
     plain: list[Any] = [("name", str, dataclasses.field(default=name))]
     hints = typing.get_type_hints(cls)
@@ -117,7 +124,9 @@ def schema(name: str, cls: type) -> type:
             own = dataclasses.field(default=default)
         hint = _plain(hints[field.name])
         if issubclass(cls, Distribution) and field.name == "input_dim":
-            hint = int | None  # that of the target
+            hint, own = int | None, dataclasses.field(default=None)  # that of the target
+        if instead and key in instead:
+            own = dataclasses.field(default=instead[key])
         plain.append((key, hint, own))
     return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
 
@@ -166,7 +175,9 @@ def make(group: str, config: DictConfig, target: Target | None = None) -> Any:
     if group == "construction":
         given["target"] = target
     try:
-        return cls(**given)
+        made = cls(**given)
+        hash(made)
+        return made
     except Refusal:
         raise
     except Exception as error:

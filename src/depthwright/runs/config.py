@@ -54,7 +54,6 @@ SCHEMAS: dict[str, type] = {
 LONGEST_NAME = 255
 """Bytes of a file's or folder's name, on most disks."""
 
-RUN_FIELDS = {"accuracy", "failure_probability"}
 INPUT_FIELDS = {"grid", "inputs"}
 """What a construction's claim speaks of; constructions of one run share it."""
 
@@ -181,7 +180,7 @@ def _beside(name: str, target: Target, config: DictConfig) -> Construction:
         raise Refusal(f"beside={name!r} is no construction; choose from {known}")
     cls = constructions.REGISTRY[name]
     own = {field.name for field in dataclasses.fields(cls)}
-    shared = {field: config[field] for field in own & RUN_FIELDS}
+    shared = {field: config[field] for field in own & set(classes.FOLLOWED)}
     shared |= {
         field: config.construction[field]
         for field in own & INPUT_FIELDS & config.construction.keys()
@@ -244,7 +243,7 @@ def output(config: DictConfig) -> Path:
 
 def run_hash(config: DictConfig) -> str:
     """Ten hex digits of what determines the numbers: settings, this package's source, files."""
-    return identity(unwatched(resolved(config)) | classes.sources(config))
+    return identity({**unwatched(resolved(config)), "sources": classes.sources(config)})
 
 
 def unwatched(plain: dict[str, Any]) -> dict[str, Any]:

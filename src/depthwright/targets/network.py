@@ -76,6 +76,12 @@ class ReLUNetwork(Target):
         """Between `lower` and `upper`."""
         return Box(tuple(self.lower.tolist()), tuple(self.upper.tolist()))
 
+    def __repr__(self) -> str:
+        shape = " → ".join(map(str, self.widths))
+        if len(self.widths) > 8:
+            shape = f"{self.widths[0]} → … → {self.widths[-1]}, depth {len(self.widths) - 1}"
+        return f"{type(self).__name__}({shape}, on the {self.domain})"
+
     def _settle(self, radius: float | None, lower: Sides | None, upper: Sides | None) -> None:
         """Check the box and set it; `radius` is kept where it is a centred cube by that name."""
         if radius is not None and lower is not None and upper is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
@@ -31,6 +32,16 @@ class Target(ABC):
 
     input_dim: int
     output_dim: int = 1
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """What has no __repr__ of its own inherits one; otherwise a dataclass makes it another."""
+        super().__init_subclass__(**keywords)
+        cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        named = [f.name for f in _fields(self) if f.init and getattr(self, f.name) is not None]
+        told = ", ".join(f"{name}={short(getattr(self, name))}" for name in named)
+        return f"{type(self).__name__}({told})"
 
     @property
     @abstractmethod
@@ -88,6 +99,16 @@ class Target(ABC):
 
 def _fields(target: Target) -> tuple[Field[Any], ...]:
     return fields(target) if is_dataclass(target) else ()
+
+
+def short(value: Any) -> str:
+    """A value in a few words: long arrays by their ends, and by its type what has many lines."""
+    if isinstance(value, np.ndarray):
+        constant = value.size and (value == value.flat[0]).all()
+        return f"{value.flat[0]:g}" if constant else reprlib.repr(value.tolist())
+    if isinstance(value, str | int | float | list | tuple | Path | Target | None):
+        return repr(value) if isinstance(value, Target) else reprlib.repr(value)
+    return f"a {type(value).__name__}"
 
 
 def _plain(value: Any) -> Any:

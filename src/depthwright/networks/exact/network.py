@@ -38,7 +38,7 @@ Engine = Literal["auto", "integers", "limbs"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
@@ -97,8 +97,9 @@ class ExactNetwork(Network):
         on a CUDA device. "float64" and "float32" are refused where the network needs more bits than
         they hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
         Overflow is refused, and so are exact values whose bits, times the batch, take more than
-        4 GB in a layer (integers.MEMORY_LIMIT). Inputs that the network was not built for (outside
-        its box, off its grid, no float32) are refused unless `anywhere=True`.
+        4 GB in a layer (integers.MEMORY_LIMIT); time has no limit, but a bar that says how much
+        is left. Inputs that the network was not built for (outside its box, off its grid, no
+        float32) are refused unless `anywhere=True`.
         """
         import torch
 

@@ -39,14 +39,15 @@ def executor(
 ) -> Executor:
     """Compiled on a processor, except for networks that torch is faster for.
 
-    On a GPU by Triton where it is installed, for networks that its kernels take; ready to run.
+    On a GPU by Triton where it is installed, for networks that its kernels take and Adam itself;
+    ready to run.
     """
     if takes(ensemble, device):
         compile_for(ensemble.dtype)
         return Compiled(ensemble, adam, losses)
     if device.type != "cuda":
         return Batched(ensemble, adam, losses)
-    if find_spec("triton") is not None:
+    if type(adam) is EnsembleAdam and find_spec("triton") is not None:
         from depthwright.training.step import triton
 
         if triton.takes(ensemble):
