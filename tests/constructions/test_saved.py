@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,13 @@ def test_a_reader_that_shares_no_code_checks_the_claim(
     for file, digest in sums(folder).items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
     content = json.loads((folder / "network.claim.json").read_text())
-    layers = [[w.tolist(), b.tolist()] for w, b in zip(WIDE.weights, WIDE.biases, strict=True)]
-    target = ["ReLUNetwork", layers, [0.0, -1.0], [1.0, 1.0]]
-    digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode()).hexdigest()
+    facts = hashlib.sha256(
+        json.dumps(["ReLUNetwork", [2, 4, 4, 2], [0.0, -1.0], [1.0, 1.0]]).encode()
+    )
+    for w, b in zip(WIDE.weights, WIDE.biases, strict=True):
+        numbers = [*w.ravel().tolist(), *b.tolist()]
+        facts.update(struct.pack(f"<{len(numbers)}d", *numbers))
+    digest = facts.hexdigest()
     assert content["target"] == {"class": "RandomNetwork", "digest": digest}
     terms = sum(map(Fraction, content["claim"]["terms"].values()))
     assert terms <= Fraction(content["bound"])
