@@ -196,6 +196,7 @@ def test_saving_again_leaves_nothing_of_before(tmp_path: Path) -> None:
         "network.safetensors",
         "network.claim.json",
         "network.onnx",
+        "network.2.vnnlib",
         "network.vnnlib",
         "network.sha256",
     }
@@ -216,6 +217,17 @@ def pieces(text: str) -> list[tuple[dict[str, tuple[Fraction, Fraction]], str, s
         found.append((box, output[1], output[0], Fraction(output[2])))
     assert found
     return found
+
+
+def test_both_versions_of_the_language_say_the_same(folders: dict[str, tuple[Built, Path]]) -> None:
+    for name in ("exact", "ridge"):
+        folder = folders[name][1]
+        one, two = ((folder / f"network{end}").read_text() for end in (".vnnlib", ".2.vnnlib"))
+        assert "(declare-const X_1 Real)" in one
+        numbers = re.findall(r" (-?[0-9][^ ()]*)\)", one + two)
+        assert all(re.fullmatch(r"-?[0-9]+\.[0-9]+", number) for number in numbers)
+        assert re.search(r"<2\.0>\)\n\(declare-network N \(declare-input X real \[1,\d\]\)", two)
+        assert pieces(re.sub(r"([XY])\[0,(\d+)\]", r"\1_\2", two)) == pieces(one)
 
 
 def onnx_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -4,6 +4,7 @@
     NAME.claim.json         what is claimed, of which target, made by what
     NAME.onnx               the same network, where floats hold it           (package onnx)
     NAME.vnnlib             what follows from the claim, for verifiers of networks; see `vnnlib`
+    NAME.2.vnnlib           the same in version 2.0 of that language
     NAME.difference.onnx    network minus target, which that property is about where the target is
                             a network
     NAME.sha256             digests of the others, as `sha256sum -c NAME.sha256` checks them
@@ -40,7 +41,8 @@ FORMAT, VERSION = "depthwright-claim", 1
 SUFFIXES = (".jsonl.gz", ".safetensors")
 """Of networks in their own formats."""
 CLAIM, SUMS = ".claim.json", ".sha256"
-ONNX, PROPERTY, DIFFERENCE = ".onnx", ".vnnlib", ".difference.onnx"
+ONNX, DIFFERENCE = ".onnx", ".difference.onnx"
+PROPERTIES = ".vnnlib", ".2.vnnlib"
 _LINE = r"([0-9a-f]{64})  ([^\n/]+)\n"
 
 
@@ -84,7 +86,7 @@ def write(
     if path.name.endswith(SUFFIXES) and not path.name.endswith(network.suffix):
         raise Refusal(f"{path.name} does not end in {network.suffix}, the suffix of this network")
     place.folder.mkdir(parents=True, exist_ok=True)
-    for old in {SUMS, *SUFFIXES, ONNX, PROPERTY, DIFFERENCE} - {network.suffix}:
+    for old in {SUMS, *SUFFIXES, ONNX, *PROPERTIES, DIFFERENCE} - {network.suffix}:
         place.file(old).unlink(missing_ok=True)
     name = place.file(network.suffix)
     network.save(name)
@@ -106,7 +108,7 @@ def write(
         "onnx": _onnx(place, network, claim, domain, target),
     }
     write_json(place.file(CLAIM), content)
-    suffixes = (CLAIM, network.suffix, ONNX, PROPERTY, DIFFERENCE)
+    suffixes = (CLAIM, network.suffix, ONNX, *PROPERTIES, DIFFERENCE)
     files = [place.file(suffix) for suffix in suffixes if place.file(suffix).exists()]
     write_text(place.file(SUMS), "".join(f"{_digest(path)}  {path.name}\n" for path in files))
 
@@ -124,14 +126,15 @@ def _onnx(
     place: Place, network: Network, claim: Claim, domain: Domain | None, target: Target | None
 ) -> dict[str, str]:
     """Write the forms for other tools; which, or why none."""
-    model, formula, difference = (place.file(s) for s in (ONNX, PROPERTY, DIFFERENCE))
+    model, difference = place.file(ONNX), place.file(DIFFERENCE)
     written = {}
     try:
         vnnlib.need_small(network)
         network.save(model)
         written["network"] = model.name
-        about = vnnlib.write(formula, model, difference, network, claim, domain, target)
-        written |= {"property": formula.name, "of": about.name}
+        paths = [place.file(suffix) for suffix in PROPERTIES]
+        about = vnnlib.write(paths, model, difference, network, claim, domain, target)
+        written |= {"property": paths[0].name, "of": about.name}
     except Refusal as refusal:
         written["refused"] = str(refusal)
     return written
