@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import platform
@@ -189,10 +190,9 @@ def _trainers(job: Job, chosen: Sequence[str]) -> None:
 
 
 FORMS: tuple[dict[str, Any], ...] = (
-    *({}, {"EACH": 16}, {"EACH": 64}, {"COLUMNS": 8}, {"COLUMNS": 8, "EACH": 16}),
-    *({"COLUMNS": 32, "ELEMENTS": 1 << 15, "EACH": 64}, {"ELEMENTS": 1 << 13}),
-    *({"SHARE": 128}, {"SHARE": 512}, {"TILE": {"J": 8, "R": 32, "C": 4}}),
-    {"TILE": {"J": 4, "R": 64, "C": 4}},
+    *({}, {"EACH": 32}, {"EACH": 128}, {"COLUMNS": 16}, {"COLUMNS": 4}),
+    *({"ELEMENTS": 1 << 15}, {"ELEMENTS": 1 << 13}, {"SHARE": 64}, {"SHARE": 256}),
+    *({"TILE": {"J": 16, "R": 64, "C": 4}}, {"TILE": {"J": 8, "R": 128, "C": 4}}),
 )
 """Other constants of training/step/triton.py."""
 
@@ -214,7 +214,7 @@ def forms(job: Job) -> None:
 
         known: set[Any] = set()
         for changes in FORMS:
-            with mock.patch.multiple(triton, **changes):
+            with mock.patch.multiple(triton, **changes) if changes else contextlib.nullcontext():
                 form = triton.form_of(size.members, size.batch, size.width, speed.INPUT_DIM, 4)
                 same = (form, None if form and form.whole else (triton.SHARE, str(triton.TILE)))
                 if same in known:

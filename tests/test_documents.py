@@ -37,7 +37,7 @@ def test_the_python_of_the_readme_prints_what_it_says(
     assert len(said) == 4
     for value in ("'polynomial': '0.068'", "'cubature': '0'", "'piecewise_linear': '0.032'"):
         assert value in terms
-    saved = {"twin.jsonl.gz", "twin.claim.json", "twin.sha256", "cone.onnx"}
+    saved = {"twin.jsonl.gz", "twin.md", "twin.claim.json", "twin.sha256", "cone.onnx"}
     assert {path.name for path in tmp_path.iterdir()} == saved
 
 

@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("runs", "explore"),
         ("cli",),
         ("experiment",),
+        ("published",),
     ),
     "depthwright.networks": (
         ("architecture", "arithmetic", "inputs", "points", "styles", "upper", "precision"),

@@ -96,7 +96,7 @@ COMMANDS = {
     "twin": ("runs.twin", "twin"),
     "watch": ("runs.watch", "watch"),
     "table": ("runs.table", "table"),
-    "report": ("runs.report", "report"),
+    "report": ("published", "report"),
     "explore": ("explore", "explore"),
 }
 """What is no run: a word, and the function that takes the words after it."""

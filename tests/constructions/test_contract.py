@@ -85,7 +85,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, failure_probability=0.0),
     ],
     "ridge": [
-        lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.02),
+        lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.05),
         lambda: Ridge(targets.Cone(input_dim=5), accuracy=0.1),
         lambda: Ridge(targets.Hat(input_dim=3), accuracy=0.05),
         lambda: Ridge(targets.ZigZag(input_dim=2), accuracy=0.2),  # a constant is near enough
@@ -132,6 +132,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), failure_probability=1.0), "failure_probability=1"),
         (lambda: SparseRidge(targets.Cone(), failure_probability=0.0), "covering of the ball"),
         (lambda: SparseRidge(targets.Cone(), width=1), "width=1"),
+        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),

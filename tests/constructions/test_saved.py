@@ -64,6 +64,23 @@ def test_what_is_loaded_is_what_was_saved(
         assert torch.equal(loaded.decides(x), built.decides(x))
 
 
+def test_the_model_card_says_what_it_is_and_its_python_runs(
+    folders: dict[str, tuple[Built, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, folder = folders["ridge"]
+    card = (folder / "network.md").read_text(encoding="utf-8")
+    size = built.network.architecture
+    assert f"at most {built.claim.bound:.4g} for all of the ball of radius 1 in R^3" in card
+    assert f"Width {size.width}, depth 2, {size.parameters:,} parameters." in card
+    assert "target Cone, 3 inputs" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {"x": torch.zeros(2, 3, dtype=torch.float64)}
+    exec(compile(code, "network.md", "exec"), names)
+    assert names["built"].claim == built.claim
+    assert "Nothing is promised" in (folders["none"][1] / "network.md").read_text(encoding="utf-8")
+
+
 def sums(folder: Path) -> dict[str, str]:
     lines = (folder / "network.sha256").read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ") for line in lines)}
@@ -180,7 +197,7 @@ def test_what_is_no_folder_of_a_claim_is_refused(tmp_path: Path) -> None:
 def test_a_network_s_file_may_have_its_claim_beside_it(tmp_path: Path) -> None:
     built = MADE["packed"].build()
     built.save(tmp_path / "twin.jsonl.gz")
-    names = {"twin.jsonl.gz", "twin.claim.json", "twin.sha256"}
+    names = {"twin.jsonl.gz", "twin.md", "twin.claim.json", "twin.sha256"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert dw.load_built(tmp_path / "twin.jsonl.gz").claim == built.claim
     with pytest.raises(Refusal, match=r"does not end in \.jsonl\.gz"):
@@ -194,6 +211,7 @@ def test_saving_again_leaves_nothing_of_before(tmp_path: Path) -> None:
     MADE["ridge"].build().save(tmp_path)
     names = {
         "network.safetensors",
+        "network.md",
         "network.claim.json",
         "network.onnx",
         "network.2.vnnlib",

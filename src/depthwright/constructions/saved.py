@@ -2,11 +2,13 @@
 
     NAME.jsonl.gz           the network in its own format (.safetensors for networks of floats)
     NAME.claim.json         what is claimed, of which target, made by what
-    NAME.onnx               the same network, where floats hold it           (package onnx)
+    NAME.onnx               the same network, where floats hold its weights  (package onnx); where
+                            `arithmetic` is "exact", as a function of real numbers
     NAME.vnnlib             what follows from the claim, for verifiers of networks; see `vnnlib`
     NAME.2.vnnlib           the same in version 2.0 of that language
     NAME.difference.onnx    network minus target, which that property is about where the target is
                             a network
+    NAME.md                 a model card: target, promise, size, how it was made, how to load it
     NAME.sha256             digests of the others, as `sha256sum -c NAME.sha256` checks them
 
 A folder holds them under the NAME `network`; a network file is beside its claim under its own. The
@@ -23,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +35,7 @@ from depthwright.constructions.claim import Claim
 from depthwright.distributions.domain import Ball, Box, Domain
 from depthwright.files import read_json, read_text, write_json, write_text
 from depthwright.machine.provenance import code, versions
+from depthwright.networks.exact.floats import PrecisionLoss
 from depthwright.networks.files import load
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal, clipped
@@ -40,7 +44,7 @@ from depthwright.targets.target import Target
 FORMAT, VERSION = "depthwright-claim", 1
 SUFFIXES = (".jsonl.gz", ".safetensors")
 """Of networks in their own formats."""
-CLAIM, SUMS = ".claim.json", ".sha256"
+CARD, CLAIM, SUMS = ".md", ".claim.json", ".sha256"
 ONNX, DIFFERENCE = ".onnx", ".difference.onnx"
 PROPERTIES = ".vnnlib", ".2.vnnlib"
 _LINE = r"([0-9a-f]{64})  ([^\n/]+)\n"
@@ -108,9 +112,37 @@ def write(
         "onnx": _onnx(place, network, claim, domain, target),
     }
     write_json(place.file(CLAIM), content)
-    suffixes = (CLAIM, network.suffix, ONNX, *PROPERTIES, DIFFERENCE)
+    write_text(place.file(CARD), _card(content, claim, network))
+    suffixes = (CARD, CLAIM, network.suffix, ONNX, *PROPERTIES, DIFFERENCE)
     files = [place.file(suffix) for suffix in suffixes if place.file(suffix).exists()]
     write_text(place.file(SUMS), "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+
+
+def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
+    """The model card, in Markdown."""
+    size, target = network.architecture, content["target"]
+    promise = (
+        f"The error is at most {claim.bound:.4g} for {claim.words}. That is proved, as the sum of: "
+        + ", ".join(f"{term} {value:.2g}" for term, value in claim.terms.items())
+        if math.isfinite(claim.bound)
+        else "Nothing is promised of this network; it is only measured"
+    )
+    approximated = "an unknown target" if target is None else f"the target {target['class']}"
+    made = ", ".join(f"{name} {number}" for name, number in sorted(content["versions"].items()))
+    return f"""# {content["construction"]}, {size.parameters:,} parameters
+
+A ReLU network that approximates {approximated}, {size.input_dim} inputs, {size.output_dim} outputs.
+
+- **Promise.** {promise}.
+- **Size.** Width {size.width:,}, depth {size.depth:,}, {size.parameters:,} parameters.
+- **Made** by the construction {content["construction"]}; nothing was trained. {made}.
+
+```python
+import depthwright as dw
+built = dw.load_built("{content["network"]["file"]}")  # network and claim, digests checked
+built.network.evaluate(x)   # x: (batch, {size.input_dim}) → (batch, {size.output_dim})
+```
+"""
 
 
 def _inputs(network: Network, domain: Domain | None) -> dict[str, Any] | None:
@@ -130,7 +162,9 @@ def _onnx(
     written = {}
     try:
         vnnlib.need_small(network)
-        network.save(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PrecisionLoss)  # `claim` says in which arithmetic
+            network.save(model)
         written["network"] = model.name
         paths = [place.file(suffix) for suffix in PROPERTIES]
         about = vnnlib.write(paths, model, difference, network, claim, domain, target)

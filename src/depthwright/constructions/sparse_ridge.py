@@ -51,7 +51,7 @@ from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.covered import covered
 from depthwright.approximation.deviation import Hinge, joint_exponent
 from depthwright.approximation.directions import frames, spread
-from depthwright.approximation.levelling import Hinges, level
+from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
@@ -134,6 +134,11 @@ class SparseRidge(Construction):
             )
         if self.width is not None and self.width < 4:
             raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
+        if self.width is not None and self.width > (most := LARGEST // d):
+            raise Refusal(
+                f"width={self.width} in input_dim={d} is more than can be levelled in minutes "
+                f"(limit {most}); give a smaller one"
+            )
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
 
@@ -162,7 +167,8 @@ class SparseRidge(Construction):
         hinges, offset = self._draw(plan, rng), plan.program.primal.offset
         if self.width is not None:
             hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in hinges]
-            hinges, offset, _ = level(hinges, offset, target, rng)
+            with Bar("levelling the network") as bar:
+                hinges, offset, _ = level(hinges, offset, target, rng, bar)
             network = _network(target.input_dim, hinges, offset)
             return Built(network, self._claim("none", {}))
         network = _network(target.input_dim, hinges, offset)

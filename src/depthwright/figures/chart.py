@@ -40,6 +40,10 @@ Kind = Literal[
 ]
 Numbers = tuple[float | None, ...]
 
+LEAST = 3
+"""Places on the x axis from which on a chart shows more than that its command works."""
+THIN = "Fewer than three points: this only shows that the command works"
+
 
 @dataclass(frozen=True)
 class Series:
@@ -98,6 +102,11 @@ class Chart:
     """Panels side by side."""
 
     panels: tuple[Panel, ...]
+
+    @property
+    def thin(self) -> bool:
+        """Whether no panel has three places on its x axis: a picture of no finding."""
+        return all(len({x for one in p.series for x in one.x}) < LEAST for p in self.panels)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that are not finite become null."""

@@ -17,6 +17,8 @@ DASHES: dict[Kind, str] = {
     "floor": "dashdot",
     "matched": "dot",
 }
+SWATCHES = {"solid": "0", "dot": "2 3", "dash": "7 4", "dashdot": "7 3 2 3"}
+"""The dashes of a legend's line, as SVG writes them."""
 MARKS: dict[Kind, str] = {
     "measured": "circle",
     "sampled": "triangle-down",
@@ -56,12 +58,20 @@ def widget(panel: Panel) -> Any:
 
 
 def legend(chart: Chart) -> list[dict[str, str]]:
-    """The entries of the legend: name, colour, line style (a dash, or points), each name once."""
+    """The entries of the legend, each name once: name, colour, dashes and mark of its line.
+
+    `dash` is an SVG dash array, "none" for marks alone; `mark` one of MARKS, or "".
+    """
     found: dict[str, dict[str, str]] = {}
     for panel in chart.panels:
         for one in panel.series:
-            look = "points" if one.kind in ALONE else DASHES.get(one.kind, "solid")
-            found.setdefault(one.name, {"name": one.name, "colour": one.colour, "look": look})
+            alone = _mode(one) == "markers"
+            look = {
+                "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
+                "mark": MARKS.get(one.kind, ""),
+                "width": "5" if one.kind == "target" else "1.8",
+            }
+            found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
     return list(found.values())
 
 

@@ -73,6 +73,25 @@ def figure(columns: int) -> tuple[Figure, list[Axes]]:
     return drawing, axes
 
 
+def powers(panel: Axes) -> None:
+    """Ticks of logarithmic axes as 10⁻³: letters, which are set many times faster than formulas."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Letters(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            formula = super().__call__(x, pos).replace(r"\mathdefault", "").replace(r"\times", "×")
+            text = re.sub(r"[${}]", "", formula)
+            return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(RAISED), text)
+
+    for axis in (panel.xaxis, panel.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(Letters())
+            axis.set_minor_formatter(Letters())
+
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def below(panel: Axes) -> None:
     """The legend under the panel, where it covers no data."""
     panel.legend(

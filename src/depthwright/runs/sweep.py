@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
@@ -30,6 +31,7 @@ from depthwright.runs.aggregate import aggregate
 from depthwright.runs.cell import sentence
 from depthwright.runs.store import Cell, Incomplete, Launch, complete
 from depthwright.runs.table import conclude
+from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -76,12 +78,15 @@ def run(
     """
     if not grid:
         raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
-    composed = [compose(overrides) for overrides in grid]
-    found = [
-        Cell(tuple(overrides), configs.run_folder(config), NEEDED)
-        for overrides, config in zip(grid, composed, strict=True)
-    ]
-    outputs = {configs.output(config) for config in composed}
+    found: list[Cell] = []
+    outputs: set[Path] = set()
+    logger: LoggerConfig | None = None
+    for overrides in grid:
+        config = compose(overrides)  # not kept: a hundred kilobytes
+        found.append(Cell(tuple(overrides), configs.run_folder(config), NEEDED))
+        outputs.add(configs.output(config))
+        logger = logger or configs.logger(config)
+    assert logger is not None
     if len(outputs) != 1:
         raise Refusal(
             f"a sweep has one results folder and this one {len(outputs)}; give one output"
@@ -89,12 +94,12 @@ def run(
     (output,) = outputs
     need_writable(output)
     if not all(each.finished for each in found):
-        task.need_surroundings(configs.logger(composed[0]))
+        task.need_surroundings(logger)
         environment.give_cache(output)
 
     def aggregate_all() -> None:
         for experiment in {each.folder.parent for each in found}:
-            aggregate(experiment, configs.logger(composed[0]))
+            aggregate(experiment, logger)
 
     def launch_each(cells: Sequence[Cell]) -> Sequence[str | None]:
         return launch([list(each.overrides) for each in cells])

@@ -104,7 +104,7 @@ def show(rows: polars.DataFrame, console: Console) -> None:
 
 def _on_screen(rows: polars.DataFrame) -> list[str]:
     """Settings that differ between rows, and what every row is read for, where any has it."""
-    settings = [n for n in SETTINGS if n in rows.columns and rows[n].n_unique() > 1]
+    settings = [n for n in SETTINGS if n in rows.columns and rows[n].drop_nulls().n_unique() > 1]
     added = [n for n in rows.columns if n not in COLUMNS and n not in ("run", "experiment")]
     shown = [n for n in SHOWN if n in rows.columns and rows[n].is_not_null().any()]
     return settings + added + shown

@@ -10,7 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,8 @@ def _computed(config: DictConfig, console: Console) -> bool:
     from depthwright.figures.comparison import PICTURE
 
     ready, watching = configs.comparison(config), configs.logger(config)
+    if watching.networks is None:  # those of a sweep would fill a disk
+        watching = replace(watching, networks=HydraConfig.get().mode == RunMode.RUN)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if not results.finished(folder, NEEDED):

@@ -196,6 +196,9 @@ class Network(ReLUNetwork):
     """The names of a state dict's layers, as they act."""
     like: Any = field(default=None, metadata={KEY: None})
     """A module that a state dict fits."""
+    mean: Any = None
+    """It was trained on (x − mean)/scale: one number for all inputs, or one each, as `scale`."""
+    scale: Any = None
 
     def __post_init__(self) -> None:
         plain = self.plain
@@ -210,8 +213,12 @@ class Network(ReLUNetwork):
     def plain(self) -> PlainNetwork:
         """The layers that were read; `plain.sizes` says what they were before."""
         from depthwright.networks.reading import read
+        from depthwright.networks.reading.units import in_units
 
-        return read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        plain = read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        if self.mean is None and self.scale is None:
+            return plain
+        return in_units(plain, self.mean, self.scale)
 
     @property
     def weights(self) -> Matrices:

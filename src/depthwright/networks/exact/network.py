@@ -6,6 +6,7 @@ module is one form of them, refused where the dtype cannot hold their weights an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,8 +97,9 @@ class ExactNetwork(Network):
         on a CUDA device. "float64" and "float32" are refused where the network needs more bits than
         they hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
         Overflow is refused, and so are exact values whose bits, times the batch, take more than
-        4 GB in a layer (integers.MEMORY_LIMIT). Inputs that the network was not built for (outside
-        its box, off its grid, no float32) are refused unless `anywhere=True`.
+        4 GB in a layer (integers.MEMORY_LIMIT); time has no limit, but a bar that says how much
+        is left. Inputs that the network was not built for (outside its box, off its grid, no
+        float32) are refused unless `anywhere=True`.
         """
         import torch
 
@@ -198,6 +200,16 @@ class ExactNetwork(Network):
         """Bits or range of weights and values that the dtype does not have."""
         name = str(dtype).removeprefix("torch.")
         return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
+
+    def _save_onnx(self, path: Path) -> None:
+        super()._save_onnx(path)
+        if self.arithmetic == "exact" and self.value_bits is None:
+            warnings.warn(
+                f"{path.name} is this network as a function of real numbers; evaluated in float64 "
+                "its values are rounded, which a claim in exact arithmetic does not count",
+                floats.PrecisionLoss,
+                stacklevel=3,
+            )
 
     def _save(self, path: str | Path) -> None:
         """Write the open format (gzipped JSON lines, suffix .jsonl.gz)."""

@@ -18,11 +18,11 @@ from depthwright.networks.reading.tensors import float64
 from depthwright.refusal import Refusal
 
 _MOVEMENTS = """
-    Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape Slice
-    SpaceToDepth Split Squeeze Tile Transpose Unsqueeze
+    Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape Resize
+    ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze
 """
 MOVEMENTS = frozenset(_MOVEMENTS.split())
-"""Operations that move entries and compute nothing."""
+"""Operations that move entries and compute nothing, but for zeros: element 0 is 0."""
 
 
 @dataclass(frozen=True, eq=False)

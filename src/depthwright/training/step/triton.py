@@ -44,9 +44,9 @@ BETA1, BETA2, EPSILON = tl.constexpr(BETAS[0]), tl.constexpr(BETAS[1]), tl.const
 
 ELEMENTS = 1 << 14
 """float32 values of the hidden layer in one program; half as many of float64."""
-EACH = 32
+EACH = 64
 """Of them in one thread."""
-COLUMNS = 16
+COLUMNS = 8
 """Neurons of a program of `take_steps`, where there are that many."""
 INPUTS = 16
 """Coordinates whose weights take their Adam step together."""
@@ -221,7 +221,7 @@ class Form:
         return {"J": self.columns // c, "R": self.rows, "C": c}
 
 
-SHARE, TILE = 256, {"J": 8, "R": 64, "C": 4}
+SHARE, TILE = 128, {"J": 8, "R": 64, "C": 4}
 """Of a program of `outputs_of`: its neurons, and how many of them and of the points at once."""
 
 
