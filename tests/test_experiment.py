@@ -173,8 +173,9 @@ COMMANDS = [path for path in EXPERIMENTS if "__main__" in path.read_text(encodin
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda p: p.stem)
 def test_every_experiment_has_a_title_and_names_its_command(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    title, _ = described(source)
+    title, about = described(source)
     assert 10 < len(title) < 120
+    assert f"python experiments/{path.name}" not in about
     assert f"python experiments/{path.name}" in source
 
 

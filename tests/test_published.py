@@ -129,7 +129,7 @@ def test_the_report_is_drawn_from_rows_alone_and_follows_them(
         assert (page.parent / f"bounded_weights{suffix}").stat().st_size > 0
 
     # A figure whose rows are of an older version is told, and stops no other.
-    old = polars.read_parquet(own / "bounded_weights.parquet").drop("depth")
+    old = polars.read_parquet(own / "bounded_weights.parquet").drop("price")
     lacking = tmp_path / "old"
     shutil.copytree(own, lacking)
     old.write_parquet(lacking / "bounded_weights.parquet")

@@ -22,6 +22,7 @@ with app.setup:
     from depthwright.figures import depth_two
     from depthwright.figures.interactive import widget
     from depthwright.machine.beside import Beside
+    from depthwright.networks.upper import at_least, at_most
     from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
 
     COARSE = 1e-2
@@ -60,7 +61,7 @@ def _():
     shape = mo.ui.dropdown([*SHAPES, DRAWN], value="zigzag", label="profile ϕ")
     k = mo.ui.slider(1, 8, value=2, label="teeth, frequency, power, seed", show_value=True)
     d = mo.ui.slider(steps=DIMENSIONS, value=5, label="dimension d", show_value=True)
-    eps = mo.ui.slider(steps=ACCURACIES, value=0.05, label="accuracy ε", show_value=True)
+    eps = mo.ui.slider(steps=ACCURACIES, value=0.07, label="accuracy ε", show_value=True)
     return d, eps, k, shape
 
 
@@ -124,8 +125,9 @@ def told(least, target, accuracy, refusal):
         )
     return (
         f"**Every** depth-2 network within ε = {accuracy:g} of this function in d = {d} has a "
-        f"path norm of at least **{2 * least.floor:,.4g}**: with no weight vector above norm 1 "
-        f"and no |a_i| above 1, that is at least **{int(np.ceil(2 * least.floor)):,} neurons**."
+        f"path norm of at least **{at_least(2 * least.floor)}**: with no weight vector above "
+        f"norm 1 and no |a_i| above 1, that is at least "
+        f"**{int(np.ceil(2 * least.floor)):,} neurons**."
     )
 
 
@@ -173,7 +175,7 @@ def rows_of(glances):
         else:
             size = one.architecture
             neurons = sum(size.widths[1:-1])
-            bound = f"{one.claim.bound:.3g}" if one.claim else "not built here"
+            bound = at_most(one.claim.bound, 3) if one.claim else "not built here"
             lines.append(f"| {name} | {size.depth} | {neurons:,} | {size.parameters:,} | {bound} |")
     return "\n".join(lines)
 

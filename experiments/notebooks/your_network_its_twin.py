@@ -23,6 +23,7 @@ with app.setup:
     from depthwright.figures.chart import Panel, Series
     from depthwright.figures.interactive import widget
     from depthwright.networks.exact.integers import affine, input_slots
+    from depthwright.networks.upper import at_most
 
     # Images whose labels are compared; the training of part 4; and a network has collapsed where
     # its output varies by less than this share of the target's deviation.
@@ -108,9 +109,9 @@ def _(accuracy, images, model):
     | parameters | {own:,} | {size.parameters:,} |
 
     Promised for every image that can be drawn: no logit differs by more than
-    **{twin.claim.bound:.3g}**. Found at {SHOWN} held-out images, evaluated without rounding:
-    **{gap:.2g}**. Labels that are the same: **{same} of {SHOWN}**; the promise alone decides
-    {decided} of them, before anything is evaluated.
+    **{at_most(twin.claim.bound, 3)}**. Found at {SHOWN} held-out images, evaluated without
+    rounding: **{gap:.2g}**. Labels that are the same: **{same} of {SHOWN}**; the promise
+    alone decides {decided} of them, before anything is evaluated.
     """)
     return decided, gap, same, size, twin
 
@@ -228,7 +229,7 @@ def _(opened, recipe, target, x):
         [
             mo.md(
                 f"f({x.value:g}) = {wanted:.5g}; the twin says **{got:.5g}** "
-                f"(promised: within {opened.claim.bound:.3g}). Its width is "
+                f"(promised: within {at_most(opened.claim.bound, 3)}). Its width is "
                 f"{opened.network.architecture.width}, its depth "
                 f"{opened.network.architecture.depth}."
             ),
@@ -310,8 +311,8 @@ def _(opened, target):
 |--:|--:|--:|
 {_rows}
 
-The twin, of depth {opened.network.architecture.depth}, is within {opened.claim.bound:.2g} of the
-target everywhere.
+The twin, of depth {opened.network.architecture.depth}, is within
+{at_most(opened.claim.bound, 2)} of the target everywhere.
     """)
     return (outcomes,)
 
@@ -320,7 +321,7 @@ target everywhere.
 def _(decided, gap, got, numbers, outcomes, right, same, size, twin, wanted):
     if mo.app_meta().mode == "script":
         print(f"trained: {right:.1%} of the held-out digits")
-        print(f"twin: {size}, promised {twin.claim.bound:.3g}, found {gap:.2g}")
+        print(f"twin: {size}, promised {at_most(twin.claim.bound, 3)}, found {gap:.2g}")
         print(f"labels: {same} of {SHOWN} the same, {decided} decided by the promise")
         print(f"opened: {len(numbers)} long numbers, f = {wanted:.5g}, twin {got:.5g}")
         for _depth, (_errors, _gone) in outcomes.items():

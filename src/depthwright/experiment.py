@@ -284,7 +284,7 @@ def stored(run: Run) -> polars.DataFrame:
 def described(source: str) -> tuple[str, str]:
     """First line and rest of a file's docstring, the usage line in it left out."""
     first, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
-    paragraphs = [p for p in rest.strip().split("\n\n") if not p.startswith("    python")]
+    paragraphs = [p for p in rest.strip("\n").split("\n\n") if not p.startswith("    python")]
     return first.rstrip("."), "\n\n".join(" ".join(p.split()) for p in paragraphs)
 
 

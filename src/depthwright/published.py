@@ -64,7 +64,8 @@ def experiment(file: Path) -> Experiment:
     """What a file of that folder ends in."""
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
-    return importlib.import_module(file.stem).EXPERIMENT  # type: ignore[no-any-return]
+    found: Experiment = importlib.import_module(file.stem).EXPERIMENT
+    return found
 
 
 # --- keeping and reading
@@ -154,10 +155,9 @@ def _differing(mine: dict[str, Any], theirs: dict[str, Any], columns: Sequence[s
             if a != b:
                 found.append(name)
             continue
-        interval = _interval(name, theirs, loose), _interval(name, mine, loose)
-        if interval[0] and interval[1]:
-            (low, high), (other_low, other_high) = interval
-            same = low <= other_high and other_low <= high
+        one, other = _interval(name, theirs, loose), _interval(name, mine, loose)
+        if one and other:
+            same = one[0] <= other[1] and other[0] <= one[1]
         else:
             same = math.isclose(a, b, rel_tol=allowed, abs_tol=1e-12) or a != a != b != b
         if not same:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthwright.networks.upper import Upper, product
+from depthwright.networks.upper import Upper, at_least, at_most, product
 
 positive = st.one_of(
     st.just(0.0),
@@ -58,3 +58,16 @@ def test_floats_round_up(power):
     true = Fraction(3, 4) * Fraction(2) ** power
     assert value >= true if np.isinf(value) else 0 <= Fraction(value) - true <= 2.0**-1074
     assert float(Upper.of(0.0) << power) == 0.0
+
+
+@given(st.floats(1e-320, 1e300), st.integers(1, 6))
+def test_bounds_are_shown_on_their_safe_side(bound: float, digits: int) -> None:
+    high = Fraction(at_most(bound, digits).replace(",", ""))
+    low = Fraction(at_least(bound, digits).replace(",", ""))
+    assert low <= Fraction(bound) <= high <= low * (1 + Fraction(10) ** (1 - digits))
+
+
+def test_bounds_are_shown_in_few_digits() -> None:
+    shown = [at_most(x) for x in (0.0998061, 1014.62, 2.0**-34, 0.0, 2e15, float("inf"))]
+    assert shown == ["0.09981", "1,015", "5.821e-11", "0", "2e+15", "infinity"]
+    assert at_least(1014.62) == "1,014"

@@ -109,9 +109,9 @@ def compute(
 def _about(contender: Contender) -> dict[str, Any]:
     """How it was made, its size, and its claim where it has one."""
     size, claim = contender.network.architecture, contender.claim
-    about = {"construction": contender.construction, "style": contender.style}
-    about |= {"width": size.width, "depth": size.depth, "parameters": size.parameters}
-    return about | ({"claim": claim.plain(), "bound": claim.bound} if claim else {})
+    made: dict[str, Any] = {"construction": contender.construction, "style": contender.style}
+    made |= {"width": size.width, "depth": size.depth, "parameters": size.parameters}
+    return made | ({"claim": claim.plain(), "bound": claim.bound} if claim else {})
 
 
 def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender]:

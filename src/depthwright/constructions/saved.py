@@ -38,6 +38,7 @@ from depthwright.machine.provenance import code, versions
 from depthwright.networks.exact.floats import PrecisionLoss
 from depthwright.networks.files import load
 from depthwright.networks.network import Network
+from depthwright.networks.upper import at_most
 from depthwright.refusal import Refusal, clipped
 from depthwright.targets.target import Target
 
@@ -122,8 +123,8 @@ def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
     """The model card, in Markdown."""
     size, target = network.architecture, content["target"]
     promise = (
-        f"The error is at most {claim.bound:.4g} for {claim.words}. That is proved, as the sum of: "
-        + ", ".join(f"{term} {value:.2g}" for term, value in claim.terms.items())
+        f"The error is at most {at_most(claim.bound)} for {claim.words}. That is proved, as the "
+        "sum of: " + ", ".join(f"{term} {at_most(value, 2)}" for term, value in claim.terms.items())
         if math.isfinite(claim.bound)
         else "Nothing is promised of this network; it is only measured"
     )

@@ -36,8 +36,18 @@ def slices(
     """ϕ within its ±ε, the averaged network of least mass, and what was built, along a ray."""
     at = places(target)
     phi = np.asarray(target.profile(at), dtype=np.float64)
-    band = {"low": _numbers(phi - accuracy), "high": _numbers(phi + accuracy), "band": True}
-    lines = [Series("ϕ, and ε around it", _numbers(at), _numbers(phi), "target", "target", **band)]
+    lines = [
+        Series(
+            "ϕ, and ε around it",
+            _numbers(at),
+            _numbers(phi),
+            "target",
+            "target",
+            low=_numbers(phi - accuracy),
+            high=_numbers(phi + accuracy),
+            band=True,
+        )
+    ]
     if least is not None:
         mean = "depth 2 of least mass, averaged over rotations"
         lines.append(Series(mean, _numbers(at), _numbers(least.primal(at)), "line", "constructed"))

@@ -18,6 +18,7 @@ import numpy as np
 from depthwright.constructions import REGISTRY
 from depthwright.constructions.construction import Built, Construction
 from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.networks.upper import at_most
 from depthwright.targets import Cone, RandomNetwork, SineRidge, Target
 
 HEADINGS = (
@@ -78,9 +79,10 @@ def chapter(name: str, cls: type[Construction], folder: Path) -> Chapter:
         f"built = dw.constructions.{cls.__name__}(target{given}).build()\n"
         f'same = dw.networks.load("{file}")',
         f"width {size.width:,}, depth {size.depth:,}, {size.parameters:,} parameters",
-        f"error at most {claim.bound:.4g} for {claim.words}",
+        f"error at most {at_most(claim.bound)} for {claim.words}",
         tuple(
-            (term.replace("_", " "), f"{float(value):.3g}") for term, value in claim.terms.items()
+            (term.replace("_", " "), at_most(float(value), 3))
+            for term, value in claim.terms.items()
         ),
         _chart(target, built),
         file,

@@ -9,6 +9,7 @@ range of float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 import numpy as np
 
@@ -121,3 +122,19 @@ def product(matrix: np.ndarray, vector: Upper) -> Upper:
     tops = np.where(tops == LEAST, 0, tops)
     terms = np.ldexp(terms, (exponent - tops).clip(-FAR, FAR))
     return _rounded_up(terms.sum(axis=1), matrix.shape[1]) << tops[:, 0]
+
+
+def at_most(bound: float, digits: int = 4) -> str:
+    """An upper bound in few digits: never less than it is."""
+    return _in_digits(bound, digits, ROUND_CEILING)
+
+
+def at_least(bound: float, digits: int = 4) -> str:
+    """A lower bound in few digits: never more than it is."""
+    return _in_digits(bound, digits, ROUND_FLOOR)
+
+
+def _in_digits(bound: float, digits: int, rounding: str) -> str:
+    number = Context(prec=digits, rounding=rounding).create_decimal_from_float(bound)
+    plain = -5 < number.adjusted() < 15 and number.is_finite()
+    return f"{number.normalize():,f}" if plain else str(number.normalize()).lower()
