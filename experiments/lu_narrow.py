@@ -104,7 +104,7 @@ def target(d: int, k: int) -> Network:
         bias = rng.uniform(-PROTOCOL.bias_bound, PROTOCOL.bias_bound, fan_out)
         state[f"layers.{i}.bias"] = torch.from_numpy(bias)
     deviation = float(Network(state)(Grid(d).everywhere()).std())
-    for part in ("2.weight", "2.bias"):
+    for part in ("layers.2.weight", "layers.2.bias"):
         state[part] = state[part] / deviation
     return Network(state)
 

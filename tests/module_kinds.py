@@ -136,6 +136,46 @@ class Masked(nn.Module):
         return self.linear(F.unfold(x[:, None], 2, padding=1)[:, :, 3:7].flatten(1))
 
 
+class Gone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        h = F.relu(self.first(x))
+        return F.relu(self.second(h)) + (h - h)
+
+
+class CancelledStream(nn.Module):
+    """Zeros that meet values of a later layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 2, 2, padding=1, groups=2), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        x = x - x.amin(1, keepdim=True)
+        x = torch.cat([x, F.relu(self.second(x.repeat(1, 2, 1, 1))[:, :1])], dim=1)
+        return torch.relu(self.first(x))
+
+
+class Cancelled(nn.Module):
+    """x − x, means of single values, rows of a window that lie in the padding alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 2, 2, padding=1), nn.Linear(32, 2)
+
+    def forward(self, x):
+        x = torch.cat([x, F.relu(x - x.amin(1, keepdim=True))], dim=1)
+        x = x - x.mean(1, keepdim=True) + F.relu(x)
+        h = F.relu(self.conv(x[:, :1] - x[:, :1].amax(1, keepdim=True)))
+        h = torch.cat([h, self.conv(F.relu(x[:, :1]) - x[:, :1])], dim=1)[:, :, :2]
+        return self.last(
+            F.relu(F.pad(h, (0, 0, 1, 1)) - h.mean((1, 2, 3), keepdim=True)).flatten(1)[:, :32]
+        )
+
+
 class Adapter(nn.Module):
     """A frozen layer with a low-rank change."""
 
@@ -336,6 +376,9 @@ READ = {
     "views, slices, in place": (Views, None),
     "constants and plain parameters": (Constants, None),
     "masks, triangles, patches": (Masked, (3, 3)),
+    "terms that cancel": (Cancelled, (1, 3, 3)),
+    "an output that cancels": (Gone, None),
+    "terms that cancel beside a residual": (CancelledStream, (1, 3, 3)),
     "Softshrink": (lambda: between(nn.Softshrink(0.3)), None),
     "low-rank adapter": (Adapter, None),
     "hooks": (hooked, None),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,13 @@ def test_a_reader_that_shares_no_code_checks_the_claim(
     for file, digest in sums(folder).items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
     content = json.loads((folder / "network.claim.json").read_text())
-    layers = [[w.tolist(), b.tolist()] for w, b in zip(WIDE.weights, WIDE.biases, strict=True)]
-    target = ["ReLUNetwork", layers, [0.0, -1.0], [1.0, 1.0]]
-    digest = hashlib.sha256(json.dumps(target, sort_keys=True).encode()).hexdigest()
+    facts = hashlib.sha256(
+        json.dumps(["ReLUNetwork", [2, 4, 4, 2], [0.0, -1.0], [1.0, 1.0]]).encode()
+    )
+    for w, b in zip(WIDE.weights, WIDE.biases, strict=True):
+        numbers = [*w.ravel().tolist(), *b.tolist()]
+        facts.update(struct.pack(f"<{len(numbers)}d", *numbers))
+    digest = facts.hexdigest()
     assert content["target"] == {"class": "RandomNetwork", "digest": digest}
     terms = sum(map(Fraction, content["claim"]["terms"].values()))
     assert terms <= Fraction(content["bound"])
@@ -210,6 +215,7 @@ def test_saving_again_leaves_nothing_of_before(tmp_path: Path) -> None:
         "network.md",
         "network.claim.json",
         "network.onnx",
+        "network.2.vnnlib",
         "network.vnnlib",
         "network.sha256",
     }
@@ -230,6 +236,17 @@ def pieces(text: str) -> list[tuple[dict[str, tuple[Fraction, Fraction]], str, s
         found.append((box, output[1], output[0], Fraction(output[2])))
     assert found
     return found
+
+
+def test_both_versions_of_the_language_say_the_same(folders: dict[str, tuple[Built, Path]]) -> None:
+    for name in ("exact", "ridge"):
+        folder = folders[name][1]
+        one, two = ((folder / f"network{end}").read_text() for end in (".vnnlib", ".2.vnnlib"))
+        assert "(declare-const X_1 Real)" in one
+        numbers = re.findall(r" (-?[0-9][^ ()]*)\)", one + two)
+        assert all(re.fullmatch(r"-?[0-9]+\.[0-9]+", number) for number in numbers)
+        assert re.search(r"<2\.0>\)\n\(declare-network N \(declare-input X real \[1,\d\]\)", two)
+        assert pieces(re.sub(r"([XY])\[0,(\d+)\]", r"\1_\2", two)) == pieces(one)
 
 
 def onnx_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -74,6 +74,9 @@ def test_what_is_shown_is_what_it_is() -> None:
     assert f"error at most {packed.claim.bound:.4g} for every float64 of [−1, 1]^3" in text
     assert "Built by NarrowPacked for RandomNetwork(3 → 4 → 2, on the cube [−1, 1]^3)" in text
     assert "accuracy=0.1, failure_probability=0.001)" in repr(SHOWN["recipe"])
+    assert repr(SHOWN["profile"]) == "Profile(1000 points, input_dim=5)"
+    told = repr(dw.targets.Profile(np.sin, lipschitz=1, input_dim=2))
+    assert told == "Profile(a ufunc, lipschitz=1, curvature=inf, input_dim=2)"
     assert repr(dw.targets.Hat(3, slope=4)) == "Hat(input_dim=3, slope=4)"
 
 

@@ -10,8 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from command_line import HANGS
@@ -170,7 +173,11 @@ def test_an_error_while_a_run_computes_is_the_class_s_own(
 
     quick = ("logger=none", "training=quick", "evaluation=quick", "matching=[]", "accuracy=0.5")
     config = composed_of(composed, f"target={mine}.Late", "target.input_dim=2", *quick)
-    with pytest.raises(Refusal, match=rf"KeyError: 'no such point' \({mine}.py, line \d+\)"):
+    alone = SimpleNamespace(mode=RunMode.RUN)
+    with (
+        mock.patch.object(task.HydraConfig, "get", return_value=alone),
+        pytest.raises(Refusal, match=rf"KeyError: 'no such point' \({mine}.py, line \d+\)"),
+    ):
         task.compare(config, Console(quiet=True))
     (error,) = tmp_path.rglob("error.json")
     assert "no such point" in json.loads(error.read_text())["error"]

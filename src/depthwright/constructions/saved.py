@@ -5,6 +5,7 @@
     NAME.onnx               the same network, where floats hold its weights  (package onnx); where
                             `arithmetic` is "exact", as a function of real numbers
     NAME.vnnlib             what follows from the claim, for verifiers of networks; see `vnnlib`
+    NAME.2.vnnlib           the same in version 2.0 of that language
     NAME.difference.onnx    network minus target, which that property is about where the target is
                             a network
     NAME.md                 a model card: target, promise, size, how it was made, how to load it
@@ -45,7 +46,8 @@ FORMAT, VERSION = "depthwright-claim", 1
 SUFFIXES = (".jsonl.gz", ".safetensors")
 """Of networks in their own formats."""
 CARD, CLAIM, SUMS = ".md", ".claim.json", ".sha256"
-ONNX, PROPERTY, DIFFERENCE = ".onnx", ".vnnlib", ".difference.onnx"
+ONNX, DIFFERENCE = ".onnx", ".difference.onnx"
+PROPERTIES = ".vnnlib", ".2.vnnlib"
 _LINE = r"([0-9a-f]{64})  ([^\n/]+)\n"
 
 
@@ -89,7 +91,7 @@ def write(
     if path.name.endswith(SUFFIXES) and not path.name.endswith(network.suffix):
         raise Refusal(f"{path.name} does not end in {network.suffix}, the suffix of this network")
     place.folder.mkdir(parents=True, exist_ok=True)
-    for old in {SUMS, *SUFFIXES, ONNX, PROPERTY, DIFFERENCE} - {network.suffix}:
+    for old in {SUMS, *SUFFIXES, ONNX, *PROPERTIES, DIFFERENCE} - {network.suffix}:
         place.file(old).unlink(missing_ok=True)
     name = place.file(network.suffix)
     network.save(name)
@@ -112,7 +114,7 @@ def write(
     }
     write_json(place.file(CLAIM), content)
     write_text(place.file(CARD), _card(content, claim, network))
-    suffixes = (CARD, CLAIM, network.suffix, ONNX, PROPERTY, DIFFERENCE)
+    suffixes = (CARD, CLAIM, network.suffix, ONNX, *PROPERTIES, DIFFERENCE)
     files = [place.file(suffix) for suffix in suffixes if place.file(suffix).exists()]
     write_text(place.file(SUMS), "".join(f"{_digest(path)}  {path.name}\n" for path in files))
 
@@ -157,7 +159,7 @@ def _onnx(
     place: Place, network: Network, claim: Claim, domain: Domain | None, target: Target | None
 ) -> dict[str, str]:
     """Write the forms for other tools; which, or why none."""
-    model, formula, difference = (place.file(s) for s in (ONNX, PROPERTY, DIFFERENCE))
+    model, difference = place.file(ONNX), place.file(DIFFERENCE)
     written = {}
     try:
         vnnlib.need_small(network)
@@ -165,8 +167,9 @@ def _onnx(
             warnings.simplefilter("ignore", PrecisionLoss)  # `claim` says in which arithmetic
             network.save(model)
         written["network"] = model.name
-        about = vnnlib.write(formula, model, difference, network, claim, domain, target)
-        written |= {"property": formula.name, "of": about.name}
+        paths = [place.file(suffix) for suffix in PROPERTIES]
+        about = vnnlib.write(paths, model, difference, network, claim, domain, target)
+        written |= {"property": paths[0].name, "of": about.name}
     except Refusal as refusal:
         written["refused"] = str(refusal)
     return written

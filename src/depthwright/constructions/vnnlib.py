@@ -16,6 +16,7 @@ Numbers are decimals, rounded so that the property stays true. It is one of real
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def need_small(network: Network) -> None:
 
 
 def write(
-    path: Path,
+    paths: Sequence[Path],
     model: Path,
     difference: Path,
     network: Network,
@@ -55,23 +56,26 @@ def write(
     domain: Domain | None,
     target: Target | None,
 ) -> Path:
-    """The property; returns the network that it is about: `model`, or `difference`, written here.
+    """The property, in VNN-LIB 1.0 and 2.0; returns the network that it is about.
 
-    That is so where the target is a network.
+    That is `model`, or `difference`, written here, where the target is a network.
     """
     if claim.norm != "sup":
         raise Refusal(f'a claim of norm "{claim.norm}" says nothing of all real inputs of a box')
     if target is None or not isinstance(domain, Ball | Box):
         raise Refusal("what the claim is about was not kept with it")
-    if not isinstance(target, ReLUNetwork):
-        write_text(path, _text(list(_places(target, domain, claim.bound)), model.name))
-        return model
-    assert isinstance(domain, Box)
-    _save_difference(difference, network, target)
-    bound = [(0.0, claim.bound)] * target.output_dim
-    whole = (np.array(domain.lower), np.array(domain.upper), bound)
-    write_text(path, _text([whole], f"{difference.name}, network minus target"))
-    return difference
+    about, words = model, model.name
+    if isinstance(target, ReLUNetwork):
+        assert isinstance(domain, Box)
+        _save_difference(difference, network, target)
+        bound = [(0.0, claim.bound)] * target.output_dim
+        pieces = [(np.array(domain.lower), np.array(domain.upper), bound)]
+        about, words = difference, f"{difference.name}, network minus target"
+    else:
+        pieces = _places(target, domain, claim.bound)
+    for version, path in enumerate(paths, 1):
+        write_text(path, _text(pieces, words, version))
+    return about
 
 
 Piece = tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]
@@ -154,24 +158,32 @@ def _deepened(layers: Layers, depth: int) -> Layers:
     return [*layers[:-1], *both, *carried, *ended]
 
 
-def _text(pieces: list[Piece], about: str) -> str:
+def _text(pieces: list[Piece], about: str, version: int) -> str:
+    """In VNN-LIB 1.0, which most verifiers read, or in 2.0, which declares the network."""
     d, outputs = len(pieces[0][0]), len(pieces[0][2])
     lines = [f"; of {about}: an input that breaks the claim, which is that there is none"]
-    lines += [f"(declare-const X_{j} Real)" for j in range(d)]
-    lines += [f"(declare-const Y_{k} Real)" for k in range(outputs)]
+    if version == 1:
+        x, y = "X_{}".format, "Y_{}".format
+        lines += [f"(declare-const {name} Real)" for name in [*map(x, range(d))]]
+        lines += [f"(declare-const {name} Real)" for name in [*map(y, range(outputs))]]
+    else:
+        x, y = "X[0,{}]".format, "Y[0,{}]".format  # a batch of one
+        ends = f"(declare-input X real [1,{d}]) (declare-output Y real [1,{outputs}])"
+        lines += ["(vnnlib-version <2.0>)", f"(declare-network N {ends})"]
     lines.append("(assert (or")
     for low, high, bounds in pieces:
-        box = [f"(>= X_{j} {_decimal(x, ROUND_CEILING)})" for j, x in enumerate(low.tolist())]
-        box += [f"(<= X_{j} {_decimal(x, ROUND_FLOOR)})" for j, x in enumerate(high.tolist())]
+        box = [f"(>= {x(j)} {_decimal(v, ROUND_CEILING)})" for j, v in enumerate(low.tolist())]
+        box += [f"(<= {x(j)} {_decimal(v, ROUND_FLOOR)})" for j, v in enumerate(high.tolist())]
         inside = " ".join(box)
         for k, (centre, off) in enumerate(bounds):
-            above = math.nextafter(centre + off, math.inf)
-            below = math.nextafter(centre - off, -math.inf)
-            lines.append(f"  (and {inside} (>= Y_{k} {_decimal(above, ROUND_CEILING)}))")
-            lines.append(f"  (and {inside} (<= Y_{k} {_decimal(below, ROUND_FLOOR)}))")
+            above = _decimal(math.nextafter(centre + off, math.inf), ROUND_CEILING)
+            below = _decimal(math.nextafter(centre - off, -math.inf), ROUND_FLOOR)
+            lines.append(f"  (and {inside} (>= {y(k)} {above}))")
+            lines.append(f"  (and {inside} (<= {y(k)} {below}))")
     return "\n".join([*lines, "))"]) + "\n"
 
 
 def _decimal(x: float, rounding: str) -> str:
-    """Seventeen digits, rounded in a direction, written without an exponent."""
-    return format(Context(prec=17, rounding=rounding).create_decimal(Decimal(x)), "f")
+    """Seventeen digits, rounded in a direction, with a point and without an exponent."""
+    text = format(Context(prec=17, rounding=rounding).create_decimal(Decimal(x)), "f")
+    return text if "." in text else f"{text}.0"

@@ -176,7 +176,8 @@ def make(group: str, config: DictConfig, target: Target | None = None) -> Any:
         given["target"] = target
     try:
         made = cls(**given)
-        hash(made)
+        if group == "target":  # by which what is long to compute is kept
+            hash(made)
         return made
     except Refusal:
         raise

@@ -8,6 +8,8 @@ Weights are float64 arrays; every float is a dyadic rational, so the target is a
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import sys
 from abc import abstractmethod
@@ -120,10 +122,15 @@ class ReLUNetwork(Target):
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
         return from_arrays(self.weights, self.biases, inputs=self.domain.inputs)
 
-    def _facts(self) -> list[Any]:
-        """The plain layers and the box, whatever they were read from."""
-        layers = [[w.tolist(), b.tolist()] for w, b in zip(self.weights, self.biases, strict=True)]
-        return ["ReLUNetwork", layers, self.lower.tolist(), self.upper.tolist()]
+    @property
+    def digest(self) -> str:
+        """Of the plain layers and the box, whatever they were read from (see Target.digest)."""
+        box = [self.lower.tolist(), self.upper.tolist()]
+        found = hashlib.sha256(json.dumps(["ReLUNetwork", list(self.widths), *box]).encode())
+        for pair in zip(self.weights, self.biases, strict=True):
+            for array in pair:
+                found.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return found.hexdigest()
 
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """Exact values, rounded once."""

@@ -20,7 +20,7 @@ from depthwright.files import read_text
 from depthwright.refusal import Refusal, clipped
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import MOST_PIECES, PiecewiseLinear, Radial
-from depthwright.targets.target import FILE, KEY
+from depthwright.targets.target import FILE, KEY, short
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +120,13 @@ class Profile(Radial):
         if values.ndim == 2:
             return _through(values[:, 0], values[:, 1])
         return _through(np.linspace(0.0, 1.0, len(values)), values)
+
+    def __repr__(self) -> str:
+        dimension = f"input_dim={self.input_dim}"
+        if self._line is not None:
+            return f"Profile({len(self.breaks)} points, {dimension})"
+        told = f"lipschitz={self.lipschitz:g}, curvature={self.curvature:g}"
+        return f"Profile({short(self.given)}, {told}, {dimension})"
 
     @property
     def values(self) -> np.ndarray | None:

@@ -63,7 +63,8 @@ class Target(ABC):
         """SHA-256 of what the function is, in a form that others can make.
 
         That is the JSON, as Python writes it with sorted keys, of [class, {field: value, …}]; of a
-        network, of ["ReLUNetwork", [[W_1, b_1], …], lower, upper], the layers as they were read.
+        network the JSON of ["ReLUNetwork", widths, lower, upper], and then the bytes of the layers
+        as they were read, W_1, b_1, W_2, …, row by row, in float64, little-endian.
         """
         return hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode()).hexdigest()
 

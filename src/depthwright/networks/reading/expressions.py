@@ -74,7 +74,14 @@ class Expression:
         )
 
     def rows(self, chosen: np.ndarray) -> Expression:
-        return Expression({block: ball.rows(chosen) for block, ball in self.parts.items()})
+        return Expression({k: ball.rows(chosen) for k, ball in self.parts.items()}).needed()
+
+    def needed(self) -> Expression:
+        """Without the parts that are zero, as in x − x: nothing is carried for them."""
+        parts = {k: ball for k, ball in self.parts.items() if columns_used(ball).any()}
+        if len(parts) == len(self.parts):
+            return self
+        return Expression(parts or {ONE: exact(np.zeros((self.size, 1)))})
 
     def mapped(self, matrix: Ball) -> Expression:
         return Expression(
@@ -136,6 +143,7 @@ class Tape:
     # elements and their expressions
 
     def _record(self, expression: Expression) -> Ids:
+        expression = expression.needed()
         level = max((self._level_of(block) for block in expression.parts), default=0)
         self._expressions.append(expression)
         self._levels.append(level)
