@@ -91,6 +91,8 @@ class Row:
     """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
     path_norm_needed: float | None = None
     """The same at `accuracy`: the path norm that this accuracy needs, proved."""
+    tried: int | None = None
+    """Of how many trained networks a rival is the best; None for what is not trained."""
     build_seconds: float | None
     train_seconds: float | None
     evaluate_seconds: float
@@ -117,6 +119,7 @@ UNITS: dict[str, str] = {
     "weight_bits": "bits",
     "error_l2_relative": "the target's standard deviation",
     "exceedance": "share of points",
+    "tried": "networks",
     "exceedance_upper": "probability",
 } | {
     name: "s" if name in SECONDS else _OF_THE_TARGET

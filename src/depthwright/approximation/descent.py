@@ -32,7 +32,7 @@ POINTS_PER_WEIGHT = 20
 """Least number of points per output weight where nothing else is solved for."""
 FIRST_STEPS, RACE = 40, 3
 MOST_STEPS = 1000
-WORK = 8e10
+WORK = 6e10
 """Multiply-adds of a descent of the mean square, half a minute on a core."""
 SMALL = 1000
 """Parameters up to which several starts are tried."""
@@ -186,13 +186,14 @@ def descend_largest(
     `share` is the weight of the root mean square beside the largest error.
     """
     n, d = start.weight.shape
-    each = ATTACK_WORK / ROUNDS / (n * (d + 6))
+    rounds = ROUNDS // 2 if share else ROUNDS
+    each = ATTACK_WORK / rounds / (n * (d + 6))
     count = int(np.clip(0.3 * each / (4 * ATTACK_STEPS), 64, MOST_STARTS))
     most = int(np.clip(0.3 * each / (6 * ROUND_STEPS), 1000, POOL))
     law = sample(2 * most, d, rng) if share else np.zeros((0, d))
     pool, now = np.zeros((1, d)), start
     best: tuple[float, Neurons] | None = None
-    for k in range(ROUNDS + 1):
+    for k in range(rounds + 1):
         sizes = np.abs(now.errors(pool, target))
         worst = pool[np.argsort(-sizes)[: count // 4]]
         at, heights = now.worst(
@@ -203,13 +204,13 @@ def descend_largest(
         value = largest + share * mean
         if best is None or value < best[0]:
             best, found = (value, now), largest
-        step(k / (ROUNDS + 1), f"attacked error {largest:.3g}")
-        if k == ROUNDS:
+        step(k / (rounds + 1), f"attacked error {largest:.3g}")
+        if k == rounds:
             break
         pool = np.concatenate([pool, at])
         order = np.argsort(-np.abs(now.errors(pool, target)))
         pool = pool[order[:most]]
-        power = FIRST_POWER * (LAST_POWER / FIRST_POWER) ** (k / (ROUNDS - 1))
+        power = FIRST_POWER * (LAST_POWER / FIRST_POWER) ** (k / (rounds - 1))
         now = Objective(law, pool, target, share, power).minimise(now, ROUND_STEPS)[0]
     assert best is not None
     return best[1], found
