@@ -41,9 +41,11 @@ REACH = 0.6
 DRAWS = 17
 MEMORY = 25
 """Pairs that L-BFGS keeps."""
-ROUNDS, ROUND_STEPS, ATTACK_STEPS = 24, 10, 60
-FIRST_POWER, LAST_POWER = 20.0, 80.0
-ATTACK_WORK = 6e11
+ROUNDS, ROUND_STEPS, ATTACK_STEPS = 48, 10, 60
+DAMPING = 0.5
+"""Part of a round's way that is gone: its points are few, and beside them errors rise."""
+FIRST_POWER, LAST_POWER = 20.0, 60.0
+ATTACK_WORK = 1.5e12
 """Multiply-adds of all rounds of attack and descent."""
 MOST_STARTS, POOL = 512, 6000
 
@@ -125,6 +127,12 @@ def _parts(
     )
 
 
+def small(neurons: Neurons) -> bool:
+    """Whether several starts are tried."""
+    n, d = neurons.weight.shape
+    return n * (d + 2) + 1 <= SMALL
+
+
 def descend_mean_square(
     start: Neurons, target: Radial, rng: np.random.Generator, step: Progress
 ) -> tuple[Neurons, bool]:
@@ -141,7 +149,7 @@ def descend_mean_square(
     objective = Objective(x, np.zeros((0, d)), target, 1.0, 2.0)
     steps = int(min(MOST_STEPS, WORK / (6 * len(x) * n * (d + 6))))
     best = least_squares(start, target, x, START_RIDGE)
-    if parameters <= SMALL:
+    if small(start):
         step(0.2, "several starts")
         part = dataclasses.replace(objective, law=x[::RACE])
         best = least_squares(_race([solved, *_starts(start, rng)], part), target, x, START_RIDGE)
@@ -186,7 +194,7 @@ def descend_largest(
     `share` is the weight of the root mean square beside the largest error.
     """
     n, d = start.weight.shape
-    rounds = ROUNDS // 2 if share else ROUNDS
+    rounds = ROUNDS if not share else ROUNDS // 4 if small(start) else ROUNDS // 6
     each = ATTACK_WORK / rounds / (n * (d + 6))
     count = int(np.clip(0.3 * each / (4 * ATTACK_STEPS), 64, MOST_STARTS))
     most = int(np.clip(0.3 * each / (6 * ROUND_STEPS), 1000, POOL))
@@ -211,6 +219,7 @@ def descend_largest(
         order = np.argsort(-np.abs(now.errors(pool, target)))
         pool = pool[order[:most]]
         power = FIRST_POWER * (LAST_POWER / FIRST_POWER) ** (k / (rounds - 1))
-        now = Objective(law, pool, target, share, power).minimise(now, ROUND_STEPS)[0]
+        moved = Objective(law, pool, target, share, power).minimise(now, ROUND_STEPS)[0]
+        now = now.towards(moved, DAMPING)
     assert best is not None
     return best[1], found

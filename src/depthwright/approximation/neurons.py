@@ -46,6 +46,20 @@ class Neurons:
     """(n,)"""
     offset: float
 
+    def towards(self, other: Neurons, part: float) -> Neurons:
+        """Between this network and another one of the same neurons, slightly moved."""
+        mine, theirs = self._scaled, other._scaled
+        w, b, a = (x + part * (y - x) for x, y in zip(mine, theirs, strict=True))
+        size = np.maximum(np.linalg.norm(w, axis=1), 1e-12)
+        offset = self.offset + part * (other.offset - self.offset)
+        return Neurons(w / size[:, None], b / size, a * size, offset)
+
+    @property
+    def _scaled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weight, bias and outer weight, inner and outer ones of equal size."""
+        scale = np.sqrt(np.abs(self.outer))
+        return self.weight * scale[:, None], self.bias * scale, np.sign(self.outer) * scale
+
     def errors(self, x: np.ndarray, target: Radial) -> np.ndarray:
         """(points,) N − f in float32, for a search."""
         parts = np.split(x, range(self._rows, len(x), self._rows))

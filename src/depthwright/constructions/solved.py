@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthwright.approximation.branch_and_bound import Search, sup_error
-from depthwright.approximation.descent import descend_largest, descend_mean_square
+from depthwright.approximation.descent import descend_largest, descend_mean_square, small
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, one_sided
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
@@ -46,12 +46,11 @@ def solve(
     rng = np.random.default_rng(seed)
     neurons = one_sided(hinges, offset, width, rng)
     with Bar("solving") as bar:
-        if goal == "least_squares":
+        mean, moved = goal == "least_squares", True
+        if mean or small(neurons):
             neurons, moved = descend_mean_square(neurons, target, rng, bar)
-            if moved:
-                neurons, _ = descend_largest(neurons, target, rng, SHARE, bar)
-        else:
-            neurons, _ = descend_largest(neurons, target, rng, 0.0, bar)
+        if moved:
+            neurons, _ = descend_largest(neurons, target, rng, SHARE if mean else 0.0, bar)
     return _network(neurons), _proved(neurons, target)
 
 

@@ -28,7 +28,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     )
     main.add_column("network", no_wrap=True)
     for title in _MAIN:
-        main.add_column(title, justify="right")
+        main.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         main.add_row(name(row), *(value(row) for value in _MAIN.values()))
     rest = Table(box=SIMPLE_HEAD)
@@ -44,20 +44,22 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 def name(row: Row) -> str:
     """`constructed` → "ridge, constructed"; of how many a trained network is the best."""
-    tried = f", best of {row.tried}" if row.tried else ""
-    if row.contender == CONSTRUCTED:
-        return f"{row.construction.replace('_', ' ')}, constructed"
-    if row.contender == f"{CONSTRUCTED}_{SOLVED_RIDGE}":
-        return "sparse ridge, solved"
-    if row.contender.startswith(f"{CONSTRUCTED}_") and row.train_seconds is None:
-        return f"{label(row.contender)}, constructed"
-    return label(row.contender, row.style) + tried
+    if row.contender == CONSTRUCTED or row.contender == _SOLVED:
+        how = "solved" if row.contender == _SOLVED else "constructed"
+        return f"{_short(row).removeprefix('solved ')}, {how}"
+    if row.build_seconds is not None:
+        return f"{_short(row)}, constructed"
+    return label(row.contender, row.style) + (f", best of {row.tried}" if row.tried else "")
+
+
+_SOLVED = f"{CONSTRUCTED}_{SOLVED_RIDGE}"
 
 
 def _short(row: Row) -> str:
-    if row.contender.startswith("trained_"):
-        return label(row.contender)
-    return name(row).split(",")[0] if row.train_seconds is None else label(row.contender)
+    if row.contender == _SOLVED:
+        return "solved sparse ridge"
+    named = row.construction.replace("_", " ")
+    return label(row.contender) if row.build_seconds is None else named
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:
@@ -67,24 +69,28 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     average = sorted(rows, key=lambda row: row.error_l2)
     attacked = [row for row in rows if row.error_sup_attacked is not None]
     worst = sorted(attacked, key=_attacked)
-    near = f"{_short(average[0])} is nearest on average ({_ratio(average, _l2)})"
+    near = f"on average {_nearest(average, lambda row: row.error_l2)}"
     if len(worst) > 1:
-        who = "also" if worst[0] is average[0] else _short(worst[0])
-        near += f", {who} at the worst input found ({_ratio(worst, _attacked)})"
-    proved = [row for row in rows if row.error_sup_certified is not None]
-    promised = [
-        row for row in rows if row.error_promised is not None and row.error_sup_certified is None
-    ]
-    sure = [f"{_short(row)} (at most {row.error_sup_certified:.3g})" for row in proved]
-    sure += [
-        f"{_short(row)} (at most {row.error_promised:.3g}, {row.promised_for})" for row in promised
-    ]
-    alone = "alone " if len(sure) == 1 else ""
-    guarantee = f"{_listed(sure)} {alone}{'is' if len(sure) == 1 else 'are'} guaranteed"
-    if not sure:
-        guarantee = "no error is guaranteed"
-    spent = _listed([f"{_seconds(row):.3g} s ({_short(row)})" for row in rows])
+        near += f", at the worst input found {_nearest(worst, _attacked)}"
+    sure = [f"{_short(row)} ({_guarantee(row)})" for row in rows if _guarantee(row)]
+    alone = "is alone guaranteed" if len(sure) == 1 else "are guaranteed"
+    guarantee = f"{_listed(sure)} {alone}" if sure else "no error is guaranteed"
+    spent = _listed([f"{_short(row)} {_seconds(row):.3g} s" for row in rows])
     return [_sentence(near), _sentence(f"{guarantee}; it took {spent}")]
+
+
+def _guarantee(row: Row) -> str:
+    if row.error_sup_certified is not None:
+        return f"error at most {row.error_sup_certified:.3g} for all inputs"
+    if row.error_promised is not None:
+        return f"error at most {row.error_promised:.3g} for {row.promised_for}"
+    return ""
+
+
+def _nearest(ordered: Sequence[Row], of: Callable[[Row], float]) -> str:
+    """Best first: "ridge is nearest (0.0014; next: trained 0.0043)"."""
+    best, then = ordered[:2]
+    return f"{_short(best)} is nearest ({of(best):.3g}; next: {_short(then)} {of(then):.3g})"
 
 
 def _sentence(text: str) -> str:
@@ -93,16 +99,6 @@ def _sentence(text: str) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
-def _ratio(ordered: Sequence[Row], of: Callable[[Row], float]) -> str:
-    """The best against the next: "0.0014 against 0.0043 of ridge"."""
-    best, then = ordered[:2]
-    return f"{of(best):.3g} against {of(then):.3g} of {_short(then)}"
-
-
-def _l2(row: Row) -> float:
-    return row.error_l2
 
 
 def _attacked(row: Row) -> float:
@@ -118,22 +114,19 @@ def _number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.4g}"
 
 
-def _uncertain(row: Row) -> str:
-    return f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
-
-
 _MAIN: dict[str, Callable[[Row], str]] = {
-    "neurons wide": lambda row: f"{row.width:,}",
-    "maps deep": lambda row: f"{row.depth:,}",
+    "width": lambda row: f"{row.width:,}",
+    "depth": lambda row: f"{row.depth:,}",
     "parameters": lambda row: f"{row.parameters:,}",
-    "L2 error": _uncertain,
-    "largest error found": lambda row: _number(
+    "L2 error": lambda row: _number(row.error_l2),
+    "largest found": lambda row: _number(
         row.error_sup_sampled if row.error_sup_attacked is None else row.error_sup_attacked
     ),
-    "proved for all inputs": lambda row: _number(row.error_sup_certified),
+    "proved for all": lambda row: _number(row.error_sup_certified),
     "seconds": lambda row: f"{_seconds(row):.3g}",
 }
 _REST: dict[str, Callable[[Row], str]] = {
+    "L2 error, ± 95 %": lambda row: f"{(row.error_l2_high - row.error_l2_low) / 2:.1g}",
     "L2 error / standard deviation of the target": lambda row: _number(row.error_l2_relative),
     "largest error among random inputs": lambda row: _number(row.error_sup_sampled),
     "share of inputs with an error above the accuracy": lambda row: _number(row.exceedance),
