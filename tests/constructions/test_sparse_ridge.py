@@ -119,6 +119,7 @@ def test_solving_lowers_what_it_is_asked_to_lower(solved):
     worst = {kind: attacked(built.network, target) for kind, built in solved.items()}
     assert means["least_squares"] < 0.5 * means["program"]
     assert worst["minimax"] < 0.8 * worst["program"]
+    assert worst["minimax"] < worst["least_squares"]
     assert {built.network.architecture.widths for built in solved.values()} == {(3, 40, 1)}
 
 

@@ -41,11 +41,14 @@ REACH = 0.6
 DRAWS = 17
 MEMORY = 25
 """Pairs that L-BFGS keeps."""
-ROUNDS, ROUND_STEPS, ATTACK_STEPS = 48, 10, 60
+SMALL_ROUNDS, ROUNDS = 24, 100
+SMALL_MIXED_ROUNDS, MIXED_ROUNDS = 12, 8
+"""Where the mean square counts as well."""
+ROUND_STEPS, ATTACK_STEPS = 10, 60
 DAMPING = 0.5
 """Part of a round's way that is gone: its points are few, and beside them errors rise."""
-FIRST_POWER, LAST_POWER = 20.0, 60.0
-ATTACK_WORK = 1.5e12
+FIRST_POWER, LAST_POWER = 20.0, 90.0
+ATTACK_WORK = 6e12
 """Multiply-adds of all rounds of attack and descent."""
 MOST_STARTS, POOL = 512, 6000
 
@@ -194,7 +197,8 @@ def descend_largest(
     `share` is the weight of the root mean square beside the largest error.
     """
     n, d = start.weight.shape
-    rounds = ROUNDS if not share else ROUNDS // 4 if small(start) else ROUNDS // 6
+    few, many = (SMALL_MIXED_ROUNDS, MIXED_ROUNDS) if share else (SMALL_ROUNDS, ROUNDS)
+    rounds = few if small(start) else many
     each = ATTACK_WORK / rounds / (n * (d + 6))
     count = int(np.clip(0.3 * each / (4 * ATTACK_STEPS), 64, MOST_STARTS))
     most = int(np.clip(0.3 * each / (6 * ROUND_STEPS), 1000, POOL))

@@ -175,7 +175,7 @@ def show(folder: Path, console: Console) -> None:
 
     rows = results.read(folder)
     # Wide enough for every column, also where the output is no terminal (80 columns).
-    console.width = max(console.width, 120, 50 + 18 * len(rows))
+    console.width = max(console.width, 140, 50 + 18 * len(rows))
     for table in tables(rows):
         console.print(table)
     for sentence in verdict(rows):
