@@ -21,6 +21,7 @@ from depthwright.cli import guard
 from depthwright.comparison import CONSTRUCTED
 from depthwright.files import need_writable, write_json
 from depthwright.refusal import Refusal
+from depthwright.runs import aggregate
 from depthwright.tracking import LoggerConfig, need_key
 from depthwright.training.matching import RULES
 
@@ -41,8 +42,7 @@ def build(project: str, entity: str | None) -> Workspace:
     import wandb_workspaces.workspaces as ws
 
     against: list[Any] = [
-        _lines(f"error against {AXES[axis]}", axis, ["error_l2", "error_sup_attacked"])
-        for axis in AXES
+        _lines(f"error against {AXES[axis]}", axis, list(aggregate.ERRORS[:-1])) for axis in AXES
     ]
     promised = [
         _lines(

@@ -9,13 +9,20 @@ one core: they have no threads. Values are compared bit for bit. *Repaid after* 
 points at which compiling and running has taken as long as gmpy2; *chosen from*, at which the engine
 decides for it. `limbs_a_cpu_second`, points by the processor time of all threads together, compares
 two versions of this project, run in turn. On a CUDA device the GPU's points per second stand beside
-them, and the additions of 64-bit words that its kernel did as a share of what the chip's 32-bit
-integer units could do. python-flint is left out where it is not installed.
+them, its values compared with the limb programs' at the points that those were timed at, and the
+additions of 64-bit words that its kernel did as a share of what the chip's 32-bit integer units
+could do; there a reference that has not done after `PATIENCE` seconds is left out (`skipped`).
+python-flint is left out where it is not installed.
 """
 
 from __future__ import annotations
 
+import math
+import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +37,28 @@ from depthwright.figures.chart import Chart, Panel, series
 from depthwright.networks import ExactNetwork
 from depthwright.networks.exact import integers
 from depthwright.networks.exact.limbs import engine, kernel
+from depthwright.networks.exact.limbs.program import LimbProgram
 from depthwright.targets import RandomNetwork
 
 if TYPE_CHECKING:
     import polars
 
 ACCURACY = FAILURE = 1e-2
-WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (4, 8, 16, 64, 256, 1024)}
+WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (8, 64, 512)}
 POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
-SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 1.0}
+SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 0.5}
 """Approximate time of a run of one of the slower methods."""
+PATIENCE = {"smoke": None, "cpu": None, "gpu": 3.0}
+"""Seconds after which a reference is left out; None: never."""
 REPEATS = 3
 """Runs of every method; the fastest counts."""
 WAYS = {"gmpy2": "gmpy2", "python-flint": "flint", "Python": "builtins"}
 """Integer types, and their modules."""
 COLOURS = {"gmpy2": "#c8553d", "python-flint": "#e09f3e", "Python": "#6b705c", "GPU": "#4c956c"}
+GPU_COLUMNS = (
+    *("GPU", "gpu_kernel", "gpu_over_gmpy2", "gpu_share", "gpu_name", "gpu_first_seconds"),
+    *("gpu_compared", "gpu_differ"),
+)
 GPU_INTEGER_LANES = 64
 """32-bit integer additions a cycle and multiprocessor, on compute capabilities 7.0 to 9.0."""
 
@@ -87,6 +101,29 @@ def timed(
         values, speed = reference(network, part, way)
         speeds.append(speed)
     return values, max(speeds)
+
+
+class Skipped(Exception):
+    """It has taken too long."""
+
+
+@contextmanager
+def at_most(seconds: float | None) -> Iterator[None]:
+    """Raise `Skipped` where the body takes longer; in the main thread only."""
+    if seconds is None:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise Skipped
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def chosen_from(network: ExactNetwork) -> int:
@@ -136,14 +173,18 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
 
 
 def on_gpu(
-    network: ExactNetwork, x: np.ndarray, done: np.ndarray, gmpy2: float
+    network: ExactNetwork, x: np.ndarray, limb: dict[str, Any], gmpy2: float | None
 ) -> dict[str, float | str | None]:
-    """Points per second, and the share of the GPU's integer additions; None without a GPU."""
+    """Points per second, the share of the GPU's integer additions, and values that are other bits
+    than the limb programs' on the processor; None without a GPU.
+    """
     if not torch.cuda.is_available():
-        return dict.fromkeys(("GPU", "gpu_over_gmpy2", "gpu_share", "gpu_name"))
+        return dict.fromkeys(GPU_COLUMNS)
     device = torch.device("cuda")
     points = torch.from_numpy(x).to(device)
+    start = time.perf_counter()
     network.evaluate(points[:1024], engine="limbs")
+    first = time.perf_counter() - start
 
     def run() -> None:
         network.evaluate(points, engine="limbs")
@@ -151,18 +192,42 @@ def on_gpu(
 
     speed = len(points) / fastest(REPEATS, run)
     chip = torch.cuda.get_device_properties(device)
-    clock = 1e6 * torch.cuda.clock_rate(device)
-    limit = chip.multi_processor_count * GPU_INTEGER_LANES * clock
+    limit = chip.multi_processor_count * GPU_INTEGER_LANES * highest_clock()
+    done = limb["done"]
     additions = speed * float(done[0] * 4 + done[1] * 16 + done[2])  # in 32-bit instructions
+    wanted = limb["values"]
+    program = network.programs.program(-64, network.programs.reach(x))
+    found = program_values(program, points[: len(wanted)]).cpu().numpy()
+    kernel_seconds = fastest(REPEATS, lambda: program_values(program, points))
     return {
         "GPU": speed,
-        "gpu_over_gmpy2": speed / gmpy2,
+        "gpu_kernel": len(x) / kernel_seconds,
+        "gpu_over_gmpy2": speed / gmpy2 if gmpy2 else None,
         "gpu_share": additions / limit,
         "gpu_name": torch.cuda.get_device_name(),
+        "gpu_first_seconds": first,
+        "gpu_compared": len(wanted),
+        "gpu_differ": int((found.view(np.int64) != wanted.view(np.int64)).any(axis=1).sum()),
     }
 
 
-def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
+def highest_clock() -> float:
+    """Of the multiprocessors, in hertz."""
+    asked = ["nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True)
+    return 1e6 * float(told.stdout.splitlines()[0])
+
+
+def program_values(program: LimbProgram, x: torch.Tensor) -> torch.Tensor:
+    """Values without the checks and the choice of points around them."""
+    from depthwright.networks.exact.limbs import triton
+
+    found = triton.run(program, x)
+    torch.cuda.synchronize()
+    return found
+
+
+def measure(n: int, points: int, seconds: float, patience: float | None) -> dict[str, Any]:
     """Points per second of every method at one width."""
     start = time.perf_counter()
     built = NarrowPacked(RandomNetwork(3, n, 3, seed=0), ACCURACY, FAILURE).build()
@@ -172,23 +237,29 @@ def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
     x = UniformCube(3).sample(points, torch.Generator().manual_seed(0)).double().numpy()
     limb = limbs(network, x, seconds)
     speeds: dict[str, float | None] = dict.fromkeys(WAYS)
+    skipped: list[str] = []
     differ = compared = 0
     for way, module in WAYS.items():
         if find_spec(module):
-            values, speeds[way] = timed(network, x, way, seconds)
+            try:
+                with at_most(patience):
+                    values, speeds[way] = timed(network, x, way, seconds)
+            except Skipped:
+                skipped.append(way)
+                continue
             found = limb["values"][: len(values)]
             gaps = (values != found) & ~np.isnan(found)  # nan is left to the integers
             differ, compared = differ + int(gaps.any(axis=1).sum()), compared + len(values)
     speed, gmpy2 = limb["speed"], speeds["gmpy2"]
-    assert gmpy2 is not None
-    gain = 1 / gmpy2 - 1 / speed
+    gain = 1 / gmpy2 - 1 / speed if gmpy2 else math.nan
     additions, products, moves = map(int, limb["done"])
     return {
         "limbs": speed,
         "limbs_a_cpu_second": limb["each"],
         "left_to_integers": int(np.isnan(limb["values"]).any(axis=1).sum()),
         **speeds,
-        "limbs_over_gmpy2": speed / gmpy2,
+        "skipped": ", ".join(skipped),
+        "limbs_over_gmpy2": speed / gmpy2 if gmpy2 else None,
         "compile_seconds": limb["compile"],
         "repaid_after": limb["compile"] / gain if gain > 0 else None,
         "chosen_from": chosen_from(network),
@@ -202,13 +273,17 @@ def measure(n: int, points: int, seconds: float) -> dict[str, Any]:
         "limbs_multiplied_a_tile": products,
         "limbs_moved_a_tile": moves,
         "build_seconds": building,
-        **on_gpu(network, x, limb["done"], gmpy2),
+        **on_gpu(network, x, limb, gmpy2),
     }
 
 
 def rows(run: Run) -> polars.DataFrame:
-    more = {"points": POINTS[run.scale], "seconds": SECONDS[run.scale]}
-    return run.cells([{"n": n, **more} for n in WIDTHS[run.scale]], measure)
+    return run.cells(cells(run.scale), measure)
+
+
+def cells(scale: str) -> list[dict[str, Any]]:
+    more = {"points": POINTS[scale], "seconds": SECONDS[scale], "patience": PATIENCE[scale]}
+    return [{"n": n, **more} for n in WIDTHS[scale]]
 
 
 def chart(rows: polars.DataFrame) -> Chart:
@@ -265,15 +340,17 @@ def sentence(rows: polars.DataFrame) -> str:
 
 def broken(rows: polars.DataFrame) -> list[str]:
     return [
-        f"n = {row['n']}: {row['differ']} of {row['compared']} values are other bits"
+        f"n = {row['n']}: {row[differ]} of {row[compared]} values are other bits"
         for row in rows.iter_rows(named=True)
-        if row["differ"]
+        for differ, compared in (("differ", "compared"), ("gpu_differ", "gpu_compared"))
+        if row[differ]
     ]
 
 
 COLUMNS = (
     *("n", "layers", "value_bits", "limbs", *WAYS, "limbs_over_gmpy2", "compile_seconds"),
-    *("repaid_after", "chosen_from", "compared", "differ", "GPU", "gpu_share"),
+    *("repaid_after", "chosen_from", "compared", "differ", "GPU", "gpu_share", "gpu_compared"),
+    "gpu_differ",
 )
 EXPERIMENT = Experiment(rows, chart, sentence, COLUMNS, broken)
 

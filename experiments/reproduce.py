@@ -1,12 +1,15 @@
 """Every picture from one command, and one page of them all.
 
     python experiments/reproduce.py [NAME …] [--scale smoke|cpu|gpu] [--output outputs] [--list]
+    python experiments/reproduce.py [NAME …] --scale cpu --publish
 
 Each experiment of this folder is run as its own command: what is finished is read, what is missing
 is computed. At scale smoke several run at once, one per core; those that time (`*_speed`) run by
 themselves, at the end. The page, outputs/report-SCALE/report.html, needs no network and has beside
 it PNG, SVG, CSV and Parquet of every figure; where some are named the others are shown as they are.
-An experiment that fails is shown with its error, the others go on, and the exit status is 1. Files
+An experiment that fails is shown with its error, the others go on, and the exit status is 1. What
+differs from the published rows (published.py) is listed, on the page as well; `--publish` puts the
+rows in their place instead. Files
 without an `EXPERIMENT` are commands (`sync`, `dashboard`, this one) and are not run.
 """
 
@@ -28,16 +31,18 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from depthwright import published
 from depthwright.cli import guard
-from depthwright.experiment import LOGGERS, SCALES, described, holds_experiment
+from depthwright.experiment import LOGGERS, SCALES, described
 from depthwright.figures import report
 from depthwright.figures.record import RECORD, Record, read
 from depthwright.figures.report import Entry
 from depthwright.files import need_writable
 from depthwright.machine.provenance import cores
+from depthwright.published import found
 from depthwright.refusal import Refusal
 
-FOLDER = Path(__file__).parent
+PUBLISHED = Path(__file__).parent / "published"
 LIMITS = {"smoke": 1200.0, "cpu": 7200.0, "gpu": 7200.0}
 """Seconds after which an experiment is stopped, also on a slow machine."""
 AT_ONCE = {"smoke": min(4, cores()), "cpu": 1, "gpu": 1}
@@ -50,11 +55,6 @@ TOLD = 40
 """Last lines of an error that the page shows."""
 DOING = 60
 """Characters shown of the last line of a running experiment."""
-
-
-def found() -> dict[str, Path]:
-    files = sorted(FOLDER.glob("*.py"))
-    return {f.stem: f for f in files if holds_experiment(f.read_text(encoding="utf-8"))}
 
 
 def chosen(names: list[str]) -> list[Path]:
@@ -218,6 +218,23 @@ def failed(entry: Entry) -> bool:
     return bool(entry.record.error or entry.record.broken)
 
 
+def against_published(entries: Sequence[Entry]) -> list[str]:
+    """What of these figures differs from what is published, in sentences."""
+    told: list[str] = []
+    for entry in entries:
+        if entry.folder and not failed(entry):
+            told += published.compared(entry.folder, PUBLISHED)
+    return told
+
+
+def publish(entries: Sequence[Entry]) -> None:
+    """The rows of all figures that came to their end become the published ones."""
+    for entry in entries:
+        if entry.folder and not failed(entry):
+            published.keep(entry.folder, PUBLISHED)
+            print(f"published  {entry.record.name}, scale {entry.record.scale}")
+
+
 def overview() -> Table:
     table = Table(box=None, show_header=False)
     for name, file in found().items():
@@ -233,6 +250,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, help="seconds for one experiment")
     parser.add_argument("--jobs", type=int, help="experiments at once; timings stay alone")
     parser.add_argument("--logger", choices=LOGGERS, help="W&B; as for one experiment")
+    parser.add_argument("--publish", action="store_true", help="keep the rows beside the gallery")
     parser.add_argument("--list", action="store_true", help="the experiments, nothing is run")
     options = parser.parse_args()
     if options.list:
@@ -252,9 +270,14 @@ def main() -> None:
         f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC, {time.perf_counter() - start:.0f} s"
     )
     note += f"; failed: {', '.join(bad)}" if bad else ""
+    told = [] if options.publish else against_published(entries)
+    if options.publish:
+        publish(entries)
+    note += "".join(f"; {one}" for one in told)
     folder = options.output / f"report-{options.scale}"
     shown = sorted([*entries, *beside(files, how)], key=lambda entry: entry.record.name)
-    page = report.write(shown, folder, "Depthwright: what was promised, what was measured", note)
+    page = report.write(shown, folder, report.TITLE, note)
+    print("\n".join(["against the published rows", *(told or ["nothing differs"])]))
     print(f"page  {page.absolute()}")
     if bad:
         sys.exit(f"{len(bad)} of {len(entries)} experiments failed: {', '.join(bad)}")

@@ -2,7 +2,7 @@
 
 One Lightning run per network, as its manual shows; a plain torch loop; `torch.func`'s vmap of grad;
 JAX's, with the whole training in one jit. All of them get this trainer's initial weights and
-batches, drawn beforehand.
+batches, drawn beforehand, on the processor or on a GPU.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Work:
 
     size: Size
     config: TrainingConfig
+    device: str = "cpu"
+    """"cuda" for a GPU. JAX takes the GPU wherever it sees one."""
     module: RivalTraining = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,8 +64,8 @@ class Work:
         self.module = RivalTraining({"a": [shape]}, Cone(INPUT_DIM), law, self.config, SEED)
         generator = torch.Generator().manual_seed(stream(SEED, "points"))
         x = law.sample(POOL * size.batch, generator, torch.float32)
-        self.x = x.view(POOL, size.batch, INPUT_DIM)
-        self.y = Cone(INPUT_DIM)(x).view(POOL, size.batch, 1)
+        self.x = x.view(POOL, size.batch, INPUT_DIM).to(self.device)
+        self.y = Cone(INPUT_DIM)(x).view(POOL, size.batch, 1).to(self.device)
         ensemble = self.module.family(shape).ensemble
         self.alone = [
             copy.deepcopy(ensemble.member(k).to_torch(torch.float32)) for k in range(size.members)
@@ -119,7 +121,8 @@ def lightning(work: Work, steps: int) -> Finish:
         module = One(copy.deepcopy(network), list(work.batches(steps)))
         with _quiet():
             pl.Trainer(
-                accelerator="cpu",
+                accelerator="cpu" if work.device == "cpu" else "gpu",
+                devices=1,
                 max_epochs=1,
                 logger=False,
                 enable_checkpointing=False,
@@ -133,7 +136,7 @@ def lightning(work: Work, steps: int) -> Finish:
 
 def bare(work: Work, steps: int) -> Finish:
     """A plain torch loop per network; two are run, and the time is multiplied."""
-    networks = copy.deepcopy(work.alone[:ALONE])
+    networks = [copy.deepcopy(network).to(work.device) for network in work.alone[:ALONE]]
     for network in networks:
         optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
         for k, (x, y) in enumerate(work.batches(steps)):
@@ -141,15 +144,22 @@ def bare(work: Work, steps: int) -> Finish:
             optimiser.zero_grad()
             torch.nn.functional.mse_loss(network(x), y).backward()
             optimiser.step()
+    wait(work)
     return lambda: np.array([final(network, work) for network in networks])
+
+
+def wait(work: Work) -> None:
+    """Until the device has done all that it was given."""
+    if work.device != "cpu":
+        torch.cuda.synchronize()
 
 
 def vmapped(work: Work, steps: int) -> Finish:
     """torch.func: vmap of grad over stacked weights, one Adam for all."""
     from torch.func import functional_call, grad, vmap
 
-    parts = {n: torch.from_numpy(p).clone() for n, p in work.stacked().items()}
-    network = work.alone[0]
+    parts = {n: torch.from_numpy(p).clone().to(work.device) for n, p in work.stacked().items()}
+    network = copy.deepcopy(work.alone[0]).to(work.device)
 
     def loss(own: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.mse_loss(functional_call(network, own, (x,)), y)
@@ -162,11 +172,12 @@ def vmapped(work: Work, steps: int) -> Finish:
         for leaf, g in zip(leaves, gradients(parts, x, y).values(), strict=True):
             leaf.grad = g
         optimiser.step()
-    return lambda: finals({n: p.numpy() for n, p in parts.items()}, work)
+    wait(work)
+    return lambda: finals({n: p.cpu().numpy() for n, p in parts.items()}, work)
 
 
 def jaxed() -> Trainer:
-    """JAX: vmap of grad, the same Adam, jit around a scan over all steps."""
+    """JAX: vmap of grad, the same Adam, jit around a scan over all steps; no TF32 on a GPU."""
     import jax
     import jax.numpy as jnp
 
@@ -183,7 +194,8 @@ def jaxed() -> Trainer:
         def step(carry: Any, now: Any) -> Any:
             parts, mean, square, t = carry
             k, rate = now
-            g = gradients(parts, x[k], y[k])
+            with jax.default_matmul_precision("highest"):
+                g = gradients(parts, x[k], y[k])
             mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, g)
             square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, g)
             c1, c2 = 1 - 0.9**t, jnp.sqrt(1 - 0.999**t)
@@ -197,7 +209,7 @@ def jaxed() -> Trainer:
     def run(work: Work, steps: int) -> Finish:
         parts = {n: jnp.asarray(p) for n, p in work.stacked().items()}
         rates = jnp.asarray([RATE * schedule(k, steps, 0.0) for k in range(steps)])
-        x, y = jnp.asarray(work.x.numpy()), jnp.asarray(work.y.numpy())
+        x, y = jnp.asarray(work.x.cpu().numpy()), jnp.asarray(work.y.cpu().numpy())
         trained = jax.block_until_ready(train(parts, x, y, jnp.arange(steps) % POOL, rates))
         return lambda: finals({n: np.asarray(p) for n, p in trained.items()}, work)
 
@@ -210,7 +222,7 @@ def final(network: torch.nn.Module, work: Work) -> float:
     points = work.config.validation_points
     x = UniformRadius(INPUT_DIM).sample(points, generator, torch.float32)
     with torch.no_grad():
-        gap = network(x) - Cone(INPUT_DIM)(x)
+        gap = network.cpu()(x) - Cone(INPUT_DIM)(x)
     return float(gap.square().mean().sqrt())
 
 

@@ -1,13 +1,19 @@
-"""Shared by all tests: seed 0, one generator, composed configs; and what `slow` means."""
+"""Shared by all tests: seed 0, one generator, composed configs; and what `slow` and `gpu` mean."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 from unittest import mock
 
 import pytest
+
+# Two processes test: a second thread of BLAS in each would wait for a core, and burn it meanwhile
+# (13 times the processor time in the tests of daniely.py, on a busy machine).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+
 import torch
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, settings
@@ -27,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(2 * HANGS))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="torch sees no CUDA GPU here"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,7 +48,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             return start(self, command, *rest, **more)
         pytest.fail(f"mark the test with @pytest.mark.slow, for it starts {what:.60}")
 
-    if item.get_closest_marker("slow"):
+    if item.get_closest_marker("slow") or item.get_closest_marker("gpu"):  # Triton calls a compiler
         return (yield)
     with mock.patch.object(subprocess.Popen, "__init__", refuse):
         return (yield)

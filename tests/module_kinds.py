@@ -123,6 +123,19 @@ class Piecewise(nn.Module):
         )
 
 
+class Masked(nn.Module):
+    """Constants choose: masks, triangles, patches of an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([True, False, True]))
+        self.linear = nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = torch.where(self.mask, x, -2 * x).masked_fill(~self.mask, 0.25) + torch.tril(x)
+        return self.linear(F.unfold(x[:, None], 2, padding=1)[:, :, 3:7].flatten(1))
+
+
 class Adapter(nn.Module):
     """A frozen layer with a low-rank change."""
 
@@ -322,6 +335,8 @@ READ = {
     "concatenations": (Dense, None),
     "views, slices, in place": (Views, None),
     "constants and plain parameters": (Constants, None),
+    "masks, triangles, patches": (Masked, (3, 3)),
+    "Softshrink": (lambda: between(nn.Softshrink(0.3)), None),
     "low-rank adapter": (Adapter, None),
     "hooks": (hooked, None),
     "an overridden forward": (Overridden.make, None),
@@ -353,6 +368,61 @@ class Gate(Flow):
 class Centred(Flow):
     def forward(self, x):
         return self.linear(x - x.mean(0))
+
+
+class CentredAlone(nn.Module):
+    """No parameter tells in which dtype it computes."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class CentredBuffer(CentredAlone):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("matrix", torch.randn(3, 2))
+
+    def forward(self, x):
+        return super().forward(x) @ self.matrix
+
+
+class Noise(nn.Module):
+    """In two dtypes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2).double()
+
+    def forward(self, x):
+        return self.last(self.first(x).double()) + torch.randn(2)
+
+
+class Autocast(Flow):
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.linear(x)
+
+
+class Some(Flow):
+    """Reads three inputs of however many."""
+
+    def forward(self, x):
+        return self.linear(x[:, :3])
+
+
+class Nothing(Flow):
+    def forward(self, x):
+        return self.linear(x)[:, :0]
+
+
+class Outside(Flow):
+    def forward(self, x):
+        return torch.from_numpy(self.linear(x).detach().numpy())
+
+
+class Reshaped(Flow):
+    def forward(self, x):
+        return self.linear(x).unsqueeze_(1)
 
 
 class Position(Flow):
@@ -422,6 +492,17 @@ REFUSED = {
     "jump": (Jump, None, r"computes gt.*it may jump"),
     "gate": (Gate, None, "multiplies two values of the network"),
     "values of other inputs": (Centred, None, "depend on the others"),
+    "values of other inputs, no weights": (CentredAlone, (3,), "depend on the others"),
+    "values of other inputs, a buffer": (CentredBuffer, (3,), "depend on the others"),
+    "noise in two dtypes": (Noise, (3,), "change from call to call"),
+    "autocast": (Autocast, None, "rounded to fewer bits than its weights have"),
+    "any number of inputs": (Some, None, "do not tell the number of its inputs.*input_shape"),
+    "no values": (Nothing, None, r"returns no values: its result has shape \(1, 0\)"),
+    "numpy": (Outside, None, "computes outside of torch"),
+    "a shape changed in place": (Reshaped, None, r"in place \(unsqueeze_\); use unsqueeze"),
+    "a transformer": (
+        lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), (3, 4),
+        r"attention multiplies|multiplies two values"),
     "position of a maximum": (Position, None, "position of a maximum"),
     "a complex buffer": (Complex, None, "complex numbers"),
     "two results": (Pair, None, "returns a tuple"),

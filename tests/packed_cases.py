@@ -19,7 +19,10 @@ def network(weights, biases, **box):
     """A target from matrices."""
     state = {}
     for i, (matrix, bias) in enumerate(zip(weights, biases, strict=True)):
-        state |= {f"{i}.weight": np.array(matrix, float), f"{i}.bias": np.array(bias, float)}
+        state |= {
+            f"layers.{i}.weight": np.array(matrix, float),
+            f"layers.{i}.bias": np.array(bias, float),
+        }
     return Network(state, **box)
 
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 import depthwright
+from depthwright.comparison import Comparison
+from test_command_lines import start
 
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]
@@ -35,7 +37,49 @@ def test_the_python_of_the_readme_prints_what_it_says(
     assert len(said) == 4
     for value in ("'polynomial': '0.068'", "'cubature': '0'", "'piecewise_linear': '0.032'"):
         assert value in terms
-    assert {path.name for path in tmp_path.iterdir()} == {"twin.jsonl.gz", "cone.onnx"}
+    saved = {"twin.jsonl.gz", "twin.md", "twin.claim.json", "twin.sha256", "cone.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == saved
+
+
+BESIDE = {
+    "profile.csv": "radius,value\n0,0\n0.5,0.4\n1,0\n",
+    "mine.py": """\
+from dataclasses import dataclass
+
+from depthwright.targets import Radial
+
+
+@dataclass(frozen=True)
+class Bump(Radial):
+    height: float = 0.5
+    lipschitz = 1.0
+
+    def profile(self, r):
+        return self.height * r * r
+""",
+    "options/target/small.yaml": "_target_: mine.Bump\nheight: 0.1\ninput_dim: 2\n",
+}
+"""What a reader of README is told to have in the working directory."""
+
+
+def test_the_commands_of_the_readme_are_taken_as_they_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="extra onnx is missing")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Comparison, "matches", lambda _: {})  # sizes take seconds
+    for name, text in BESIDE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    wide = depthwright.targets.RandomNetwork(2, width=3, depth=2)
+    depthwright.networks.ModuleNetwork(wide.as_network().to_torch()).save("cone.onnx")
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```", README, re.M | re.S))
+    commands = re.findall(r"^depthwright (.+)$", blocks, re.M)
+    assert len(commands) >= 7
+    for words in commands:
+        status, told = start(words.partition("  #")[0])
+        assert (status, told) == (0, ""), words
+    assert depthwright.load_built("twin.jsonl.gz").construction == "NarrowPacked"
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])

@@ -28,9 +28,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tracking",),
         ("comparison",),
         ("figures",),
-        ("runs",),
+        ("runs", "explore"),
         ("cli",),
         ("experiment",),
+        ("published",),
     ),
     "depthwright.networks": (
         ("architecture", "arithmetic", "inputs", "points", "styles", "upper", "precision"),
@@ -42,6 +43,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("files",),
     ),
     "depthwright.constructions": (
+        ("claim",),
+        ("vnnlib",),
+        ("saved",),
+        ("built",),
         ("construction",),
         ("bits",),
         ("hypotheses", "packed"),

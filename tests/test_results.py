@@ -10,14 +10,14 @@ from pathlib import Path
 import polars
 import pytest
 
+import rows_by_hand
 from depthwright import results
 from depthwright.files import whole_file
 from depthwright.refusal import Refusal
-from depthwright.results import COLUMNS, Row
+from depthwright.results import COLUMNS, NEEDED
 
-ROW = Row(
-    **dict.fromkeys(COLUMNS, 1)  # type: ignore[arg-type]
-    | {"contender": "constructed", "error_sup_certified": 0.1, "train_seconds": None}
+ROW = dataclasses.replace(
+    rows_by_hand.ROW, contender="constructed", error_sup_certified=0.1, train_seconds=None
 )
 
 
@@ -80,6 +80,36 @@ def test_columns_that_an_older_table_lacks_are_none(tmp_path: Path) -> None:
     path.write_text(json.dumps([row]))
     with pytest.raises(Refusal, match="width"):
         results.read(tmp_path)
+
+
+WRONG = {
+    "contender": [None, 1, [], {}],
+    "style": [1, True],
+    "code": [0.5, ["ab"]],
+    "width": [None, 1.5, "1", True, math.nan, 2**63],
+    "error_l2": [None, "0.1", False, [0.1], -(2**63) - 1],
+    "train_seconds": ["1", {"s": 1}],
+}
+"""Values of another type than their column's, of every kind of column."""
+
+
+@pytest.mark.parametrize(("column", "value"), [(c, v) for c, vs in WRONG.items() for v in vs])
+def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: object) -> None:
+    rows = [dataclasses.asdict(ROW), dataclasses.asdict(ROW) | {column: value}]
+    results.write_rows(tmp_path, rows)
+    assert not results.finished(tmp_path, NEEDED)
+    assert results.damaged(tmp_path, NEEDED)
+    with pytest.raises(Refusal, match=f"{column}="):
+        results.read(tmp_path)
+    results.write_rows(tmp_path, [dict(rows[1], error_l2=value)])  # a figure's may hold anything
+    assert results.finished(tmp_path)
+
+
+def test_numbers_without_a_fraction_and_without_an_end_are_numbers(tmp_path: Path) -> None:
+    for value in (1, 0.5, math.nan, math.inf):
+        results.write(tmp_path, [dataclasses.replace(ROW, error_l2=value)])
+        assert results.finished(tmp_path, NEEDED)
+        assert repr(results.read(tmp_path)[0].error_l2) == repr(value)
 
 
 def test_json_is_plain(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ import wandb
 
 from depthwright.refusal import Refusal
 from depthwright.tracking import LoggerConfig, Tracker, need_key, need_sound, track
-from wandb_files import read_back
+from wandb_files import artifacts, read_back
 
 
 def start(folder: Path, mode: str = "offline", run_id: str = "a") -> Any:
@@ -51,6 +52,24 @@ def test_offline_run_holds_curves_numbers_and_picture(tmp_path: Path) -> None:
         if "trained_architecture/validation_rmse" in point
     ]
     assert curve == [(0, 1.0), (10, 1 / 11)]
+
+
+@pytest.mark.slow
+def test_networks_are_artifacts_with_their_claims_where_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "constructed.safetensors"
+    file.write_bytes(b"a network")
+    about = {"width": 3, "claim": {"norm": "sup", "terms": {"rounding": math.inf}}}
+    for networks in (True, False, None):
+        folder = tmp_path / str(networks)
+        folder.mkdir()
+        logger = LoggerConfig(networks=networks)
+        with track(logger, folder, "a", "name", "group", {}) as tracker:
+            tracker.network("constructed", file, about)
+            assert not tracker.failed
+    about["claim"]["terms"]["rounding"] = None  # type: ignore[index]
+    kept = {"metadata": about, "files": [file.name]}
+    assert artifacts(tmp_path / "True") == {"a-constructed": kept}
+    assert artifacts(tmp_path / "False") == artifacts(tmp_path / "None") == {}
 
 
 @pytest.mark.slow

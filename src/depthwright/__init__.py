@@ -1,14 +1,15 @@
 """Theorems about the expressive power of ReLU networks, as networks that run.
 
 Rooms are imported on first use, so that sizes, help and refusals never wait for torch:
-`dw.targets`, `dw.distributions`, `dw.networks`, `dw.constructions`, `dw.errors`, `dw.training`.
+`dw.targets`, `dw.distributions`, `dw.networks`, `dw.constructions`, `dw.errors`, `dw.training`,
+`dw.results`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from types import ModuleType
+from typing import Any
 
 from depthwright.refusal import Refusal
 
@@ -23,14 +24,18 @@ __all__ = [
     "constructions",
     "distributions",
     "errors",
+    "load_built",
     "networks",
+    "results",
     "targets",
     "training",
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a room (PEP 562)."""
+def __getattr__(name: str) -> Any:
+    """Import a room, or the function `load_built` (PEP 562)."""
+    if name == "load_built":
+        return importlib.import_module("depthwright.constructions").load_built
     if name in __all__:
         return importlib.import_module(f"depthwright.{name}")
     raise AttributeError(f"module 'depthwright' has no attribute {name!r}")

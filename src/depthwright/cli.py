@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import re
 import sys
 import warnings
@@ -27,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from depthwright import __version__
 from depthwright.machine import environment
 from depthwright.refusal import Refusal
+from depthwright.runs import classes
 from depthwright.runs import config as configs
 from depthwright.runs.config import hydra_keywords
 from depthwright.runs.sentences import sentence
@@ -90,6 +92,14 @@ def _refuse(error: Exception) -> None:
     sys.exit(1)
 
 
+COMMANDS = {
+    "twin": ("runs.twin", "twin"),
+    "watch": ("runs.watch", "watch"),
+    "table": ("runs.table", "table"),
+    "report": ("published", "report"),
+    "explore": ("explore", "explore"),
+}
+"""What is no run: a word, and the function that takes the words after it."""
 AGAIN = "; run the same command again to go on"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk or its rights forbid: no defect of ours."""
@@ -101,6 +111,10 @@ depthwright: theorems about ReLU networks, as networks that run, measured agains
   depthwright --multirun target.input_dim=2,3,5 accuracy=0.3,0.15  a sweep
   depthwright --multirun launcher=joblib …                         its cells beside each other
   depthwright watch [FOLDER]                                       how far a sweep is
+  depthwright twin model.onnx --accuracy 1e-2 -o twin.jsonl.gz     the narrow twin of your network
+  depthwright table [FOLDER] [--csv FILE]                          the rows of a sweep
+  depthwright report                                               all figures, from published rows
+  depthwright explore                                              an app: what must depth 2 pay?
   depthwright experiment=NAME                                      a prepared one
 
 Choose one of each group (GROUP=OPTION), override any key (KEY=VALUE):
@@ -128,14 +142,14 @@ def main() -> None:
     """The command `depthwright`."""
     environment.prepare()
     given = sys.argv[1:]
-    if {"-h", "--help"} & set(given):
+    if {"-h", "--help"} & set(given) and given[0] != "twin":  # which has a help of its own
         print(_help())
     elif "--version" in given:
         print(f"depthwright {__version__}")
-    elif given[:1] == ["watch"]:
-        from depthwright.runs.watch import watch
-
-        guard(lambda: watch(given[1:]), cure="")
+    elif given[:1] and given[0] in COMMANDS:
+        module, name = COMMANDS[given[0]]
+        command = getattr(importlib.import_module(f"depthwright.{module}"), name)
+        guard(lambda: command(given[1:]), cure="")
     else:
         guard(lambda: _start(given))
 
@@ -154,6 +168,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     words = [re.sub(rf"^\++({'|'.join(configs.groups())})=", r"\1=", word) for word in arguments]
     words = [re.sub(r"^([\w.]+)=(~[^,'\"]*)$", r"\1='\2'", word) for word in words]
+    words = [_own_class(word) for word in words]
+    words = [re.sub(rf"^({_LISTS})=(?!null$)([a-z][\w.]*)$", r"\1=[\2]", word) for word in words]
     for word in words:
         if re.match(r"[+~]*=", word):
             raise Refusal(f"{word} names no key; write KEY=VALUE")
@@ -164,6 +180,18 @@ def arranged(arguments: Sequence[str]) -> list[str]:
         own = _OVERRIDE.match(word) and before not in _WITH_VALUE
         (overrides if own else flags).append(word)
     return flags + overrides
+
+
+def _own_class(word: str) -> str:
+    """`target._target_=my.Class` as `target=my.Class`, an option of the group from now on."""
+    groups = "|".join(classes.REGISTRIES)
+    if own := re.fullmatch(rf"\+*({groups})(?:\.{classes.OWN}=|=(?=[\w.,]*\.))([\w.,]+)", word):
+        group, paths = own.groups()
+        for path in paths.split(","):
+            if path not in classes.REGISTRIES[group]:
+                classes.register(group, path)
+        return f"{group}={paths}"
+    return word
 
 
 def _need_option(word: str) -> None:
@@ -187,6 +215,8 @@ def _need_option(word: str) -> None:
             )
 
 
+_LISTS = "matching|features|beside"
+"""Keys of which one name is a list of one."""
 _SEVERAL = ("experiment", "launcher")
 """Groups of which several options make sense together."""
 _OVERRIDE = re.compile(r"[+~]*[\w.@/:]+=|~")

@@ -7,12 +7,14 @@ one that has not is not.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from depthwright.files import read_json, write_json
 from depthwright.refusal import Refusal
@@ -37,28 +39,37 @@ class Row:
     """How a rival's maps are joined: plain, residual or normalised (see networks/styles.py), the
     best of those tried; None for what is constructed, which is plain by definition."""
     target: str
+    """The function that is approximated; a name of conf/target."""
     distribution: str
+    """The law of the inputs; a name of conf/distribution."""
     input_dim: int
+    """d."""
     accuracy: float | None
     """The theorem's ε."""
     failure_probability: float | None
     """The claim's δ; 0 for one that holds everywhere."""
     seed: int
+    """Of training; evaluation points have their own."""
     code: str | None = None
     """The digest of the package's source that computed the row (see provenance.py)."""
     width: int
+    """Of the largest layer, input included, output not."""
     depth: int
+    """1 for a network without hidden layers."""
     parameters: int
     """Every entry of every matrix and bias, zeros counted."""
     nonzeros: int
+    """Of the parameters."""
     weight_bits: int
     """Significant bits of the longest weight: 24 in float32, 53 in float64."""
     arithmetic: str
     """What the errors below were measured in."""
     error_l2: float
+    """Root of the mean squared error, estimated at random points."""
     error_l2_low: float
-    """95 % confidence interval."""
+    """Lower end of its 95 % confidence interval."""
     error_l2_high: float
+    """Upper end of it."""
     error_l2_good: float | None = None
     """Without the points that the claim leaves out; None where it leaves out none."""
     error_l2_relative: float
@@ -94,9 +105,13 @@ class Row:
     tried: int | None = None
     """Of how many trained networks a rival is the best; None for what is not trained."""
     build_seconds: float | None
+    """Of the construction, its sizes included."""
     train_seconds: float | None
+    """Of the training of all rivals together."""
     evaluate_seconds: float
+    """Of one pass over the evaluation points."""
     device: str
+    """Where it was trained and evaluated: cpu, or cuda:0."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -104,6 +119,10 @@ ADDED = tuple(field.name for field in fields(Row) if field.default is not MISSIN
 """Columns that older tables lack; they are read as None."""
 NEEDED = tuple(name for name in COLUMNS if name not in ADDED)
 """Columns without which there is no row of a comparison."""
+_TYPES: dict[str, tuple[type, ...]] = {
+    name: get_args(hint) or (hint,) for name, hint in get_type_hints(Row).items()
+}
+"""Of the values of each column."""
 SECONDS = tuple(name for name in COLUMNS if name.endswith("_seconds"))
 """The columns that differ between two runs of one config."""
 
@@ -158,9 +177,29 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def finished(folder: Path, columns: Collection[str] = ()) -> bool:
-    """Whether the run of this folder has rows that can be read, each with at least `columns`."""
+    """Whether the run of this folder has rows that can be read, each with at least `columns`.
+
+    Where `columns` are given, the table is a comparison's, and its values are of the types of Row.
+    """
     rows = _stored(folder)
-    return rows is not None and all(row.keys() >= set(columns) for row in rows)
+    return rows is not None and all(_sound(row, columns) for row in rows)
+
+
+def _sound(row: Mapping[str, Any], columns: Collection[str]) -> bool:
+    return row.keys() >= set(columns) and not (columns and _wrong(row))
+
+
+def _wrong(row: Mapping[str, Any]) -> list[str]:
+    """The columns of Row whose values are of another type."""
+    return [name for name, types in _TYPES.items() if name in row and not _fits(row[name], types)]
+
+
+def _fits(value: Any, types: Collection[type]) -> bool:
+    """JSON has one kind of number: 1 stands for 1.0 as well. Integers are those of tables."""
+    if isinstance(value, int):
+        number = int in types or float in types
+        return number and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return type(value) in types
 
 
 def damaged(folder: Path, columns: Collection[str] = ()) -> bool:
@@ -174,9 +213,12 @@ def read(folder: Path) -> list[Row]:
     Columns that a later version added are ignored, those that an earlier one lacked are None.
     """
     stored = read_rows(folder)
+    for row in stored:
+        if wrong := _wrong(row):
+            raise _damaged(folder, f"{wrong[0]}={row[wrong[0]]!r:.60}")
     try:
         return [Row(**{name: row[name] for name in _held(row)}) for row in stored]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise _damaged(folder, error) from error
 
 
@@ -213,6 +255,59 @@ def table(folders: Iterable[Path]) -> polars.DataFrame:
 
     rows = [asdict(row) for folder in folders if finished(folder) for row in read(folder)]
     return polars.DataFrame(rows, infer_schema_length=None)
+
+
+def below(folder: Path) -> list[Path]:
+    """The folders of all finished runs in a folder and below it, of comparisons and of figures."""
+    found = sorted(path.parent for path in folder.rglob(RESULTS))
+    return [path for path in found if finished(path)]
+
+
+def rows_below(folder: Path) -> polars.DataFrame:
+    """All their rows, one frame; `run`, the first column, is the run's folder, below `folder`.
+
+    Columns that a row does not have are null. Raises Refusal where there is no finished run.
+    """
+    import polars
+
+    rows = [
+        {"run": path.relative_to(folder).as_posix(), **row}
+        for path in below(folder)
+        for row in read_rows(path)
+    ]
+    if not rows:
+        raise Refusal(
+            f"{folder} holds no finished run; give a folder that a run or a sweep has filled, "
+            "as outputs"
+        )
+    return polars.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of the table means."""
+
+    name: str
+    kind: str
+    """Its Python type."""
+    unit: str
+    meaning: str
+
+
+def columns() -> list[Column]:
+    """Every column of a comparison's rows, read from the schema above."""
+    body = ast.parse(inspect.getsource(Row)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = []
+    for at, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if not (isinstance(at, ast.AnnAssign) and isinstance(at.target, ast.Name)):
+            continue
+        told = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            told = " ".join(str(following.value.value).split())
+        name, kind = at.target.id, ast.unparse(at.annotation)
+        found.append(Column(name, kind, UNITS.get(name, ""), told))
+    return found
 
 
 def contradictions(rows: polars.DataFrame) -> list[str]:

@@ -5,11 +5,13 @@ is said once, as a warning, and the run continues without it.
 
 Names: `CONTENDER/column` of the results table in the summary, `CONTENDER/validation_rmse` over
 the training step in the history, `CONTENDER/claim/TERM` in the summary, `comparison` for the
-picture. The config holds the units of all columns, the versions that computed them, the commit.
+picture. Networks are artifacts of type "network", with their claims as metadata. The config holds
+the units of all columns, the versions that computed them, the commit.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -38,6 +40,8 @@ COMPARISON = "comparison"
 KEPT = "wandb_run.txt"
 """In the folder of what was tracked: where W&B keeps it."""
 Point = tuple[float, float]
+LARGEST = 10**8
+"""Bytes of the largest network that becomes an artifact."""
 INIT_TIMEOUT = 30
 """Seconds to wait for W&B's server before going on offline."""
 
@@ -51,6 +55,8 @@ class LoggerConfig:
     it and never raise it."""
     project: str = "depthwright"
     entity: str | None = None
+    networks: bool | None = None
+    """Whether networks are kept as artifacts; null: those of a single run, and none of a sweep."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -62,8 +68,9 @@ class LoggerConfig:
 class Tracker:
     """Forwards to a W&B run, or to nothing once W&B has failed or was not asked for."""
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run | None = None, *, networks: bool = False) -> None:
         self._run = run
+        self._networks = networks
         self.failed = False
         """Whether W&B has failed since."""
 
@@ -100,6 +107,21 @@ class Tracker:
             run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
         self._try(send)
+
+    def network(self, name: str, path: Path, about: Mapping[str, Any]) -> None:
+        """A network's file as an artifact, `about` in its metadata; where that is asked for."""
+
+        def send(run: Run) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(
+                f"{run.id}-{name}", type="network", metadata=_finite(dict(about))
+            )
+            artifact.add_file(str(path))
+            run.log_artifact(artifact)
+
+        if self._networks and path.exists() and path.stat().st_size <= LARGEST:
+            self._try(send)
 
     def lines(
         self, name: str, axis: str, series: Mapping[str, Sequence[Point]], title: str = ""
@@ -148,6 +170,13 @@ class Tracker:
             )
 
 
+def _finite(value: Any) -> Any:
+    """As JSON takes it: what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _abandon(run: Run) -> None:
     """Leave nothing of it that the next run of this process would go into."""
     import wandb
@@ -181,7 +210,7 @@ def track(
         "config": {**config, "units": UNITS, "versions": versions(), "code": code()}
         | dict(zip(("commit", "clean"), checkout(), strict=True)),
     }
-    tracker = Tracker(_start(logger, about))
+    tracker = Tracker(_start(logger, about), networks=bool(logger.networks))
     try:
         yield tracker
     except BaseException:

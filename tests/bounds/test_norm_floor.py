@@ -1,5 +1,6 @@
 """Floors on the path norm: averages against sampled rotations, and no network below its floor."""
 
+import functools
 import math
 import pkgutil
 import re
@@ -52,6 +53,7 @@ def random_module(input_dim: int, width: int, seed: int = 0) -> nn.Sequential:
     return module
 
 
+@functools.cache
 def built(target, accuracy: float) -> RidgeNetwork:
     return Ridge(target, accuracy).build().network
 
@@ -97,13 +99,14 @@ def test_structured_and_plain_networks_report_alike(target):
 @pytest.mark.parametrize(
     ("target", "accuracy"),
     [
-        (Cone(2), 0.01),
-        (Cone(3), 0.03),
+        (Cone(2), 0.04),
+        pytest.param(Cone(2), 0.01, marks=pytest.mark.slow),
+        (Cone(3), 0.08),
         (Cone(10), 0.1),
         (Hat(3), 0.05),
-        (Hat(2, 4.0), 0.02),
+        (Hat(2, 4.0), 0.06),
         (RandomProfile(3), 0.05),
-        (ZigZag(2), 0.03),
+        (ZigZag(2), 0.06),
         (Monomial(20, 1), 0.2),
     ],
     ids=str,
@@ -193,7 +196,7 @@ def test_floors_at_small_errors_are_found():
     ("input_dim", "smallest", "at_least"),
     [
         (5, 1e-3, 3e3),
-        (10, 1e-3, 1.5e6),
+        pytest.param(10, 1e-3, 1.5e6, marks=pytest.mark.slow),
         pytest.param(20, 3e-3, 6e5, marks=pytest.mark.slow),
         pytest.param(50, 3e-3, 2e7, marks=pytest.mark.slow),
     ],
@@ -274,7 +277,7 @@ def scaled(module, factor):
 def test_inner_weights_whose_squares_leave_float64(power):
     """‖w‖ of about 1e-170 was 0: path norm 0, and an error of 1 where the true one is 2e-4."""
     target = Cone(3)
-    network = Ridge(target, 0.1).build().network
+    network = built(target, 0.1)
     before = report(network.to_torch(), target)
     after = report(scaled(network.to_torch(), 2.0**power), target)
     assert after.path_norm == pytest.approx(before.path_norm, rel=1e-9)

@@ -86,7 +86,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, width=12, solved="minimax"),
     ],
     "ridge": [
-        lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.02),
+        lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.05),
         lambda: Ridge(targets.Cone(input_dim=5), accuracy=0.1),
         lambda: Ridge(targets.Hat(input_dim=3), accuracy=0.05),
         lambda: Ridge(targets.ZigZag(input_dim=2), accuracy=0.2),  # a constant is near enough
@@ -136,6 +136,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), width=9, solved="best"), "solved='best'"),
         (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
         (lambda: SparseRidge(targets.Cone(), width=9999, solved="minimax"), "up to 4000"),
+        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),

@@ -28,6 +28,7 @@ Check = Callable[[polars.DataFrame], None]
 CHECKS: dict[str, Check] = {}
 COMMANDS = {
     "dashboard": "test_dashboard.py",
+    "gpu_check": "test_gpu_check.py",
     "reproduce": "test_experiment.py",
     "sync": "test_sync.py",
 }
@@ -365,7 +366,7 @@ def triangle_waves(rows: polars.DataFrame) -> None:
 
 def test_every_experiment_and_command_is_run_by_a_test() -> None:
     sources = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.py")}
-    del sources["training_peers"]  # a part of training_speed
+    del sources["training_peers"], sources["gpu_parts"]  # of training_speed and gpu_check
     experiments = {name for name, source in sources.items() if holds_experiment(source)}
     assert CHECKS.keys() == experiments
     assert COMMANDS.keys() == sources.keys() - experiments

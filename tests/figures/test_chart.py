@@ -24,7 +24,8 @@ def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:
     kinds = ("points", "promised", "measured")
     drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind) for kind in kinds)  # type: ignore[arg-type]
     chart = Chart((Panel("x", "y", drawn),))
-    assert [entry["look"] for entry in legend(chart)] == ["points", "dash", "solid"]
+    looks = [(entry["dash"], entry["mark"]) for entry in legend(chart)]
+    assert looks == [("none", "circle"), ("7 4", ""), ("0", "circle")]
 
 
 @pytest.mark.parametrize("lowest", [1e-3, 1e-20, 1e-150])
@@ -48,3 +49,12 @@ def test_less_than_a_decade_keeps_its_inner_ticks() -> None:
     drawn = (Series("a", (1.0, 2.0), (0.2, 1.0)),)
     axis = interactive(Chart((Panel("x", "y", drawn, y_log=True),)))[0]["layout"]["yaxis"]
     assert "dtick" not in axis
+
+
+def test_a_chart_of_two_places_says_that_it_shows_nothing() -> None:
+    def chart(places: int) -> Chart:
+        x = tuple(map(float, range(places)))
+        return Chart((Panel("x", "y", (Series("a", x, x),)), Panel("x", "y", (Series("b", x, x),))))
+
+    assert [chart(places).thin for places in (1, 2, 3)] == [True, True, False]
+    assert not Chart((*chart(2).panels, *chart(3).panels)).thin

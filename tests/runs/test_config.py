@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright import constructions, targets
+from depthwright import cli, constructions, targets
+from depthwright.comparison import comparison
 from depthwright.distributions import Box
 from depthwright.machine import provenance
+from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
+from depthwright.runs import classes
 from depthwright.runs import config as configs
 
 CONF = Path(configs.conf_folder())
@@ -34,6 +41,7 @@ COMPANIONS = {
     "distribution=uniform_box": NETWORKS,
     "distribution=uniform_cube": NETWORKS,
     "target=sine_ridge": RIDGES,
+    "target=profile": ("target.values=[[0,0],[1,1]]",),
     "construction=single_ridge": RIDGES,
 } | {
     f"construction={name}": NETWORKS for name in GROUPS["construction"] if name.startswith("narrow")
@@ -48,14 +56,34 @@ PLUGINS = {
 }
 
 
+@pytest.fixture(scope="module")
+def each_sized_once() -> Iterator[None]:
+    """Most files leave the construction as it is, and sizing it is what takes long."""
+    sized = functools.cache(comparison._need_few_weights)
+    with mock.patch.object(comparison, "_need_few_weights", sized):
+        yield
+
+
+def saved_network(folder: Path) -> Path:
+    """A file as a user might bring."""
+    path = folder / "model.safetensors"
+    ModuleNetwork(targets.RandomNetwork().as_network().to_torch()).save(path)
+    return path
+
+
+@pytest.mark.usefixtures("each_sized_once")
 @pytest.mark.parametrize(
     "choice", sorted({f"{g}={o}" for g, opts in GROUPS.items() for o in opts} - LAWS_OF_THEIR_OWN)
 )
-def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Composed) -> None:
+def test_every_file_composes_and_makes_a_comparison(
+    choice: str, composed: Composed, tmp_path: Path
+) -> None:
     group = choice.split("=")[0]
     if choice in PLUGINS:
         pytest.importorskip(PLUGINS[choice], reason="an extra is missing")
     beside = [c for c in COMPANIONS.get(choice, ()) if c.split("=")[0] != group]
+    if choice == "target=network":
+        beside.append(f"target.path={saved_network(tmp_path)}")
     config = composed(choice, *beside)
     ready = configs.comparison(config)
     assert ready.construction.target is ready.target
@@ -64,7 +92,7 @@ def test_every_file_composes_and_makes_a_comparison(choice: str, composed: Compo
 
 
 def test_every_registered_class_has_its_file_and_every_file_its_class() -> None:
-    for group, registry in configs.REGISTRIES.items():
+    for group, registry in classes.REGISTRIES.items():
         assert GROUPS[group] == sorted(registry)
 
 
@@ -87,10 +115,6 @@ def test_misspelt_keys_are_refused_on_the_command_line(override: str, composed: 
 
 @pytest.mark.parametrize("line", ["acuracy: 0.2", "target: {inputdim: 3}", "training: {stepz: 7}"])
 def test_misspelt_keys_are_refused_in_an_experiment_file(line: str, tmp_path: Path) -> None:
-    from hydra import compose, initialize_config_dir
-
-    from depthwright import cli
-
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{line}\n")
     configs.register_schemas()
@@ -130,15 +154,42 @@ def test_law_must_live_where_the_target_does(composed: Composed) -> None:
         configs.comparison(composed(*NETWORKS, "distribution=uniform_ball", "target.radius=2"))
 
 
+@pytest.fixture(scope="module")
+def choices() -> dict[str, DictConfig]:
+    """The configs of every law, every target and every experiment, each chosen by itself."""
+    configs.register_schemas()
+    groups = ("distribution", "target", "experiment")
+    words = [f"{group}={name}" for group in groups for name in GROUPS[group]]
+    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
+        return {word: compose("config", [word]) for word in words}
+
+
+def together(choices: dict[str, DictConfig], law: str, other: str) -> DictConfig:
+    """The config of two choices, without composing each pair; a law is one node of it."""
+    config = copy.deepcopy(choices[other])
+    with open_dict(config):
+        config.distribution = choices[law].distribution
+    return config
+
+
+def test_two_choices_are_what_hydra_makes_of_them(
+    composed: Composed, choices: dict[str, DictConfig]
+) -> None:
+    for law, other in (("sphere_pairs", "target=hat"), ("uniform_cube", "experiment=narrow")):
+        pair = f"distribution={law}", other
+        assert together(choices, *pair) == composed(*pair)
+        assert together(choices, *pair) != choices[other]
+
+
 @pytest.mark.parametrize("law", GROUPS["distribution"])
 def test_choices_that_do_not_fit_are_refused_in_a_sentence_of_ours(
-    law: str, composed: Composed
+    law: str, choices: dict[str, DictConfig]
 ) -> None:
     """Every law with every target and every experiment; nothing but a Refusal comes out."""
-    others = [f"target={t}" for t in GROUPS["target"]]
-    others += [f"experiment={e}" for e in GROUPS["experiment"]]
+    others = [word for word in choices if not word.startswith("distribution=")]
+    assert len(others) == len(GROUPS["target"]) + len(GROUPS["experiment"])
     for other in others:
-        config = composed(f"distribution={law}", other)
+        config = together(choices, f"distribution={law}", other)
         with contextlib.suppress(Refusal):
             ready = configs.comparison(config)
             assert ready.distribution.domain == ready.target.domain
@@ -158,9 +209,17 @@ def refusal_of(construction: type, target: object) -> str | None:
     return None
 
 
+GIVEN = {
+    "profile": lambda: targets.Profile([0, 1]),
+    "network": lambda: targets.Network(targets.RandomNetwork().as_network().to_torch()),
+}
+"""Targets that have no defaults."""
+
+
 @pytest.mark.parametrize("target", GROUPS["target"])
 def test_the_construction_that_a_refusal_names_takes_the_target(target: str) -> None:
-    given, known = targets.REGISTRY[target](), constructions.REGISTRY.values()
+    made = GIVEN.get(target, targets.REGISTRY[target])
+    given, known = made(), constructions.REGISTRY.values()
     told = [text for cls in known if (text := refusal_of(cls, given))]
     assert 0 < len(told) < len(known)
     for text in told:
@@ -239,3 +298,28 @@ def test_seed_zero_is_a_seed(composed: Composed) -> None:
 def test_config_is_plain_values(composed: Composed) -> None:
     assert configs.resolved(composed())["construction"]["accuracy"] == 0.1
     assert OmegaConf.is_config(composed())
+
+
+def test_the_hash_sees_the_files_that_a_run_reads(composed: Composed, tmp_path: Path) -> None:
+    points = tmp_path / "profile.csv"
+    found = []
+    for text in ("0,0\n1,1\n", "0,0\n1,0.5\n", "0,0\n1,1\n"):
+        points.write_text(text)
+        found.append(configs.run_folder(composed("target=profile", f"target.file={points}")))
+    assert found[0] == found[2] != found[1]
+    model = saved_network(tmp_path)
+    config = composed("target=network", f"target.path={model}", "failure_probability=0")
+    before = configs.run_folder(config)
+    ModuleNetwork(targets.RandomNetwork(seed=1).as_network().to_torch()).save(model)
+    assert configs.run_folder(config) != before
+
+
+def test_a_network_s_law_follows_the_box_that_its_file_declares(
+    composed: Composed, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.nnet"
+    path.write_text(
+        "// |x|\n2,1,1,2,\n1,2,1,\n0,\n-2,\n3,\n0,0,\n1,1,\n1,\n-1,\n0,\n0,\n1,1,\n0,\n"
+    )
+    made = configs.comparison(composed("target=network", f"target.path={path}"))
+    assert made.distribution.domain == made.target.domain == Box((-2.0,), (3.0,))

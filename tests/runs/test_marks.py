@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from depthwright.runs import cell, store, watch
 from depthwright.runs.cell import State
 from depthwright.runs.config import CONFIG
 from depthwright.runs.store import SWEEPS, Cell, Incomplete, complete
+from rows_by_hand import ROW
 
 MARKS = (RESULTS, cell.RUNNING, cell.ERROR, cell.LOCK, MADE, CONFIG, CHECKPOINT, CURVES)
 harms = pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
@@ -121,6 +123,23 @@ def test_a_damaged_table_is_computed_again_and_said(
     told = capsys.readouterr().err
     assert told.count(f"{path} is damaged, so the cell is computed again") == 1
     assert (path.with_name("results.json.damaged") / "in it").read_text() == "kept"
+
+
+def test_a_row_with_a_value_of_another_type_is_computed_again_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    each = Cell(("k=0",), tmp_path / "x" / "0", NEEDED)
+
+    def compute(cells: Sequence[Cell]) -> list[None]:
+        store.once(each.folder, lambda: results.write(each.folder, [ROW]), each.columns)
+        return [None]
+
+    results.write_rows(each.folder, [asdict(ROW) | {"width": "wide"}])
+    complete(tmp_path, [each], compute)
+    assert results.read(each.folder) == [ROW]
+    told = capsys.readouterr().err
+    assert "1 cells, 0 finished before" in told
+    assert told.count("results.json is damaged, so the cell is computed again") == 1
 
 
 @pytest.mark.parametrize("when", [0, 2**31 - 1])

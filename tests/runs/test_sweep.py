@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,13 @@ from typing import Any
 import pytest
 
 from command_line import HANGS, multirun, rows, until
+from depthwright import results
+from depthwright.files import read_json
 from depthwright.refusal import Refusal
-from depthwright.results import NEEDED
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
 from depthwright.runs.store import Incomplete
+from rows_by_hand import ROW
 
 NOTHING = (
     "matching=[]",
@@ -32,7 +38,7 @@ NOTHING = (
     "trainer.progress=false",
     "logger=none",
 )
-CELLS = 8
+CELLS = 5
 """Of the sweep that is killed."""
 
 
@@ -73,6 +79,75 @@ def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
     assert {path.name for path in disturbed.rglob("*") if path.is_file()} == files, "no torn ones"
     for picture in disturbed.rglob("*.png"):
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
+
+
+KILLED = """
+import random, time
+from pathlib import Path
+from depthwright.experiment import Run
+
+def measure(n):
+    time.sleep(0.3)
+    return {"value": random.Random(n).random()}
+
+overrides = ("launcher=joblib", "hydra.launcher.n_jobs=2")
+run = Run("x", "smoke", Path("outputs"), overrides=overrides)
+run.cells([{"n": n} for n in range(12)], measure)
+"""
+
+
+@pytest.mark.slow
+def test_six_kills_of_workers_and_of_sweeps_change_no_row(tmp_path: Path) -> None:
+    """Cells of a function: those of comparisons go the same way, and their processes start later.
+
+    Idle workers of a killed sweep wait for five minutes for more work. They hold no lock, but the
+    ends of pipes of this process, and are killed at the end.
+    """
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        with (tmp_path / "told").open("wb") as told:
+            command = [sys.executable, "-c", KILLED]
+            process = subprocess.Popen(
+                command, cwd=tmp_path, stdout=told, stderr=told, start_new_session=True
+            )
+        started.append(process)
+        return process
+
+    def finished() -> list[Path]:
+        return list(tmp_path.glob("outputs/x/cells/*/results.json"))
+
+    killed: set[Path] = set()
+
+    def at_work() -> tuple[Path, int] | None:
+        """A cell that was not killed before, and the process that computes it."""
+        for mark in tmp_path.glob(f"outputs/x/cells/*/{cell.RUNNING}"):
+            content = read_json(mark)
+            if mark.parent not in killed and content and cell.state(mark.parent) == State.RUNNING:
+                return mark.parent, content["pid"]
+        return None
+
+    try:
+        process = start()
+        for number, whom in enumerate(("worker", "sweep") * 3):
+            until(lambda number=number: len(finished()) >= number)
+            folder, pid = until(at_work)
+            killed.add(folder)
+            os.kill(pid if whom == "worker" else process.pid, signal.SIGKILL)
+            if whom == "sweep":
+                assert process.wait() == -signal.SIGKILL, "killed too late"
+                process = start()
+        assert process.wait(HANGS) == 0, (tmp_path / "told").read_text()
+    finally:
+        for each in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
+    assert "12 of 12 cells finished" in (tmp_path / "told").read_text()
+    values = [read_json(path)[0]["value"] for path in finished()]
+    assert sorted(values) == sorted(random.Random(n).random() for n in range(12))
+    assert len(killed) == 6
+    assert not [path for path in tmp_path.rglob("*") if path.name in (cell.RUNNING, cell.ERROR)]
 
 
 @pytest.mark.slow
@@ -134,7 +209,7 @@ class Grid:
     def finish(self, overrides: list[str]) -> None:
         folder = self.folder(*overrides)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps([dict.fromkeys(NEEDED, 1)]))
+        results.write(folder, [ROW])
 
     def lose(self, overrides: list[str]) -> None:
         """As a killed process leaves it."""
@@ -199,6 +274,29 @@ def test_a_cell_that_is_given_twice_is_one(
     assert [each.overrides for each in found] == [("accuracy=0.1",), ("accuracy=0.2",)]
     assert grid.launched == [[["accuracy=0.1"], ["accuracy=0.2"]]]
     assert "2 cells (2 given twice), 0 finished before" in capsys.readouterr().err
+
+
+def test_configs_of_cells_that_are_composed_are_not_kept(
+    tmp_path: Path, composed: Callable[..., Any]
+) -> None:
+    """A hundred kilobytes each: a hundred thousand of them filled the memory."""
+    grid = Grid(tmp_path, composed)
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def compose(overrides: list[str]) -> Any:
+        config = grid.compose(overrides)
+        made.append(weakref.ref(config))
+        return config
+
+    def launch(cells: list[list[str]]) -> list[None]:
+        gc.collect()
+        alive.append(sum(config() is not None for config in made))
+        return grid.launch(cells)
+
+    sweep.run([[f"seed={k}"] for k in range(4)], compose, launch)
+    assert len(made) == 4
+    assert alive[0] <= 1
 
 
 def test_code_that_is_changed_under_a_sweep_is_told_for_what_it_is(

@@ -127,3 +127,23 @@ def test_a_budget_too_small_for_one_layer_of_the_width_says_so():
     found = match(Architecture.of((7, 1)), "width")
     assert found.shapes == ()
     assert "8 parameters are too few for one hidden layer of width 7" in found.note
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5, 2, 3])
+def test_a_factor_widens_every_hidden_layer_and_allows_its_square_in_parameters(factor):
+    own = Architecture.of((4, 100, 1))
+    found = match(own, f"width_{factor}x").shapes
+    assert [len(shape) - 1 for shape in found] == [2]
+    assert found[0] == (4, round(100 * factor), 1)
+    deep = Architecture.of((4, *[20] * 40, 1))
+    shapes = match(deep, f"width_{factor}x").shapes
+    assert {n for shape in shapes for n in shape[1:-1]} == {round(20 * factor)}
+    assert all(parameters(s) <= max(1, factor**2) * deep.parameters for s in shapes)
+    assert len(shapes) >= 5
+    assert match(deep, "width_1x").shapes == match(deep, "width").shapes
+
+
+@pytest.mark.parametrize("rule", ["width_x", "width_-2x", "width_0x", "width_1e3x", "width_9999x"])
+def test_what_is_no_factor_is_refused(rule):
+    with pytest.raises(Refusal, match=f"matching='{rule}'"):
+        match(Architecture.of((4, 10, 1)), rule)

@@ -25,7 +25,7 @@ import numpy as np
 from depthwright.approximation.levelling import Hinges
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.targets.declared import check_radial
-from depthwright.targets.radial import PiecewiseLinear, Radial
+from depthwright.targets.radial import Radial
 
 MOST_CUBES = 3_000_000
 MOST_WORK = 2 * 10**9
@@ -122,8 +122,8 @@ def _batch(
         weights += float(np.abs(h.weights).sum())
     r = np.linalg.norm(x, axis=1)
     radial = np.minimum(reach**2 / (2 * np.maximum(r - reach, 1e-300)), 2 * reach)
-    if isinstance(target, PiecewiseLinear):
-        slopes = np.diff(target.values) / np.diff(target.breaks)
+    if (values := target.values) is not None:
+        slopes = np.diff(values) / np.diff(target.breaks)
         piece = np.searchsorted(target.breaks, r, side="right") - 1
         slope = slopes[piece.clip(0, len(slopes) - 1)]
         turns = np.diff(slopes)

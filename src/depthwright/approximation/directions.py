@@ -15,6 +15,8 @@ import math
 
 import numpy as np
 
+AT_ONCE = 2**18
+"""Entries of the frames that are drawn together."""
 SPREADING_STEPS = 120
 SPREADING_LIMIT = 5e9
 """Largest n²·d that is spread, about a minute on a core: a step takes two such products."""
@@ -22,11 +24,13 @@ SPREADING_LIMIT = 5e9
 
 def frames(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
     """(count, dimension) rows of independent uniform orthogonal matrices, the last one cut."""
-    rows = []
-    for _ in range(-(-count // dimension)):
-        q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
-        rows.append(q * np.sign(np.diag(r)))
-    return np.concatenate(rows)[:count]
+    rows = np.empty((-(-count // dimension), dimension, dimension))
+    at_once = max(1, AT_ONCE // dimension**2)
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        q, r = np.linalg.qr(rng.standard_normal(some.shape))
+        some[:] = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]
+    return rows.reshape(-1, dimension)[:count]
 
 
 def spread(directions: np.ndarray) -> np.ndarray:

@@ -7,15 +7,18 @@ error on the worst points found by projected ascent, a few rounds of both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from depthwright.targets.radial import Radial
 
-ROUNDS, STEPS, STARTS = 4, 100, 256
+ROUNDS, STEPS, STARTS, FEWEST_STARTS = 4, 100, 256, 16
 WORK = 4e10
 """Multiply-adds one ascent may take; it gets fewer starts where it would take more."""
+LARGEST = int(WORK / (2 * STEPS * FEWEST_STARTS))
+"""Most directions × input_dim: with more, an ascent from the fewest starts would take more."""
 STEP_SIZE, SHRINKAGE = 0.05, 1e-3
 
 
@@ -41,23 +44,34 @@ class Hinges:
 
 
 def level(
-    hinges: list[Hinges], offset: float, target: Radial, rng: np.random.Generator
+    hinges: list[Hinges],
+    offset: float,
+    target: Radial,
+    rng: np.random.Generator,
+    bar: Callable[[float], None] = lambda part: None,
 ) -> tuple[list[Hinges], float, float]:
-    """The same hinges with one new scale per knot, a new constant, and the largest error found."""
+    """The same hinges with one new scale per knot, a new constant, and the largest error found.
+
+    `bar` is told the share that is done.
+    """
     from scipy.optimize import linprog
 
     d = target.input_dim
     count = sum(len(h.weights) for h in hinges)
-    starts = int(min(STARTS, max(16, WORK / (2 * count * d * STEPS))))
+    starts = int(min(STARTS, max(FEWEST_STARTS, WORK / (2 * count * d * STEPS))))
     scales, found = np.ones(len(hinges)), [np.zeros((1, d))]
     best: tuple[float, np.ndarray, float] | None = None
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS):
         scaled = [
             Hinges(h.directions, h.knot, h.weights * s) for h, s in zip(hinges, scales, strict=True)
         ]
         worst = 0.0
-        for sign in (1, -1):
-            x, height = _climb(scaled, offset, target, _starts(hinges, starts, rng), sign)
+        for half, sign in enumerate((1, -1)):
+
+            def climbed(part: float, before: float = done + half / 2) -> None:
+                bar((before + part / 2) / ROUNDS)
+
+            x, height = _climb(scaled, offset, target, _starts(hinges, starts, rng), sign, climbed)
             worst = max(worst, height)
             found.append(x)
         if best is None or worst < best[0]:
@@ -106,12 +120,18 @@ def _starts(hinges: list[Hinges], count: int, rng: np.random.Generator) -> np.nd
 
 
 def _climb(
-    hinges: list[Hinges], offset: float, target: Radial, x: np.ndarray, sign: int
+    hinges: list[Hinges],
+    offset: float,
+    target: Radial,
+    x: np.ndarray,
+    sign: int,
+    bar: Callable[[float], None],
 ) -> tuple[np.ndarray, float]:
     """Points of large sign·(N − f) in the ball, by projected ascent, and the largest of them."""
     highest, at = np.full(len(x), -np.inf), x
     rate, decay = STEP_SIZE, SHRINKAGE ** (1 / (STEPS - 1))
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        bar(step / STEPS)
         value, gradient = np.full(len(x), offset), np.zeros_like(x)
         for h in hinges:
             v, g = h.values_and_gradients(x)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depthwright import results
 from depthwright.comparison.comparison import Comparison
@@ -105,12 +105,21 @@ def compute(
         )
         with lesser(file := f"{contender.name}{contender.network.suffix}"):
             contender.network.save(folder / file)
+            tracker.network(contender.name, folder / file, _about(contender))
     curves = curves_of(comparison, contenders, measurements, trained)
     with lesser(CURVES):
         write_json(folder / CURVES, curves)
     rows = [row_of(comparison, c, measurements[c.name], device) for c in contenders]
     summarise(tracker, contenders, rows)
     return rows
+
+
+def _about(contender: Contender) -> dict[str, Any]:
+    """How it was made, its size, and its claim where it has one."""
+    size, claim = contender.network.architecture, contender.claim
+    about = {"construction": contender.construction, "style": contender.style}
+    about |= {"width": size.width, "depth": size.depth, "parameters": size.parameters}
+    return about | ({"claim": claim.plain(), "bound": claim.bound} if claim else {})
 
 
 def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender]:

@@ -4,7 +4,9 @@ A new theorem is one file here, its class in the registry below, and one file in
 conf/construction; the contract test then runs over it.
 """
 
-from depthwright.constructions.construction import Built, Claim, Construction
+from depthwright.constructions.built import Built, load_built
+from depthwright.constructions.claim import Claim
+from depthwright.constructions.construction import Construction
 from depthwright.constructions.narrow_bits import NarrowBits
 from depthwright.constructions.narrow_bounded import NarrowBounded
 from depthwright.constructions.narrow_exact import NarrowExact
@@ -44,4 +46,5 @@ __all__ = [
     "Ridge",
     "SingleRidge",
     "SparseRidge",
+    "load_built",
 ]

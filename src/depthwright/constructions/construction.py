@@ -2,138 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from typing import Any, ClassVar
 
-import numpy as np
-
-from depthwright.distributions.domain import Domain
+from depthwright.constructions.built import Built
+from depthwright.constructions.claim import Claim
 from depthwright.networks.architecture import Architecture
-from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.inputs import Inputs
-from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
-from depthwright.targets.target import Target
+from depthwright.targets.target import Target, short
 
-if TYPE_CHECKING:
-    import torch
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a construction promises of the network it built. Proved, never sampled.
-
-    norm "sup": abs(network − target) ≤ bound on all of `domain`.
-    norm "floats": the same at every float64 (or float32, as `domain` says) of it: all inputs that
-    a computer can represent.
-    norm "probability": the same outside a set whose probability is at most `failure_probability`
-    under `domain`'s uniform law, or any of density at most `density_bound`.
-    norm "drawn": as "sup", with probability at least 1 − `failure_probability` over the draw of
-    the network itself (a seed is one draw); no input is excepted.
-    norm "none": no claim; the network is only measured.
-    """
-
-    accuracy: float
-    """The theorem's ε; 0 for constructions that are equal."""
-    norm: Literal["sup", "floats", "probability", "drawn", "none"]
-    domain: str
-    terms: Mapping[str, float]
-    """Each source of error with its rigorous bound; the claim is their sum."""
-    arithmetic: Arithmetic = "float64"
-    """The arithmetic of the evaluation for which the claim holds."""
-    failure_probability: float = 0.0
-    density_bound: float | None = None
-    """VYS22's β of the law under which norm "probability" is meant; None: the uniform law."""
-
-    @property
-    def words(self) -> str:
-        """The inputs for which it holds, in words."""
-        if self.norm == "probability":
-            law = (
-                f"any density up to {self.density_bound:g}" if self.density_bound else "uniform law"
-            )
-            return f"all but a set of probability {self.failure_probability:.2g} ({law})"
-        if self.norm == "drawn":
-            return f"all, with probability {1 - self.failure_probability:g} of the draw"
-        if self.norm == "none":
-            return "none"
-        whole = self.norm == "sup" and not self.domain.startswith("the")
-        return f"all of the {self.domain}" if whole else self.domain
-
-    @property
-    def bound(self) -> float:
-        """The sum of the terms, rounded up; inf where nothing is promised."""
-        if self.norm == "none":
-            return math.inf
-        try:
-            total = math.fsum(self.terms.values())
-        except OverflowError:  # finite terms, a sum beyond float64
-            return math.inf
-        return math.nextafter(total, math.inf) if self.terms else 0.0
+__all__ = ["Built", "Claim", "Construction"]
 
 
-@dataclass(frozen=True)
-class Built:
-    """A network and its claim."""
-
-    network: Network
-    claim: Claim
-    in_bad_set: Callable[[np.ndarray], np.ndarray] | None = None
-    """Which points (batch, d) a claim of norm "probability" leaves out, as booleans (batch,)."""
-    domain: Domain | None = None
-    """Where the claim holds, if the network itself does not restrict its inputs."""
-
-    def decides(self, x: torch.Tensor) -> torch.Tensor:
-        """For which rows of `x` (batch, d) the claim alone decides the target's label: (batch,).
-
-        There the target's largest output is the network's, by a margin above twice the claim's
-        bound, roundings included; with one output, the sign is the same. False means that the
-        claim does not decide, also because it does not hold for this input.
-        """
-        import torch
-
-        if self.claim.norm in ("drawn", "none"):
-            raise Refusal(
-                f'a claim of norm "{self.claim.norm}" decides no input for certain; '
-                "build with failure_probability=0"
-            )
-        if x.ndim != 2 or x.shape[1] != self.network.architecture.input_dim:
-            raise Refusal(
-                f"inputs of shape {tuple(x.shape)} do not fit; give "
-                f"(batch, {self.network.architecture.input_dim})"
-            )
-        rows = x.detach().cpu().double().numpy()
-        covered = np.isfinite(rows).all(axis=1)
-        if self.network.inputs is not None:
-            covered &= ~(self.network.inputs.outside(rows) | self.network.inputs.others(rows))
-        if self.domain is not None:
-            covered &= self.domain.contains(x.detach().double()).cpu().numpy()
-        if self.in_bad_set is not None:
-            covered[covered] = ~self.in_bad_set(rows[covered])
-        known = torch.from_numpy(covered).to(x.device)
-        decided = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        if covered.any():
-            values = self.network.evaluate(x[known], self.claim.arithmetic)
-            decided[known] = self._clear(values.double().cpu().numpy()).to(x.device)
-        return decided
-
-    def _clear(self, values: np.ndarray) -> torch.Tensor:
-        """Where the margin of `values` (batch, outputs) is large enough.
-
-        Rounding of the difference changes nothing: at most the float 2ε is rounded to at most 2ε.
-        """
-        import torch
-
-        if values.shape[1] == 1:
-            return torch.from_numpy(np.abs(values[:, 0]) > self.claim.bound)
-        second, first = np.sort(values, axis=1)[:, -2:].T
-        return torch.from_numpy(first - second > 2 * self.claim.bound)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Construction(ABC):
     """A recipe that builds a network from a target, after one theorem.
 
@@ -144,6 +29,19 @@ class Construction(ABC):
     theorem: ClassVar[str]
     """The result it realises, with its source key."""
     target: Target
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """What any of them builds says what it is a network for, and after which construction."""
+        super().__init_subclass__(**keywords)
+        cls.__repr__ = cls.__repr__  # type: ignore[method-assign] # a dataclass leaves it alone
+        if "build" in vars(cls):
+            cls.build = _signed(cls.build)  # type: ignore[method-assign, assignment]
+
+    def __repr__(self) -> str:
+        others = [f for f in fields(self) if f.init and f.name != "target"]
+        given = {f.name: getattr(self, f.name) for f in others}
+        told = [f"{f.name}={short(given[f.name])}" for f in others if given[f.name] != f.default]
+        return f"{type(self).__name__}({', '.join([repr(self.target), *told])})"
 
     def need(self, **own: float) -> None:
         """Refusal where one of its fields, if it has it, differs from that of the run.
@@ -178,3 +76,11 @@ class Construction(ABC):
     @abstractmethod
     def build(self) -> Built:
         """The network and its claim."""
+
+
+def _signed(build: Callable[[Any], Built]) -> Callable[[Any], Built]:
+    @wraps(build)
+    def signed(self: Construction) -> Built:
+        return replace(build(self), target=self.target, construction=type(self).__name__)
+
+    return signed

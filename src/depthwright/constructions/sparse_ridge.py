@@ -24,9 +24,8 @@ Claim
     `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
     the ball (`approximation.covering`).
     `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
-    `solved`: the network descends (`approximation.descent`), which no proof of the draw outlives:
-    norm "none"; for d ≤ 3 norm "sup" again, by boxes (`approximation.branch_and_bound`), with
-    whatever bound they prove.
+    `solved`: it descends (`approximation.descent`), which no proof of the draw outlives: norm
+    "none"; for d ≤ 3 norm "sup", whatever `approximation.branch_and_bound` proves.
     Where a constant is near enough it is taken, two neurons wide, its error bounded for all x.
 
 Shapes and arithmetic
@@ -54,7 +53,7 @@ from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.covered import covered
 from depthwright.approximation.deviation import Hinge, joint_exponent
 from depthwright.approximation.directions import frames, spread
-from depthwright.approximation.levelling import Hinges, level
+from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
@@ -66,8 +65,7 @@ from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
-MOST_SOLVED = 4000
-"""Most neurons that descend."""
+MOST_SOLVED = 4000  # neurons
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -121,10 +119,8 @@ class SparseRidge(Construction):
     seed: int = 0
     """Of the directions."""
     solved: str = PROGRAM
-    """What the weights are solved for. program: the linear program, claims as above.
-    least_squares: the mean square under uniform radius × direction, with a share of the largest
-    error. minimax: the largest error that an attack finds. Both move all parameters of a network
-    of `width` neurons."""
+    """program: weights of the linear program, claims as above. With a `width`, least_squares (under
+    uniform radius × direction) and minimax (the largest error that an attack finds) descend."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
@@ -150,8 +146,13 @@ class SparseRidge(Construction):
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
         if self.solved != PROGRAM and not (self.width and self.width <= MOST_SOLVED):
             raise Refusal(
-                f"solved={self.solved!r} with width={self.width} is not built; give a width up to "
-                f"{MOST_SOLVED}, as many neurons as descend in minutes"
+                f"solved={self.solved!r} with width={self.width} would outlast a comparison; give a "
+                f"width up to {MOST_SOLVED}"
+            )
+        if self.width is not None and self.width > (most := LARGEST // d):
+            raise Refusal(
+                f"width={self.width} in input_dim={d} is more than can be levelled in minutes "
+                f"(limit {most}); give a smaller one"
             )
         if self.seed < 0:
             raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
@@ -194,7 +195,8 @@ class SparseRidge(Construction):
         """Of a budget: the plan's hinges with directions spread, and the offset."""
         rng, plan = np.random.default_rng(self.seed), self._plan
         hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in self._draw(plan, rng)]
-        hinges, offset, _ = level(hinges, plan.program.primal.offset, self.target, rng)
+        with Bar("levelling the network") as bar:
+            hinges, offset, _ = level(hinges, plan.program.primal.offset, self.target, rng, bar)
         return hinges, offset
 
     def _solve(self) -> Built:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.networks.inputs import Inputs, sides_text
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Ball(Domain):
         """Compare norms, with a tolerance for the rounding of projected points."""
         import torch
 
+        x = as_points(x, self.input_dim)
         slack = 1 + 8 * torch.finfo(x.dtype).eps
         return torch.linalg.vector_norm(x, dim=1) <= self.radius * slack
 
@@ -157,6 +159,7 @@ class Box(Domain):
 
     def contains(self, x: torch.Tensor) -> torch.Tensor:
         """Compare coordinates; clipping is exact, so there is no slack."""
+        x = as_points(x, self.input_dim)
         return ((x >= self._like(x, 0)) & (x <= self._like(x, 1))).all(dim=1)
 
     @property

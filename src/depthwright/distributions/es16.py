@@ -93,23 +93,19 @@ class EldanShamir(Centred):
         import torch
         from scipy.special import jv, yv
 
-        order = self.input_dim / 2
+        order, where = self.input_dim / 2, generator.device
         most = start * (jv(order, start) ** 2 + yv(order, start) ** 2)
         kept: list[torch.Tensor] = []
         missing = count
         while missing > 0:
-            draws = torch.rand(
-                (2, 3 * missing + 16),
-                generator=generator,
-                dtype=torch.float64,
-                device=generator.device,
-            )
+            size = (2, 3 * missing + 16)
+            draws = torch.rand(size, generator=generator, dtype=torch.float64, device=where)
             z = start / (1 - draws[0])
             at = z.cpu().numpy()
-            accepted = torch.as_tensor(at * jv(order, at) ** 2, device=z.device) > most * draws[1]
+            accepted = torch.as_tensor(at * jv(order, at) ** 2, device=where) > most * draws[1]
             kept.append(z[accepted][:missing])
             missing -= len(kept[-1])
-        return torch.cat(kept) if kept else torch.empty(0, dtype=torch.float64)
+        return torch.cat(kept) if kept else torch.empty(0, dtype=torch.float64, device=where)
 
 
 class SpherePairs(Centred):

@@ -17,13 +17,14 @@ BAND = ("error_sup_attacked", "error_sup_certified")
 
 
 def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
-    """Two panels over `column`: errors, and neurons.
+    """Three panels over `column`: errors, parameters, and widths.
 
     L2 errors carry their 95 % intervals, the shaded band reaches from the attacked to the
     claimed sup error of the construction: the true sup error lies in it.
     """
     errors: list[Series] = []
     sizes: list[Series] = []
+    widths: list[Series] = []
     for (contender,), part in rows.group_by("contender", maintain_order=True):
         name = str(contender)
         line = partial(_line, part, column, name)
@@ -35,12 +36,13 @@ def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
             )
         kind: Kind = "size" if name == CONSTRUCTED else "matched"
         sizes.append(line("parameters", "parameters", kind))
-        sizes.append(line("width", "width", kind))
+        widths.append(line("width", "width", kind))
     ticks = tuple(sorted(set(rows[column].to_list())))
     return Chart(
         (
             Panel(axis, "error", tuple(errors), x_log=True, y_log=True, ticks=ticks),
-            Panel(axis, "size", tuple(sizes), x_log=True, y_log=True, ticks=ticks),
+            Panel(axis, "parameters", tuple(sizes), x_log=True, y_log=True, ticks=ticks),
+            Panel(axis, "width, neurons", tuple(widths), x_log=True, y_log=True, ticks=ticks),
         )
     )
 

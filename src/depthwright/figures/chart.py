@@ -9,6 +9,8 @@ The kind of a series says what its numbers are (a claim is never drawn like a me
 - `size`       exact, from formulas; solid
 - `matched`    a size beside another of its colour (a rival's, a variant's); dotted, hollow marks
 - `points`     one mark per row, nothing between them
+- `line`       a function, drawn through many of its values; solid, without marks
+- `stems`      weights at places: a mark at each, and a line from it down to 0
 - `target`     the function itself; thick and pale
 """
 
@@ -24,8 +26,23 @@ from depthwright.figures.style import colour
 if TYPE_CHECKING:
     import polars
 
-Kind = Literal["measured", "sampled", "promised", "floor", "size", "matched", "points", "target"]
+Kind = Literal[
+    "measured",
+    "sampled",
+    "promised",
+    "floor",
+    "size",
+    "matched",
+    "points",
+    "target",
+    "line",
+    "stems",
+]
 Numbers = tuple[float | None, ...]
+
+LEAST = 3
+"""Places on the x axis from which on a chart shows more than that its command works."""
+THIN = "Fewer than three points: this only shows that the command works"
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ class Panel:
     ticks: tuple[float, ...] = ()
     """Ticks of x; () leaves them to the renderer."""
     title: str = ""
+    x_range: tuple[float, float] | None = None
+    """Ends of a linear x axis; None leaves them to the renderer."""
 
     def __post_init__(self) -> None:
         if not self.series:
@@ -83,6 +102,11 @@ class Chart:
     """Panels side by side."""
 
     panels: tuple[Panel, ...]
+
+    @property
+    def thin(self) -> bool:
+        """Whether no panel has three places on its x axis: a picture of no finding."""
+        return all(len({x for one in p.series for x in one.x}) < LEAST for p in self.panels)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that are not finite become null."""
@@ -111,6 +135,7 @@ class Chart:
                         "series": tuple(_series(s) for s in panel["series"]),
                         "lines": tuple((name, y) for name, y in panel["lines"]),
                         "ticks": tuple(panel["ticks"]),
+                        "x_range": tuple(panel["x_range"]) if panel.get("x_range") else None,
                     }
                 )
                 for panel in stored["panels"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED, CURVES
-from depthwright.figures.style import CLAIM, below, colour, figure, label, save
+from depthwright.figures.style import CLAIM, below, colour, figure, label, powers, save
 from depthwright.files import read_json
 from depthwright.refusal import Refusal
 from depthwright.results import Row
@@ -52,6 +52,7 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
         if row.error_promised is not None:
             training.axhline(row.error_promised, color=own, label=f"{name}: promised", **CLAIM)
     training.set(xlabel="training step", ylabel="error", yscale="log")
+    powers(training)
     training.set_title("Training against the construction", loc="left", fontsize=10)
     below(training)
 

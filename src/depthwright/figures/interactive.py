@@ -9,7 +9,7 @@ import math
 import textwrap
 from typing import Any
 
-from depthwright.figures.chart import Chart, Kind, Panel, Series
+from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series
 
 DASHES: dict[Kind, str] = {
     "sampled": "dot",
@@ -17,6 +17,8 @@ DASHES: dict[Kind, str] = {
     "floor": "dashdot",
     "matched": "dot",
 }
+SWATCHES = {"solid": "0", "dot": "2 3", "dash": "7 4", "dashdot": "7 3 2 3"}
+"""The dashes of a legend's line, as SVG writes them."""
 MARKS: dict[Kind, str] = {
     "measured": "circle",
     "sampled": "triangle-down",
@@ -24,7 +26,10 @@ MARKS: dict[Kind, str] = {
     "size": "square",
     "matched": "circle-open",
     "points": "circle",
+    "stems": "circle",
 }
+ALONE: tuple[Kind, ...] = ("points", "stems")
+"""Kinds whose marks are not joined."""
 LANDMARK = {"size": 12, "symbol": "diamond"}
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
@@ -39,13 +44,34 @@ def interactive(chart: Chart) -> list[dict[str, Any]]:
     return [_panel(panel) for panel in chart.panels]
 
 
+def widget(panel: Panel) -> Any:
+    """A panel by itself, its legend below it: a plotly figure, for notebooks."""
+    from plotly.graph_objects import Figure
+
+    drawn = _panel(panel)
+    drawn["data"] = [
+        trace | {"showlegend": trace.get("hoverinfo") != "skip"} for trace in drawn["data"]
+    ]
+    below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"size": 12}}
+    drawn["layout"] |= {"showlegend": True, "legend": below, "height": 360, "autosize": True}
+    return Figure(drawn)
+
+
 def legend(chart: Chart) -> list[dict[str, str]]:
-    """The entries of the legend: name, colour, line style (a dash, or points), each name once."""
+    """The entries of the legend, each name once: name, colour, dashes and mark of its line.
+
+    `dash` is an SVG dash array, "none" for marks alone; `mark` one of MARKS, or "".
+    """
     found: dict[str, dict[str, str]] = {}
     for panel in chart.panels:
         for one in panel.series:
-            look = "points" if one.kind == "points" else DASHES.get(one.kind, "solid")
-            found.setdefault(one.name, {"name": one.name, "colour": one.colour, "look": look})
+            alone = _mode(one) == "markers"
+            look = {
+                "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
+                "mark": MARKS.get(one.kind, ""),
+                "width": "5" if one.kind == "target" else "1.8",
+            }
+            found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
     return list(found.values())
 
 
@@ -69,6 +95,8 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "tickvals": list(panel.ticks),
             "ticktext": [f"{tick:g}" for tick in panel.ticks],
         }
+    if panel.x_range:
+        layout["xaxis"]["range"] = list(panel.x_range)
     if panel.title:
         layout["title"] = {"text": panel.title, "font": {"size": 13}, "x": 0, "xref": "paper"}
     lines = [(name, y) for name, y in panel.lines if y > 0 or not panel.y_log]
@@ -137,18 +165,14 @@ def _traces(one: Series) -> list[dict[str, Any]]:
     }
     if one.notes:
         line["text"] = list(one.notes)
+    if one.kind == "stems":
+        nothing = (0.0,) * len(one.y)
+        line["error_y"] = _bars(one, nothing, nothing) | {"width": 0, "thickness": 1.5}
+        return [line]
     if one.low is None or one.high is None:
         return [line]
     if not one.band:
-        line["error_y"] = {
-            "type": "data",
-            "symmetric": False,
-            "array": _gaps(one.y, one.high),
-            "arrayminus": _gaps(one.low, one.y),
-            "thickness": 1,
-            "width": 3,
-            "color": one.colour,
-        }
+        line["error_y"] = _bars(one, one.low, one.high)
         return [line]
     edge: dict[str, Any] = {
         "type": "scatter",
@@ -164,6 +188,19 @@ def _traces(one: Series) -> list[dict[str, Any]]:
     ]
 
 
+def _bars(one: Series, low: Numbers, high: Numbers) -> dict[str, Any]:
+    """From every y down to `low` and up to `high`, where these lie below and above it."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": _gaps(one.y, high),
+        "arrayminus": _gaps(low, one.y),
+        "thickness": 1,
+        "width": 3,
+        "color": one.colour,
+    }
+
+
 def _gaps(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> list[float | None]:
     return [
         None if a is None or b is None else max(b - a, 0.0) for a, b in zip(low, high, strict=True)
@@ -172,6 +209,6 @@ def _gaps(low: tuple[float | None, ...], high: tuple[float | None, ...]) -> list
 
 def _mode(one: Series) -> str:
     """A line of one point would be invisible, so it is drawn as a marker."""
-    if one.kind == "points" or len(one.x) == 1:
+    if one.kind in ALONE or len(one.x) == 1:
         return "markers"
     return "lines+markers" if one.kind in MARKS else "lines"

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series
-from depthwright.figures.style import CLAIM, below, figure, save
+from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series
+from depthwright.figures.style import CLAIM, below, figure, powers, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "matched": {"marker": "o", "markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
     "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
     "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
+    "line": {"marker": "", "linewidth": 1.2},
+    "stems": {"marker": "o", "markersize": 4, "linestyle": "none"},
 }
 LABEL = 36
 """Characters of an upright label that fit beside its panel."""
@@ -34,13 +36,17 @@ def paper(chart: Chart, *paths: Path) -> None:
     drawing, axes = figure(len(chart.panels))
     for at, panel in zip(axes, chart.panels, strict=True):
         _panel(at, panel)
+    if chart.thin:
+        drawing.suptitle(THIN, fontsize=9, color="#a4302a")
     for path in paths:
         save(drawing, path)
+        drawing.set_layout_engine("none")  # is laid out: the next file costs half
 
 
 def _panel(at: Axes, panel: Panel) -> None:
     at.set(xlabel=panel.x, ylabel=textwrap.fill(panel.y, LABEL))
     at.set(xscale="log" if panel.x_log else "linear", yscale="log" if panel.y_log else "linear")
+    powers(at)
     for one in panel.series:
         _draw(at, one)
     for name, height in panel.lines:
@@ -48,6 +54,8 @@ def _panel(at: Axes, panel: Panel) -> None:
     if panel.ticks:
         at.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
         at.xaxis.minorticks_off()
+    if panel.x_range:
+        at.set_xlim(*panel.x_range)
     if panel.title:
         at.set_title(panel.title, loc="left", fontsize=10)
     below(at)
@@ -64,6 +72,8 @@ def _draw(at: Axes, one: Series) -> None:
             down = [max(b - a, 0.0) for a, b in zip(low, y, strict=True)]
             up = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
+    if one.kind == "stems":
+        at.vlines(x, 0.0, y, linewidth=1.0, **own)
     style = LANDMARK if one.landmark else LOOKS[one.kind]
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible

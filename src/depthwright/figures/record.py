@@ -51,15 +51,21 @@ class Record:
     """Provenance of the rows, also of those that were only read."""
 
 
-def write(record: Record, rows: polars.DataFrame, folder: Path) -> None:
+def draw(record: Record, folder: Path) -> None:
+    """The record's pictures."""
+    if record.chart:
+        paper(record.chart, *(folder / f"{record.name}{suffix}" for suffix in PICTURES))
+
+
+def write(record: Record, rows: polars.DataFrame, folder: Path, *, pictures: bool = True) -> None:
     """The record itself is written last: it marks the others as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{record.name}.csv") as partial:
         rows.write_csv(partial)
     with whole_file(folder / f"{record.name}.parquet") as partial:
         rows.write_parquet(partial)
-    if record.chart:
-        paper(record.chart, *(folder / f"{record.name}{suffix}" for suffix in PICTURES))
+    if pictures:
+        draw(record, folder)
     stored = asdict(replace(record, chart=None))
     stored["chart"] = record.chart.to_json() if record.chart else None
     set_aside(folder / RECORD)

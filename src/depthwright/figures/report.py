@@ -1,4 +1,4 @@
-"""One page of many records: a self-contained HTML file, with the figures' files beside it.
+"""One page of many records, in chapters: a self-contained HTML file, the figures' files beside it.
 
 The page holds plotly's script once and asks the network for nothing; a content security policy in
 it forbids the browser to. Every figure can be hovered, zoomed, put on other axes, and its
@@ -8,6 +8,7 @@ contenders switched on and off.
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from depthwright import results
+from depthwright.figures.chapters import parts_of
+from depthwright.figures.chart import THIN
 from depthwright.figures.interactive import interactive, legend
 from depthwright.figures.record import DATA, PICTURES, Record
+from depthwright.figures.theorems import Chapter
 from depthwright.files import write_text
 from depthwright.refusal import Refusal
 
 PAGE = "report.html"
+TITLE = "Depthwright: what was promised, what was measured"
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,17 @@ def need_page() -> None:
         )
 
 
-def write(entries: Sequence[Entry], folder: Path, title: str, note: str = "") -> Path:
-    """`report.html` in the folder, the figures' files beside it."""
+def write(
+    entries: Sequence[Entry],
+    folder: Path,
+    title: str,
+    note: str = "",
+    theorems: Sequence[Chapter] = (),
+) -> Path:
+    """`report.html` in the folder, the figures' files beside it.
+
+    With `theorems` it is the whole report: words first, theorems and columns last.
+    """
     need_page()
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -61,17 +76,65 @@ def write(entries: Sequence[Entry], folder: Path, title: str, note: str = "") ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"exponents": exponents, "formulas": formulas}
     folder.mkdir(parents=True, exist_ok=True)
-    figures = [_figure(entry) for entry in entries]
+    figures = {entry.record.name: _figure(entry) for entry in entries}
+    parts = [(part, [figures[name] for name in own]) for part, own in parts_of(figures)]
+    proved = [_theorem(chapter) for chapter in theorems]
     for entry in entries:
         for path in entry.files:
             shutil.copyfile(path, folder / path.name)
     text = environment.get_template("report.html.jinja").render(
-        title=title, note=note, figures=figures, plotly=get_plotlyjs()
+        title=title,
+        note=note,
+        parts=parts,
+        theorems=proved,
+        columns=results.columns() if theorems else [],
+        thin=THIN,
+        plotly=get_plotlyjs(),
     )
     page = folder / PAGE
     write_text(page, text)
     return page
+
+
+def exponents(text: str) -> Any:
+    """`10^-3` and `n^(L−1)` with what follows the ^ raised; safe in a page."""
+    from markupsafe import Markup, escape
+
+    return Markup(_set_high(str(escape(text))))
+
+
+def formulas(text: str) -> Any:
+    """A docstring's paragraph: exponents, indices as in x_i and n_{L−1}, and `code`."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"``?([^`]+)``?", str(escape(text)))
+    for k, part in enumerate(parts):
+        if k % 2:
+            parts[k] = f"<code>{part}</code>"
+        else:
+            parts[k] = re.sub(
+                r"(?<=[^\W_])_(?:\{(.+?)\}|(\w{1,2})(?!\w))",
+                lambda found: f"<sub>{found[1] or found[2]}</sub>",
+                _set_high(part),
+            )
+    return Markup("".join(parts))
+
+
+def _set_high(text: str) -> str:
+    def high(found: re.Match[str]) -> str:
+        return f"<sup>{found[1] or found[2] or found[3]}</sup>"
+
+    return re.sub(r"\^(?:\{(.+?)\}|\((.+?)\)|([-−]?[\w.]*\w))", high, text)
+
+
+def _theorem(chapter: Chapter) -> dict[str, Any]:
+    return {
+        "chapter": chapter,
+        "panels": interactive(chapter.chart),
+        "legend": legend(chapter.chart),
+    }
 
 
 def _figure(entry: Entry) -> dict[str, Any]:
@@ -85,11 +148,12 @@ def _figure(entry: Entry) -> dict[str, Any]:
         "rows": rows,
         "files": [path.name for path in entry.files],
         "failed": bool(record.error or record.broken),
+        "thin": bool(record.chart and record.chart.thin),
     }
 
 
-def _table(entry: Entry) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Header, and for each cell the text that is shown and the value of the CSV."""
+def _table(entry: Entry) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
+    """Header and its units; for each cell the text that is shown and the value of the CSV."""
     path = entry.folder / f"{entry.record.name}.csv" if entry.folder else None
     if path is None or not path.exists():
         return [], []
@@ -98,7 +162,14 @@ def _table(entry: Entry) -> tuple[list[str], list[list[tuple[str, str]]]]:
         columns = [c for c in entry.record.columns if c in (reader.fieldnames or ())]
         columns = columns or list(reader.fieldnames or ())
         rows = [[(_shown(row[c]), row[c]) for c in columns] for row in reader]
-    return [column.replace("_", " ") for column in columns], rows
+    return [(column.replace("_", " "), _unit(column)) for column in columns], rows
+
+
+def _unit(column: str) -> str:
+    """In a table's head, where the column's name does not say it."""
+    if column.endswith(("seconds", "gigabytes")) or column in results.SECONDS:
+        return "s" if "seconds" in column else "GB"
+    return results.UNITS.get(column, "")
 
 
 def _shown(value: str) -> str:

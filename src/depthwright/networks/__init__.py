@@ -1,4 +1,12 @@
-"""What a ReLU network is: architectures, values, files."""
+"""What a ReLU network is: architectures, values, files.
+
+`ModuleNetwork(module)` and `ModuleNetwork.of([(W_1, b_1), …])` make one of float layers; it is
+imported with torch, on first use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.arithmetic import Arithmetic
@@ -18,6 +26,16 @@ __all__ = [
     "ExactNetwork",
     "Layer",
     "Linear",
+    "ModuleNetwork",
     "Network",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562."""
+    if name == "ModuleNetwork":
+        from depthwright.networks.torch_network import ModuleNetwork
+
+        return ModuleNetwork
+    raise AttributeError(f"module 'depthwright.networks' has no attribute {name!r}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -51,6 +52,24 @@ class Network(ABC):
         `arithmetic` says how every intermediate number is held ("exact": no rounding before
         the end, where the result is rounded once to float64); None means the network's own.
         """
+
+    def __call__(self, x: Any) -> Any:
+        """Values in the network's own arithmetic at a batch (batch, input_dim), or at one point.
+
+        Torch tensors give torch tensors; numpy arrays and lists give numpy arrays.
+        """
+        points = as_points(x)
+        values = self.evaluate(points[None])[0] if points.ndim == 1 else self.evaluate(points)
+        return values if points is x else values.cpu().numpy()
+
+    def __repr__(self) -> str:
+        shape, name = self.architecture, type(self).__name__
+        known = f"\n  inputs: {self.inputs}" if self.inputs is not None else ""
+        return (
+            f"{name}: {shape.input_dim} → {shape.output_dim}, width {shape.width:,}, depth "
+            f"{shape.depth:,}\n  {shape.parameters:,} parameters ({shape.nonzeros:,} not 0), "
+            f"weights of at most {self.weight_bits:,} bits, arithmetic {self.arithmetic}{known}"
+        )
 
     @abstractmethod
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ plain evaluation in floating point lie from the real-number value of the stored 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -33,13 +34,17 @@ if TYPE_CHECKING:
 
     from depthwright.networks.exact.network import ExactNetwork
 
-CHUNK_ELEMENTS = 1 << 22
-"""Largest points × directions array of the torch form."""
+CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
+"""Largest points × directions array of the torch form, by device."""
 FORMAT = "depthwright-ridge"
 """Written into every such file."""
 FIELDS = tuple(field.name for field in fields(RidgeGroup))
 UNIT_TOLERANCE = 1e-9
 """Allowed difference of a direction's norm from 1."""
+
+
+class OutsideTheBall(UserWarning):
+    """Inputs of norm above 1, where nothing is claimed of a ridge network."""
 
 
 class RidgeNetwork(Network):
@@ -94,7 +99,10 @@ class RidgeNetwork(Network):
     # ── values ────────────────────────────────────────────────────────────────────────────────
 
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:
-        """Structured values (batch, 1); "exact" goes through the plain form."""
+        """Structured values (batch, 1); "exact" goes through the plain form.
+
+        Inputs outside the unit ball, of which nothing is claimed, are told by `OutsideTheBall`.
+        """
         import torch
 
         from depthwright.networks.points import as_points
@@ -110,13 +118,16 @@ class RidgeNetwork(Network):
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"
             )
+        _tell_outside(x)
         x = x.to(getattr(torch, arithmetic))
         with torch.no_grad(), full_precision():
             if x.device.type == "cpu" and (compiled := self._compiled(x.numpy())) is not None:
                 return torch.from_numpy(compiled).to(x.dtype)
             directions = max(len(group.weights) for group in self.groups)
-            chunk = max(1, CHUNK_ELEMENTS // max(directions, 1))
-            return torch.cat([self.forward(part) for part in x.split(chunk)] or [x[:, :1]])
+            chunk = max(1, CHUNK_ELEMENTS[x.device.type] // max(directions, 1))
+            tensors = self._tensors(x)
+            found = [self._values(part, tensors) for part in x.split(chunk)]
+            return torch.cat(found or [x[:, :1]])
 
     def _compiled(self, x: np.ndarray) -> np.ndarray | None:
         """Values by the compiled loop; None where a table would be too large."""
@@ -141,20 +152,35 @@ class RidgeNetwork(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Structured values by torch operations: any device, differentiable in `x`."""
+        from depthwright.networks.points import as_points
+
+        x = as_points(x, self.input_dim)
+        return self._values(x, self._tensors(x))
+
+    def _tensors(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Per group: directions, weights; starts of the ridge function's pieces, the values and
+        slopes there. In the dtype and on the device of `x`.
+        """
         import torch
 
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.as_tensor(array, dtype=x.dtype, device=x.device)
-
-        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
+        found = []
         for group in self.groups:
-            s = (x @ tensor(group.dense(self.input_dim)).T).abs()
             slopes = np.concatenate([[0.0], np.cumsum(group.turns)])
             values = np.concatenate([[0.0, 0.0], np.cumsum(slopes[1:-1] * np.diff(group.kinks))])
-            starts = tensor(np.concatenate([[0.0], group.kinks]))
+            starts = np.concatenate([[0.0], group.kinks])
+            arrays = (group.dense(self.input_dim), group.weights, starts, values, slopes)
+            found.append([torch.as_tensor(a, dtype=x.dtype, device=x.device) for a in arrays])
+        return found
+
+    def _values(self, x: torch.Tensor, tensors: list[list[torch.Tensor]]) -> torch.Tensor:
+        import torch
+
+        total = torch.zeros((len(x), 1), dtype=x.dtype, device=x.device)
+        for directions, weights, starts, values, slopes in tensors:
+            s = (x @ directions.T).abs()
             piece = torch.bucketize(s.detach(), starts[1:], right=True)
-            ridge = tensor(values)[piece] + tensor(slopes)[piece] * (s - starts[piece])
-            total = total + ridge @ tensor(group.weights)[:, None]
+            ridge = values[piece] + slopes[piece] * (s - starts[piece])
+            total = total + ridge @ weights[:, None]
         return total + self.offset
 
     # ── rounding ──────────────────────────────────────────────────────────────────────────────
@@ -285,6 +311,24 @@ class RidgeNetwork(Network):
         norm = float(np.linalg.norm(total))
         # Directions that are no frame may cancel; then the start is the origin.
         return total / norm if norm > 0 else total
+
+
+def _tell_outside(x: torch.Tensor) -> None:
+    """A norm is rounded by less than the allowance."""
+    import torch
+
+    with torch.no_grad():
+        norms = torch.linalg.vector_norm(x.double(), dim=1)
+        rounding = torch.finfo(x.dtype if x.is_floating_point() else torch.float64).eps
+        outside = norms > 1 + (x.shape[1] + 8) * rounding
+    if outside.any():
+        row = int(outside.byte().argmax())
+        warnings.warn(
+            f"{int(outside.sum())} of {len(x)} inputs lie outside the ball of radius 1, of which "
+            f"alone something is claimed; the first is row {row}, of norm {norms[row]:.4g}",
+            OutsideTheBall,
+            stacklevel=3,
+        )
 
 
 def load_ridge(path: str | Path) -> RidgeNetwork:

@@ -1,7 +1,8 @@
 """One W&B run per experiment, with the rows of all its finished cells: what a dashboard draws.
 
     rows                                    the table
-    error_against_input_dim, …_inverse_accuracy   charts, one line per contender and kind of error
+    error_against_input_dim, …_inverse_accuracy   charts, one line per contender and kind of error,
+                                            the ends of the L2 error's interval included
     AXIS/CONTENDER/COLUMN over AXIS/AXIS    the same as curves, for panels that compare experiments
 
 AXIS is `input_dim` or `inverse_accuracy` (1/ε). Lines and curves hold the cells whose settings are
@@ -45,7 +46,8 @@ AGGREGATE = "aggregate"
 AXES = ("input_dim", "inverse_accuracy")
 VARIED = ("input_dim", "accuracy", "seed")
 """Keys of a config, and of its groups, that cells of one line differ in."""
-ERRORS = ("error_l2", "error_sup_attacked", "error_promised")
+INTERVAL = ("error_l2_low", "error_l2_high")
+ERRORS = ("error_l2", *INTERVAL, "error_sup_attacked", "error_promised")
 CONFIG_LIMIT = 2**16
 """Bytes of a config, of which ours have some thousand: YAML is read slowly."""
 DRAWN = (*ERRORS, "error_sup_sampled", "parameters", "size_ratio")

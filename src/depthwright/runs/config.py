@@ -1,7 +1,7 @@
 """From a Hydra config to a comparison: typed schemas, so that a misspelt key is refused.
 
-Targets, distributions and constructions are frozen dataclasses in registries; the schema of each
-is made from its own fields, so a new one needs no code here. A group's `name` is the registry key.
+Targets, distributions and constructions are frozen dataclasses in registries, or the user's own
+(see `classes`); the schema of each is made from its fields, so a new one needs no code here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,18 @@ from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright import constructions, distributions, targets
+from depthwright import constructions
 from depthwright.comparison import SOLVED_RIDGE, Comparison
 from depthwright.constructions import Construction, Ridge, SparseRidge
 from depthwright.constructions.sparse_ridge import LEAST_SQUARES, MOST_SOLVED, PROGRAM
 from depthwright.errors.measure import EvaluationConfig
 from depthwright.refusal import Refusal, misspelt
+from depthwright.runs import classes
 from depthwright.runs.cell import identity
+from depthwright.runs.classes import REGISTRIES
 from depthwright.tracking import LoggerConfig
 from depthwright.training.config import TrainerConfig, TrainingConfig
 
-REGISTRIES: dict[str, Mapping[str, type]] = {
-    "target": targets.REGISTRY,
-    "distribution": distributions.REGISTRY,
-    "construction": constructions.REGISTRY,
-}
 CONFIG = "config.yaml"
 """In a run's folder: its config, resolved."""
 WATCHING = (
@@ -59,7 +56,6 @@ LONGEST_NAME = 255
 
 MOST_BESIDE = 1500
 """Width up to which a solved network stands beside a ridge network without being asked for."""
-RUN_FIELDS = {"accuracy", "failure_probability"}
 INPUT_FIELDS = {"grid", "inputs"}
 """What a construction's claim speaks of; constructions of one run share it."""
 
@@ -118,37 +114,9 @@ def register_schemas() -> None:
     """Make the schemas known to Hydra; conf/*/*.yaml name them in their defaults."""
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
-    for group, registry in REGISTRIES.items():
-        for name, cls in registry.items():
-            store.store(group=f"schema/{group}", name=name, node=_schema(name, cls))
+    classes.register_schemas()
     for group, cls in SCHEMAS.items():
         store.store(group="schema", name=group, node=cls)
-
-
-def _schema(name: str, cls: type) -> type:
-    """A mutable dataclass with the plain fields of `cls` and its registry name."""
-    hints = typing.get_type_hints(cls)
-    plain: list[Any] = [("name", str, dataclasses.field(default=name))]
-    for field in dataclasses.fields(cls):
-        if field.init and field.name != "target":
-            default = MISSING if field.default is dataclasses.MISSING else field.default
-            # OmegaConf knows no Literal; the class itself refuses what is none of its words.
-            literal = typing.get_origin(hints[field.name]) is typing.Literal
-            hint = str if literal else hints[field.name]
-            plain.append((field.name, hint, dataclasses.field(default=default)))
-    return dataclasses.make_dataclass(f"{cls.__name__}Config", plain)
-
-
-def _make(group: str, config: DictConfig, **given: Any) -> Any:
-    """The registered class of a group, from its config."""
-    fields = dict(typing.cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
-    name = fields.pop("name")
-    registry = REGISTRIES[group]
-    if name not in registry:
-        raise Refusal(f"{group}={name!r} is unknown; choose one of {', '.join(registry)}")
-    known = {f.name for f in dataclasses.fields(registry[name]) if f.init} - given.keys()
-    _refuse_unknown(fields, known, f"{group}.")
-    return registry[name](**given, **fields)
 
 
 def _refuse_unknown(given: Iterable[Any], known: set[str], where: str = "") -> None:
@@ -181,7 +149,7 @@ def need_sound(config: DictConfig) -> None:
                 f"{group} should be one of {', '.join(groups()[group])}; leave it out or say "
                 f"{group}=OPTION"
             )
-        if group in REGISTRIES and "name" not in config[group]:
+        if group in REGISTRIES and not {"name", classes.OWN} & set(config[group]):
             raise Refusal(f"{group}.name is missing; choose one of {', '.join(REGISTRIES[group])}")
     need_known_keys(config)
 
@@ -189,11 +157,11 @@ def need_sound(config: DictConfig) -> None:
 def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
     need_sound(config)
-    target = _make("target", config.target)
-    construction = _make("construction", config.construction, target=target)
+    target = classes.make("target", config.target)
+    construction = classes.make("construction", config.construction, target)
     return Comparison(
         target=target,
-        distribution=_make("distribution", config.distribution),
+        distribution=classes.make("distribution", config.distribution, target),
         construction=construction,
         beside=_all_beside(config, construction),
         matching=tuple(config.matching),
@@ -204,7 +172,7 @@ def comparison(config: DictConfig) -> Comparison:
         seed=config.seed,
         failure_probability=config.failure_probability,
         accuracy=config.accuracy,
-        names={group: config[group].name for group in REGISTRIES},
+        names={group: classes.name_of(config[group]) for group in REGISTRIES},
     )
 
 
@@ -215,7 +183,7 @@ def _solved(first: Construction, config: DictConfig, most: int = MOST_SOLVED) ->
     width = first.architecture().width
     if not 4 <= width <= most:
         return None
-    shared = {field: config[field] for field in RUN_FIELDS}
+    shared = {field: config[field] for field in classes.FOLLOWED}
     return SparseRidge(first.target, width=width, solved=LEAST_SQUARES, **shared)
 
 
@@ -244,7 +212,7 @@ def _beside(name: str, first: Construction, config: DictConfig) -> Construction:
         raise Refusal(f"beside={name!r} is no construction; choose from {known}")
     cls = constructions.REGISTRY[name]
     own = {field.name for field in dataclasses.fields(cls)}
-    shared = {field: config[field] for field in own & RUN_FIELDS}
+    shared = {field: config[field] for field in own & set(classes.FOLLOWED)}
     shared |= {
         field: config.construction[field]
         for field in own & INPUT_FIELDS & config.construction.keys()
@@ -283,8 +251,9 @@ def run_folder(config: DictConfig) -> Path:
         )
     need_sound(config)
     plain = resolved(config)
-    slug = f"{plain['target']['name']}-d{plain['target'].get('input_dim', '')}"
-    slug += f"-{plain['construction']['name']}-acc{plain['accuracy']:g}-s{plain['seed']}"
+    target, construction = (classes.name_of(config[k]) for k in ("target", "construction"))
+    dimension = f"-d{d}" if (d := plain["target"].get("input_dim")) else ""
+    slug = f"{target}{dimension}-{construction}-acc{plain['accuracy']:g}-s{plain['seed']}"
     folder = output(config) / config.experiment_name / f"{slug}-{run_hash(config)}"
     for name in folder.parts:
         if len(name.encode()) > LONGEST_NAME:
@@ -305,8 +274,8 @@ def output(config: DictConfig) -> Path:
 
 
 def run_hash(config: DictConfig) -> str:
-    """Ten hex digits of what determines the numbers, this package's own source included."""
-    return identity(unwatched(resolved(config)))
+    """Ten hex digits of what determines the numbers: settings, this package's source, files."""
+    return identity({**unwatched(resolved(config)), "sources": classes.sources(config)})
 
 
 def unwatched(plain: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,11 @@ launcher, the same folders.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
@@ -25,13 +28,18 @@ from depthwright.results import NEEDED
 from depthwright.runs import config as configs
 from depthwright.runs import task
 from depthwright.runs.aggregate import aggregate
-from depthwright.runs.store import Cell, Launch, complete
+from depthwright.runs.cell import sentence
+from depthwright.runs.store import Cell, Incomplete, Launch, complete
+from depthwright.runs.table import conclude
+from depthwright.tracking import LoggerConfig
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
 
 Overrides = list[str]
 
+_BY_FIGURE: ContextVar[bool] = ContextVar("by_figure", default=False)
+"""Whether a figure's sweep runs, which shows its rows itself."""
 _ONE = threading.Lock()
 """Hydra has one state a process: of two threads that sweep, one waits for the other."""
 
@@ -50,7 +58,11 @@ def sweep(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = [f"experiment={experiment}", *overrides, *axes]
-        cells: list[Cell] = hydra.multirun("config", task.task, given)
+        mark = _BY_FIGURE.set(True)
+        try:
+            cells: list[Cell] = hydra.multirun("config", task.task, given)
+        finally:
+            _BY_FIGURE.reset(mark)
     return cells
 
 
@@ -66,12 +78,15 @@ def run(
     """
     if not grid:
         raise Refusal("the sweep has no cells: one of its axes is empty; give it values")
-    composed = [compose(overrides) for overrides in grid]
-    found = [
-        Cell(tuple(overrides), configs.run_folder(config), NEEDED)
-        for overrides, config in zip(grid, composed, strict=True)
-    ]
-    outputs = {configs.output(config) for config in composed}
+    found: list[Cell] = []
+    outputs: set[Path] = set()
+    logger: LoggerConfig | None = None
+    for overrides in grid:
+        config = compose(overrides)  # not kept: a hundred kilobytes
+        found.append(Cell(tuple(overrides), configs.run_folder(config), NEEDED))
+        outputs.add(configs.output(config))
+        logger = logger or configs.logger(config)
+    assert logger is not None
     if len(outputs) != 1:
         raise Refusal(
             f"a sweep has one results folder and this one {len(outputs)}; give one output"
@@ -79,17 +94,38 @@ def run(
     (output,) = outputs
     need_writable(output)
     if not all(each.finished for each in found):
-        task.need_surroundings(configs.logger(composed[0]))
+        task.need_surroundings(logger)
         environment.give_cache(output)
 
     def aggregate_all() -> None:
         for experiment in {each.folder.parent for each in found}:
-            aggregate(experiment, configs.logger(composed[0]))
+            aggregate(experiment, logger)
 
     def launch_each(cells: Sequence[Cell]) -> Sequence[str | None]:
         return launch([list(each.overrides) for each in cells])
 
-    return complete(output, found, launch_each, aggregate_all)
+    shown = not _BY_FIGURE.get()
+    try:
+        done = complete(output, found, launch_each, aggregate_all)
+    except Incomplete:
+        if shown:
+            _show([each for each in dict.fromkeys(found) if each.finished])
+        raise
+    if shown:
+        _show(done)
+    return done
+
+
+def _show(cells: Sequence[Cell]) -> None:
+    """The rows are there whatever goes wrong here."""
+    from rich.console import Console
+
+    if not cells:
+        return
+    try:
+        conclude(cells, Console(markup=False, emoji=False))
+    except Exception as error:
+        warnings.warn(f"the sweep is not shown: {sentence(error)}", stacklevel=2)
 
 
 def launch_with(launcher: Launcher, cells: Sequence[Overrides]) -> list[str | None]:

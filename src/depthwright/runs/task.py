@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from depthwright.machine import environment
 from depthwright.progress import Listener
 from depthwright.refusal import Refusal
 from depthwright.results import NEEDED
-from depthwright.runs import cell, store
+from depthwright.runs import cell, classes, store
 from depthwright.runs import config as configs
 from depthwright.tracking import KEPT, need_sound
 from depthwright.training.result import TrainingDiverged
@@ -70,10 +70,23 @@ def compare(config: DictConfig, console: Console) -> Path:
 
 
 def _compute(config: DictConfig, console: Console) -> bool:
-    """Whether there was anything to do."""
+    """Whether there was anything to do; what goes wrong in a user's class is told as ours is."""
+    try:
+        return _computed(config, console)
+    except TOLD:
+        raise
+    except Exception as error:
+        if not classes.theirs(error):
+            raise
+        raise Refusal(classes.told(error)) from error
+
+
+def _computed(config: DictConfig, console: Console) -> bool:
     from depthwright.figures.comparison import PICTURE
 
     ready, watching = configs.comparison(config), configs.logger(config)
+    if watching.networks is None:  # those of a sweep would fill a disk
+        watching = replace(watching, networks=HydraConfig.get().mode == RunMode.RUN)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if not results.finished(folder, NEEDED):
@@ -136,7 +149,7 @@ def _run(
             name=folder.name,
             group=config.experiment_name,
             config=configs.resolved(config),
-            tags=[config[group].name for group in configs.REGISTRIES],
+            tags=[classes.name_of(config[group]) for group in classes.REGISTRIES],
         ) as tracker,
         console.status("starting") as status,
     ):

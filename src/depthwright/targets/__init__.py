@@ -1,6 +1,7 @@
 """Functions to approximate. A new target is one class and one line in the registry below."""
 
 from depthwright.targets.network import Network, RandomNetwork, ReLUNetwork
+from depthwright.targets.profile import Profile
 from depthwright.targets.radial import Cone, Hat, Monomial, Radial, RandomProfile
 from depthwright.targets.single_ridge import SineRidge
 from depthwright.targets.target import Target
@@ -11,6 +12,8 @@ REGISTRY: dict[str, type[Target]] = {
     "hat": Hat,
     "random_profile": RandomProfile,
     "monomial": Monomial,
+    "profile": Profile,
+    "network": Network,
     "random_network": RandomNetwork,
     "zigzag": ZigZag,
     "sine": Sine,
@@ -23,6 +26,7 @@ __all__ = [
     "Hat",
     "Monomial",
     "Network",
+    "Profile",
     "Radial",
     "RandomNetwork",
     "RandomProfile",

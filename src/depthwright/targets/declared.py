@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from depthwright.refusal import Refusal
-from depthwright.targets.radial import PiecewiseLinear, Radial
+from depthwright.targets.radial import Radial
 from depthwright.targets.single_ridge import SingleRidge
 
 SAMPLES = 4097
@@ -31,9 +31,10 @@ def check_radial(target: Radial) -> None:
         raise Refusal(
             f"the breaks of {name}, {np.array2string(breaks, threshold=6)}, do not rise from 0 to 1"
         )
-    if isinstance(target, PiecewiseLinear) and np.shape(target.values) != breaks.shape:
+    values = target.values
+    if values is not None and np.shape(values) != breaks.shape:
         raise Refusal(
-            f"{name} has values of shape {np.shape(target.values)} at {len(breaks)} breaks; "
+            f"{name} has values of shape {np.shape(values)} at {len(breaks)} breaks; "
             "give one value at each"
         )
     near = 2.0 ** -np.arange(13, 41)

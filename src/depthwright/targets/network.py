@@ -12,7 +12,7 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,7 @@ from depthwright.networks.points import as_points
 from depthwright.networks.upper import UNIT, Upper, product
 from depthwright.refusal import Refusal, need_positive, need_seed, need_whole
 from depthwright.targets.spectral import spectral_bound, spectral_upper
-from depthwright.targets.target import Target
+from depthwright.targets.target import FILE, KEY, Target
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +76,12 @@ class ReLUNetwork(Target):
         """Between `lower` and `upper`."""
         return Box(tuple(self.lower.tolist()), tuple(self.upper.tolist()))
 
+    def __repr__(self) -> str:
+        shape = " → ".join(map(str, self.widths))
+        if len(self.widths) > 8:
+            shape = f"{self.widths[0]} → … → {self.widths[-1]}, depth {len(self.widths) - 1}"
+        return f"{type(self).__name__}({shape}, on the {self.domain})"
+
     def _settle(self, radius: float | None, lower: Sides | None, upper: Sides | None) -> None:
         """Check the box and set it; `radius` is kept where it is a centred cube by that name."""
         if radius is not None and lower is not None and upper is not None:
@@ -114,6 +120,11 @@ class ReLUNetwork(Target):
         """The same function as an exact network: evaluated exactly, it is f(x) rounded once."""
         return from_arrays(self.weights, self.biases, inputs=self.domain.inputs)
 
+    def _facts(self) -> list[Any]:
+        """The plain layers and the box, whatever they were read from."""
+        layers = [[w.tolist(), b.tolist()] for w, b in zip(self.weights, self.biases, strict=True)]
+        return ["ReLUNetwork", layers, self.lower.tolist(), self.upper.tolist()]
+
     def truth(self, x: torch.Tensor) -> torch.Tensor:
         """Exact values, rounded once."""
         return self.as_network().evaluate(x, "exact")
@@ -127,7 +138,7 @@ class ReLUNetwork(Target):
         """Values at `x` (batch, input_dim) → (batch, output_dim), in its dtype."""
         import torch
 
-        x = as_points(x)
+        x = as_points(x, self.input_dim)
         for i, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight = torch.from_numpy(matrix).to(x)
             x = torch.nn.functional.linear(
@@ -166,7 +177,7 @@ class Network(ReLUNetwork):
     Refused is what is no feed-forward ReLU network, by the name of the layer.
     """
 
-    model: Any
+    model: Any = field(metadata={KEY: "path", FILE: True})
     radius: float | None = None
     """1 where nothing is given and the file declares no box; None on a box."""
     lower: Any = None
@@ -176,8 +187,11 @@ class Network(ReLUNetwork):
     """The shape of one input without the batch, as (1, 28, 28), where no weight tells it."""
     order: Any = None
     """The names of a state dict's layers, as they act."""
-    like: Any = None
+    like: Any = field(default=None, metadata={KEY: None})
     """A module that a state dict fits."""
+    mean: Any = None
+    """It was trained on (x − mean)/scale: one number for all inputs, or one each, as `scale`."""
+    scale: Any = None
 
     def __post_init__(self) -> None:
         plain = self.plain
@@ -192,8 +206,12 @@ class Network(ReLUNetwork):
     def plain(self) -> PlainNetwork:
         """The layers that were read; `plain.sizes` says what they were before."""
         from depthwright.networks.reading import read
+        from depthwright.networks.reading.units import in_units
 
-        return read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        plain = read(self.model, input_shape=self.input_shape, order=self.order, like=self.like)
+        if self.mean is None and self.scale is None:
+            return plain
+        return in_units(plain, self.mean, self.scale)
 
     @property
     def weights(self) -> Matrices:

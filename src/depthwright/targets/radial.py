@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Ball
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal, need_seed, need_whole
 from depthwright.targets.target import Target
 
@@ -49,6 +50,11 @@ class Radial(Target):
         return None
 
     @property
+    def values(self) -> np.ndarray | None:
+        """(m + 1,) ϕ at the breaks where it is linear between them; None for other profiles."""
+        return None
+
+    @property
     def breaks(self) -> np.ndarray:
         """Radii 0 = r_0 < … < r_m = 1 between which ϕ is as smooth as `curvature` says."""
         return np.array([0.0, 1.0])
@@ -61,6 +67,7 @@ class Radial(Target):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         import torch
 
+        x = as_points(x, self.input_dim)
         return self.profile(torch.linalg.vector_norm(x, dim=1, keepdim=True))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Box
+from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal, need_whole
 from depthwright.targets.target import Target
 
@@ -50,6 +51,7 @@ class SingleRidge(Target):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         import torch
 
+        x = as_points(x, self.input_dim)
         w = torch.as_tensor(self.direction, dtype=x.dtype, device=x.device)
         return self.profile(x @ w)[:, None]
 

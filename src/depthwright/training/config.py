@@ -22,6 +22,9 @@ HE, LECUN, SPREAD = "he", "lecun", "spread"
 INITIALISATIONS = (HE, LECUN, SPREAD)
 """See `ensemble.Ensemble`."""
 
+ADAM, ADAMW, SGD = "adam", "adamw", "sgd"
+OPTIMISERS = (ADAM, ADAMW, SGD)
+
 CRITERIA = ("l2", "sup")
 """Root mean squared error, or largest error, on the validation points."""
 
@@ -47,8 +50,8 @@ def _each_once(name: str, values: list[Any]) -> None:
 class TrainingConfig:
     """Every shape gets styles × seeds × initialisations × losses × learning_rates members.
 
-    All are trained on the same batches, by Adam with linear warm-up, then cosine decay to 0, on
-    fresh points at every step. With `halving` the members of a family compete: see `search`.
+    All are trained on the same batches, with linear warm-up, then cosine decay to 0, on fresh
+    points at every step. With `halving` the members of a family compete: see `search`.
     """
 
     steps: int = 4000
@@ -56,6 +59,13 @@ class TrainingConfig:
     batch_size: int = 256
     learning_rates: list[float] = field(default_factory=lambda: [1e-3, 3e-3, 1e-2])
     """Peak rates; the best is chosen by validation error."""
+    optimiser: str = ADAM
+    """adam, adamw (Adam with `weight_decay`) or sgd (gradient descent with `momentum`), as torch
+    has them; all in the compiled step, on a GPU adam alone in the fastest (Triton) one."""
+    weight_decay: float = 0.01
+    """Of adamw: the share of itself, times the learning rate, that a weight loses in a step."""
+    momentum: float = 0.9
+    """Of sgd."""
     seeds: int = 2
     """Number of initialisations of each kind."""
     initialisations: list[str] = field(default_factory=lambda: [HE])
@@ -106,6 +116,14 @@ class TrainingConfig:
             raise Refusal(
                 f"criterion={self.criterion!r} is unknown; choose one of {', '.join(CRITERIA)}"
             )
+        if self.optimiser not in OPTIMISERS:
+            raise Refusal(
+                f"optimiser={self.optimiser!r} is unknown; choose one of {', '.join(OPTIMISERS)}"
+            )
+        if not 0 <= self.weight_decay <= 1:
+            raise Refusal(f"weight_decay={self.weight_decay} is not a number in [0, 1]")
+        if not 0 <= self.momentum < 1:
+            raise Refusal(f"momentum={self.momentum} is not a number in [0, 1)")
         if not self.checkpoint_seconds >= 0:
             raise Refusal(f"checkpoint_seconds={self.checkpoint_seconds} is not 0 or more")
         for noise in self.tuned_noises:

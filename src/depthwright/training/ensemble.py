@@ -1,4 +1,4 @@
-"""Many networks of one shape as one batched network, and Adam with a learning rate for each.
+"""Many networks of one shape as one batched network; optimisers with a learning rate for each.
 
 Members never mix: every operation acts on each slice of the first dimension alone, so that a
 member's numbers are those of the same network trained by itself, and a member that runs off to
@@ -22,7 +22,7 @@ from depthwright.networks.torch_network import (
     Layers,
     ModuleNetwork,
 )
-from depthwright.training.config import HE, LECUN, SPREAD
+from depthwright.training.config import ADAMW, HE, LECUN, SGD, SPREAD, TrainingConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 """Adam's, as torch has them."""
@@ -174,7 +174,7 @@ class EnsembleAdam(nn.Module):
         """Freeze the members (members,) marked True."""
         self.alive = self.alive & ~members
 
-    def advance(self, factor: float = 1.0) -> tuple[float, float]:
+    def advance(self, factor: float = 1.0) -> tuple[float, ...]:
         """Count a step; (`factor` over the mean's correction, root of the square's correction)."""
         self.steps += 1
         beta1, beta2 = BETAS
@@ -202,3 +202,67 @@ class EnsembleAdam(nn.Module):
             each = (-1, *[1] * (p.ndim - 1))
             change = rate.view(each) * mean / denominator
             p.sub_(change.where(self.alive.view(each), 0))
+
+
+class EnsembleAdamW(EnsembleAdam):
+    """The same with `weight_decay` apart from the gradient, as `torch.optim.AdamW` takes it.
+
+    Before a step every parameter loses `weight_decay` times the learning rate of itself.
+    """
+
+    def __init__(
+        self, weights: Iterable[nn.Parameter], rates: torch.Tensor, weight_decay: float
+    ) -> None:
+        super().__init__(weights, rates)
+        self.weight_decay = weight_decay
+
+    def advance(self, factor: float = 1.0) -> tuple[float, ...]:
+        """Adam's two numbers, and `factor` times the decay."""
+        return (*super().advance(factor), factor * self.weight_decay)
+
+    @torch.no_grad()
+    def update(self, scales: torch.Tensor) -> None:
+        lost = self.rates * scales[2]
+        for p in self.weights:
+            each = (-1, *[1] * (p.ndim - 1))
+            p.sub_((lost.view(each) * p).where(self.alive.view(each), 0))
+        super().update(scales)
+
+
+class EnsembleMomentum(EnsembleAdam):
+    """Gradient descent with momentum, as `torch.optim.SGD` takes it: a running sum of gradients.
+
+    The sum is in the place of Adam's means; the squares stay 0.
+    """
+
+    def __init__(
+        self, weights: Iterable[nn.Parameter], rates: torch.Tensor, momentum: float
+    ) -> None:
+        super().__init__(weights, rates)
+        self.momentum = momentum
+
+    def advance(self, factor: float = 1.0) -> tuple[float, ...]:
+        """`factor`, and 1 in the place of a correction."""
+        self.steps += 1
+        return factor, 1.0
+
+    @torch.no_grad()
+    def update(self, scales: torch.Tensor) -> None:
+        rate = self.rates * scales[0]
+        for p, mean, _ in zip(*self.moments(), strict=True):
+            if p.grad is None:
+                continue
+            mean.mul_(self.momentum).add_(p.grad)
+            each = (-1, *[1] * (p.ndim - 1))
+            p.sub_((rate.view(each) * mean).where(self.alive.view(each), 0))
+
+
+def optimiser(
+    config: TrainingConfig, weights: Iterable[nn.Parameter], rates: torch.Tensor
+) -> EnsembleAdam:
+    """The one that the config names."""
+    if config.optimiser == SGD:
+        return EnsembleMomentum(weights, rates, config.momentum)
+    if config.optimiser == ADAMW:
+        return EnsembleAdamW(weights, rates, config.weight_decay)
+    return EnsembleAdam(weights, rates)

@@ -17,7 +17,7 @@ from torch import nn
 from depthwright.networks.styles import PLAIN
 from depthwright.networks.torch_network import LayerNetwork, Layers
 from depthwright.training.config import HE, TrainingConfig
-from depthwright.training.ensemble import Ensemble, EnsembleAdam
+from depthwright.training.ensemble import Ensemble, optimiser
 from depthwright.training.losses import L2
 from depthwright.training.result import Member
 from depthwright.training.search import losers
@@ -85,12 +85,13 @@ class Family(nn.Module):
         dtype: torch.dtype,
         style: str = PLAIN,
         layers: Layers | None = None,
-        criterion: str = "l2",
+        config: TrainingConfig | None = None,
     ) -> None:
         """`seeds` are those of the initialisations; `layers`, if given, where all start."""
         super().__init__()
         self.runs = list(runs)
-        self.criterion = criterion
+        config = config or TrainingConfig()
+        self.criterion = config.criterion
         self.ensemble = Ensemble(
             widths,
             [seeds[run.seed] for run in runs],
@@ -104,7 +105,7 @@ class Family(nn.Module):
         for name in ("best_rmse", "best_sup"):
             self.register_buffer(name, torch.full((len(self.runs),), math.inf).double())
         rates = torch.tensor([run.learning_rate for run in runs], dtype=dtype)
-        self.adam = EnsembleAdam(self.ensemble.parameters(), rates)
+        self.adam = optimiser(config, self.ensemble.parameters(), rates)
         self.limit: list[float] = []
         """Errors above which a member has diverged; known after the first validation."""
         self.first = [math.nan] * len(self.runs)
@@ -149,6 +150,7 @@ class Family(nn.Module):
     def train_on(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         """One step per batch of `x` (steps, batch, input_dim), without waiting for the device."""
         steps = self.executor(x.device)
+        steps.prepare(x.shape[1])
         start = _now(x.device)
         steps.train(x.to(self.dtype), y.to(self.dtype), factors)
         self.seconds += _now(x.device) - start
@@ -161,9 +163,10 @@ class Family(nn.Module):
         rmse, sup, value_range = (found.to(x.device) for found in measured.errors(x, y))
         self._keep_better(rmse, sup)
         size = float(y.double().square().mean().sqrt())
+        errors, ranges = torch.stack([rmse, value_range]).tolist()  # a GPU is asked once
         for k in self.alive or range(len(self.runs)):
-            self.current[k] = float(rmse[k])
-            self.dead[k] = float(value_range[k]) <= DEAD * size
+            self.current[k] = errors[k]
+            self.dead[k] = ranges[k] <= DEAD * size
         if not self.limit:
             self.first = list(self.current)
             self.limit = [EXPLOSION * max(error, size) for error in self.current]

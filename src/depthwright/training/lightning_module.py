@@ -79,8 +79,8 @@ class RivalTraining(pl.LightningModule):
         self.index = {kind: k for k, kind in enumerate(families)}
         self.families = nn.ModuleList(families.values())
         self.identity = (
-            f"{target!r} on {distribution!r} seed {seed} {config!r} {self.contenders!r} "
-            f"weights {_digest(target, starts or {})}"
+            f"{target!r} {target.digest} on {distribution!r} seed {seed} {config!r} "
+            f"{self.contenders!r} weights {_digest(target, starts or {})}"
         )
         """Identity of this training: checkpoints of others are refused."""
         self.steps_done = 0
@@ -94,9 +94,7 @@ class RivalTraining(pl.LightningModule):
         seeds = [stream(self.seed, "initialisation", k) for k in range(config.seeds)]
         runs = trials(config)
         families = {
-            (shape, style): Family(
-                shape, seeds, runs, self.number, style, criterion=config.criterion
-            )
+            (shape, style): Family(shape, seeds, runs, self.number, style, config=config)
             for kinds in self.contenders.values()
             for shape, style in kinds
         }
@@ -105,7 +103,7 @@ class RivalTraining(pl.LightningModule):
             kind = (shape, name)  # a separate family: no style has this name
             dtype, tuned = layers[0][0].dtype, trials(config, config.tuned_noises)
             self.contenders[name] = (kind,)
-            families[kind] = Family(shape, seeds, tuned, dtype, PLAIN, layers, config.criterion)
+            families[kind] = Family(shape, seeds, tuned, dtype, PLAIN, layers, config)
         return families
 
     def family(self, shape: Widths, style: str = PLAIN) -> Family:
@@ -121,7 +119,7 @@ class RivalTraining(pl.LightningModule):
         return range(math.ceil((self.steps - self.steps_done) / self.config.chunk_steps))
 
     def configure_optimizers(self) -> None:
-        """Nothing of Lightning's: each family has its own Adam."""
+        """Nothing of Lightning's: each family has its own."""
 
     def state(self) -> dict[str, Any]:
         """The checkpoint's part beside the tensors; plain lists, texts and numbers."""

@@ -14,6 +14,8 @@ inputs included, outputs not (VYS22's); `depth` is L, the number of affine maps;
   (whose width is never less than its input dimension), at depths 2, 3, 5, 9, 17 and 33, those
   that have more parameters than the construction left out; the best of these is the rival.
   Equal: width; the rival has at most as many parameters, and usually far fewer layers.
+- `width_Fx`, F a number as in `width_2x`: as `width`, with hidden layers F times as wide, and at
+  most F² times the parameters (F ≥ 1). Nothing is equal: what a rival gains by size.
 
 Never equal: the memory of the weights (a rival's have the 24 bits of float32, a construction's what
 its theorem needs), operations that leave out zeros (constructions are mostly zeros), and the
@@ -32,6 +34,7 @@ are layers); and above `PARAMETERS_LIMIT` parameters training outlasts a compari
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -107,18 +110,21 @@ def _parameters(architecture: Architecture) -> Match:
     return Match("parameters", tuple(shapes))
 
 
-def _width(architecture: Architecture) -> Match:
-    d, width, outputs = architecture.input_dim, architecture.width, architecture.output_dim
+def _width(architecture: Architecture, factor: float = 1.0, rule: str = "width") -> Match:
+    d, outputs = architecture.input_dim, architecture.output_dim
+    width = max(1, round(factor * architecture.width))
+    most = max(1.0, factor**2) * architecture.parameters
     shapes = [(d, *[width] * (depth - 1), outputs) for depth in WIDTH_DEPTHS]
-    fits = [s for s in shapes if Architecture.of(s).parameters <= architecture.parameters]
+    limit = min(most, PARAMETERS_LIMIT)
+    fits = [s for s in shapes if Architecture.of(s).parameters <= limit]
     if not fits:
         return Match(
-            "width",
+            rule,
             (),
-            f"{architecture.parameters} parameters are too few for one hidden layer of "
-            f"width {width} on {d} inputs",
+            f"{limit:.0f} parameters are too few for one hidden layer of width {width} on {d} "
+            "inputs",
         )
-    return Match("width", tuple(fits))
+    return Match(rule, tuple(fits))
 
 
 RULES: dict[str, Callable[[Architecture], Match]] = {
@@ -128,9 +134,20 @@ RULES: dict[str, Callable[[Architecture], Match]] = {
 }
 
 
+_FACTOR = re.compile(r"width_([0-9]{1,4}(?:\.[0-9]{1,4})?)x")
+MOST_FACTOR = 1000
+
+
 def check_rule(rule: str) -> None:
-    if rule not in RULES:
-        raise Refusal(f"matching={rule!r} is not a rule; choose one of {', '.join(RULES)}")
+    """Raises Refusal for what is no rule."""
+    if rule in RULES:
+        return
+    found = _FACTOR.fullmatch(rule)
+    if not found:
+        known = ", ".join(RULES)
+        raise Refusal(f"matching={rule!r} is not a rule; choose one of {known} or width_2x")
+    if not 0 < float(found[1]) <= MOST_FACTOR:
+        raise Refusal(f"matching={rule!r} names a factor that is not in (0, {MOST_FACTOR}]")
 
 
 def match(architecture: Architecture, rule: str) -> Match:
@@ -143,6 +160,8 @@ def match(architecture: Architecture, rule: str) -> Match:
             f"{architecture.parameters} parameters are above {PARAMETERS_LIMIT}: "
             "training rivals of that size outlasts a comparison",
         )
+    if found := _FACTOR.fullmatch(rule):
+        return _width(architecture, float(found[1]), rule)
     return RULES[rule](architecture)
 
 

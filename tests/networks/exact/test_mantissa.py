@@ -155,7 +155,10 @@ def active(d, n, depth, radius, outputs=1):
     state = {}
     for i, (matrix, bias) in enumerate(zip(drawn.weights, drawn.biases, strict=True)):
         size = np.abs(matrix) if i else matrix
-        state |= {f"{i}.weight": size, f"{i}.bias": np.abs(bias) + (0 if i else 2 * d * radius)}
+        state |= {
+            f"layers.{i}.weight": size,
+            f"layers.{i}.bias": np.abs(bias) + (0 if i else 2 * d * radius),
+        }
     return Network(state, radius=radius)
 
 

@@ -1,16 +1,18 @@
 """Files of the open exact format that somebody else may have made: small, valid at a glance, and
 meant to fill the memory. What is refused is refused at once."""
 
+import contextlib
 import gzip
 import json
 import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 
 import independent
 from depthwright.networks import Builder, load
-from depthwright.networks.exact import integers, layer_lines
+from depthwright.networks.exact import balls, integers, layer_lines
 from depthwright.refusal import Refusal
 
 FAR = 1 << 26
@@ -215,3 +217,22 @@ def test_values_that_are_shorter_than_they_might_be_are_evaluated(monkeypatch):
     network = builder.output([x])
     values = network.evaluate(torch.ones(10, 1, dtype=torch.float64), "exact", engine="integers")
     assert values.isfinite().all()
+
+
+@pytest.mark.parametrize(("module", "bits"), [(integers, None), (balls, 1 << 22)])
+def test_a_long_layer_says_row_by_row_how_far_it_is(monkeypatch, module, bits):
+    """One layer may take hours; the bar used to move between layers only."""
+    told = []
+    monkeypatch.setattr(module, "Bar", lambda name: contextlib.nullcontext(told.append))
+    builder = Builder(1)
+    (x,) = builder.values
+    hidden = builder.relu([(x << (1 << 16)) + (x >> (1 << 16)) for _ in range(8)])
+    network = builder.output([hidden[0] - hidden[-1]])
+    points = np.full((256, 1), 0.5)
+    if bits is None:
+        integers.exact_values(network.layers, points)
+    else:
+        balls.rounded(network.layers, points, bits, 2 * bits)
+    assert told[:8] == [k / 16 for k in range(8)]
+    assert told == sorted(told)
+    assert told[-1] == 1.0

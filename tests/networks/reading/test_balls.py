@@ -112,6 +112,13 @@ def test_one_bit_more_than_floats_hold_is_seen(left, right):
     assert dense(rounded.error)[0, 0] >= 1
 
 
+@pytest.mark.parametrize("value", [1.7e308, 3 * 2.0**1021])
+def test_reciprocals_below_the_normal_range_are_enclosed(value):
+    """The relative error of a subnormal number is larger, and underflows in the bound."""
+    error = check(reciprocal(value), [[1 / Fraction(value)]])
+    assert error[0, 0] == 2.0**-1074
+
+
 @pytest.mark.parametrize("value", [2.0, -0.25, 3.0, -7.0, 60261.0, 0.1, 1e300])
 def test_reciprocals_are_enclosed(value):
     ball = reciprocal(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from fractions import Fraction
 
@@ -77,3 +78,60 @@ def test_what_is_no_such_network_is_refused_by_name(name):
     make, shape, words = REFUSED[name]
     with pytest.raises(Refusal, match=words):
         read(made(name, REFUSED) if name not in ("no module",) else make(), input_shape=shape)
+
+
+class OneByOne(nn.Module):
+    """Takes a batch of one alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return torch.relu(self.linear(x.flatten(0)))[None]
+
+
+def test_a_module_for_one_input_at_a_time_is_read():
+    torch.manual_seed(0)
+    module = OneByOne()
+    plain = read(module, input_shape=(2, 2))
+    x = torch.randn(1, 2, 2)
+    with torch.no_grad():
+        wanted = module.double()(x.double()).numpy()
+    got, size = exactly(plain, x.double().reshape(1, 4).numpy())
+    assert (np.abs(got - wanted) <= 20 * EPS * size).all()
+    assert plain.widths == (4, 2, 2)
+
+
+SHAPES = {
+    "input_shape='28' is no shape": "28",
+    "input_shape=(3.0,) is no shape": (3.0,),
+    "input_shape=() is no shape": (),
+    "input_shape=(True,) is no shape": (True,),
+    "input_shape=(-4,) holds no values": (-4,),
+    "input_shape=0 holds no values": 0,
+}
+
+
+@pytest.mark.parametrize("words", SHAPES)
+def test_shapes_are_whole_numbers(words):
+    with pytest.raises(Refusal, match=re.escape(words)):
+        read(nn.Linear(4, 2), input_shape=SHAPES[words])
+
+
+@pytest.mark.parametrize("shape", [4, (4,), [4], np.array([4]), torch.Size([4])])
+def test_a_shape_has_many_forms(shape):
+    assert read(nn.Linear(4, 2), input_shape=shape).widths == (4, 2)
+
+
+def test_a_shape_that_no_layer_reads_is_refused():
+    with pytest.raises(
+        Refusal, match=r"input_shape=\(5,\) holds 5 values, and the network reads 4"
+    ):
+        read({"weight": torch.ones(2, 4)}, input_shape=(5,))
+
+
+def test_names_of_layers_are_for_state_dicts():
+    for extra in ({"order": ["0"]}, {"like": nn.Linear(4, 2)}):
+        with pytest.raises(Refusal, match="are for state dicts"):
+            read(nn.Linear(4, 2), **extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -234,6 +235,39 @@ KINDS = {
         (1, 3),
         18,
     ),
+    "Resize, Trilu, ScatterND": (
+        [
+            node("Resize", "", "scales", out="r", mode="nearest"),
+            ("Trilu", ("r",), ("t",), {"upper": 0}),
+            ("ScatterND", ("t", "at", "new"), ("s",), {}),
+            ("Squeeze", ("x",), ("q",), {}),
+            ("ScatterND", ("s", "at", "q"), ("y",), {}),
+        ],
+        {
+            "scales": np.array([1.0, 2.0, 3.0], np.float32),
+            "at": np.array([[0, 0, 0], [0, 3, 2]]),
+            "new": weight(2),
+        },
+        (1, 2, 1),
+        18,
+    ),
+    "Conv, SAME_UPPER, dilated": (
+        [node("Conv", "w", auto_pad="SAME_UPPER", dilations=[2])],
+        {"w": weight(2, 1, 3)},
+        (1, 1, 7),
+        18,
+    ),
+    "Where, ReduceL1, Shape of a part": (
+        [
+            ("Where", ("c", "x", "b"), ("h",), {}),
+            node("Shape", out="s", start=1),
+            ("Reshape", ("h", "s"), ("f",), {}),
+            ("ReduceL1", ("f", "axis"), ("y",), {}),
+        ],
+        {"c": np.array([True, False, True]), "b": weight(3), "axis": np.array([1])},
+        (1, 2, 3),
+        18,
+    ),
     "constants are folded": (
         [("Exp", ("w",), ("e",), {}), node("MatMul", "e")],
         {"w": weight(3, 2)},
@@ -299,6 +333,34 @@ REFUSED = {
     r"does not depend on its input": ([("Relu", ("w",), ("y",), {})], {"w": weight(1, 3)}, (1, 3)),
     r"w in net.onnx is complex128": ([node("Add", "w")], {"w": weight(3) * 1j}, (1, 3)),
     r"needs finite weights": ([node("Mul", "w")], {"w": np.array([1.0, np.inf, 2])}, (1, 3)),
+    r"node y \(Add\) reads none, which no node before it gives": (
+        [node("Add", "none")],
+        {},
+        (1, 3),
+    ),
+    r"node y \(Add\) reads at, which.*positions of maxima are none": (
+        [
+            ("MaxPool", ("x",), ("h", "at"), {"kernel_shape": [2]}),
+            ("Add", ("h", "at"), ("y",), {}),
+        ],
+        {},
+        (1, 1, 4),
+    ),
+    r"other values for a batch of inputs than for one": (
+        [node("ReduceMean", "first", out="h"), ("Sub", ("x", "h"), ("y",), {})],
+        {"first": np.array([0])},
+        ("batch", 3),
+    ),
+    r"node y \(Resize\) mixes neighbours": (
+        [node("Resize", "", "two", mode="linear")],
+        {"two": np.array([1.0, 1.0, 2.0])},
+        (1, 1, 3),
+    ),
+    r"node y \(ScatterND\) picks entries at places": (
+        [("ScatterND", ("x", "x", "new"), ("y",), {})],
+        {"new": weight(3)},
+        (1, 3),
+    ),
     r"eval\(\)": (
         [node("BatchNormalization", "s", "s", "s", "s", training_mode=1)],
         {"s": np.ones(2)},
@@ -331,6 +393,71 @@ def test_what_is_no_network_file_is_refused(tmp_path):
 def test_an_open_shape_is_filled_in(tmp_path):
     onnx.save(model([node("Relu")], {}, ("batch", "length")), tmp_path / "net.onnx")
     assert read(tmp_path / "net.onnx", input_shape=(3,)).widths == (3, 3, 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 3), (1, 1, 3)])
+def test_a_shape_that_the_file_contradicts_is_refused(tmp_path, shape):
+    onnx.save(model([node("Relu")], {}, ("batch", 3)), tmp_path / "net.onnx")
+    with pytest.raises(
+        Refusal, match=r"does not fit net\.onnx, whose input x has the shape \(1, 3\)"
+    ):
+        read(tmp_path / "net.onnx", input_shape=shape)
+
+
+def test_vectors_without_a_batch_are_read(tmp_path):
+    onnx.save(model([node("MatMul", "w")], {"w": weight(3, 2)}, (3,)), tmp_path / "net.onnx")
+    plain = read(tmp_path / "net.onnx")
+    assert np.array_equal(plain.weights[0], weight(3, 2).T)
+
+
+@pytest.mark.parametrize("runtime", [True, False])
+def test_files_that_mean_something_else_are_refused_without_onnxruntime_too(
+    tmp_path, monkeypatch, runtime
+):
+    """Sums of opset 6 broadcast along `axis`; whole numbers divide otherwise; sparse tensors."""
+    if not runtime:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    two = np.array([2.0, 3.0])
+    onnx.save(
+        model([node("Add", "b", broadcast=1, axis=1)], {"b": two}, (1, 2, 2), opset=6),
+        tmp_path / "old.onnx",
+    )
+    onnx.save(model([node("Div", "b")], {"b": two.astype(int)}, (1, 2), int), tmp_path / "int.onnx")
+    sparse = model([node("Gemm", "w", "b")], {"w": weight(2, 2)}, (1, 2))
+    values, places = numpy_helper.from_array(two[:1], "b"), numpy_helper.from_array(np.array([0]))
+    sparse.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2]))
+    onnx.save(sparse, tmp_path / "sparse.onnx")
+    for name, words in (("old", "opset 6.*convert_version"), ("int", "x of int.onnx is int64"), (
+        "sparse", "b in sparse.onnx is sparse")):  # fmt: skip
+        with pytest.raises(Refusal, match=words):
+            read(tmp_path / f"{name}.onnx")
+
+
+def test_attributes_that_are_left_out_are_float32(tmp_path):
+    """As those that are written: the slope is the float32 nearest to 0.01."""
+    onnx.save(model([node("LeakyRelu")], {}, (1, 1)), tmp_path / "net.onnx")
+    plain = read(tmp_path / "net.onnx")
+    at = np.array([[-1.0]])
+    wanted = ReferenceEvaluator(onnx.load(tmp_path / "net.onnx")).run(None, {"x": at})[0]
+    assert exactly(plain, at)[0] == wanted == -float(np.float32(0.01))
+
+
+def test_the_product_of_two_constants_is_exact_or_bounded(tmp_path):
+    """beta · C of a Gemm."""
+    bias, beta = 1 / 3, float(np.float32(0.3))
+    nodes = [node("Gemm", "w", "b", beta=beta)]
+    onnx.save(model(nodes, {"w": np.eye(1), "b": np.array([bias])}, (1, 1)), tmp_path / "net.onnx")
+    plain = read(tmp_path / "net.onnx")
+    off = abs(Fraction(plain.biases[0][0]) - Fraction(bias) * Fraction(beta))
+    assert 0 < off <= plain.deviation(np.zeros(1), np.zeros(1))[0] <= EPS
+
+
+def test_bfloat16_is_read(tmp_path):
+    made = model([node("Add", "w")], {"w": np.zeros((1, 2))}, (1, 2), np.float32)
+    tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [1, 2], [1.5, -2.0])
+    made.graph.initializer[0].CopyFrom(tensor)
+    onnx.save(made, tmp_path / "net.onnx")
+    assert read(tmp_path / "net.onnx").biases[0].tolist() == [1.5, -2.0]
 
 
 def test_a_reading_that_onnxruntime_contradicts_is_refused(tmp_path, monkeypatch):

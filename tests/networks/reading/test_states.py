@@ -14,6 +14,7 @@ from depthwright.networks.reading import read
 from depthwright.networks.styled_network import StyledNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
+from module_kinds import Overridden
 
 
 def layer(seed, bias=True):
@@ -79,8 +80,32 @@ def test_what_numbers_do_not_order_is_refused_with_the_order_it_would_have(tmp_p
     assert is_chain(read(source, order=names), *range(len(names)))
 
 
+@pytest.mark.parametrize(
+    ("names", "first", "second"),
+    [
+        (("0", "1"), "0", "1"),
+        (("0", "1", "3"), "0", "1"),
+        (("0", "2", "3"), "2", "3"),
+        (("net.0", "net.1", "net.3"), "net.0", "net.1"),
+        (("0.0", "0.2", "0.3"), "0.2", "0.3"),
+    ],
+)
+def test_neighbours_in_a_sequential_have_no_relu_between_them(names, first, second):
+    """torch's own state dict of Sequential(Linear, Linear) would be read with one."""
+    with pytest.raises(Refusal, match=f"layers {first} and {second} are neighbours"):
+        read(state(*names))
+    assert is_chain(read(state(*names), order=names), *range(len(names)))
+    like = nn.Sequential(layer(0), layer(1))
+    assert read(like.state_dict(), like=like).widths == (4, 4)
+
+
 def test_an_order_names_each_layer_once():
-    for order in (["input"], ["input", "hidden", "hidden"], ["input", "hidden", "output", "more"]):
+    for order in (
+        ["input"],
+        ["input", "hidden", "hidden"],
+        ["input", "hidden", "output", "more"],
+        "input",
+    ):
         with pytest.raises(Refusal, match="does not name each of the layers"):
             read(state("input", "hidden", "output"), order=order)
 
@@ -115,6 +140,45 @@ def test_a_module_is_left_alone_by_the_weights_it_is_like():
         read(state("input"), like=like)
 
 
+def test_a_module_with_a_forward_of_its_own_is_read_with_the_weights_given():
+    """A copy of it would go on to call the original's layers."""
+    torch.manual_seed(0)
+    given, like = Overridden.make(), Overridden.make()
+    like.train()
+    own = {name: value.clone() for name, value in like.state_dict().items()}
+    parameters = list(like.parameters())
+    plain, wanted = read(given.state_dict(), like=like), read(given)
+    pairs = zip([*plain.weights, *plain.biases], [*wanted.weights, *wanted.biases], strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert like.training
+    assert all(torch.equal(value, own[name]) for name, value in like.state_dict().items())
+    assert all(a is b for a, b in zip(like.parameters(), parameters, strict=True))
+
+
+def test_a_module_is_left_alone_where_the_weights_do_not_fit_or_are_refused():
+    like, before = Residual(), {k: v.clone() for k, v in Residual().state_dict().items()}
+    part = {"output.weight": torch.ones(4, 4), "output.bias": torch.ones(5)}
+    bad = {name: torch.full_like(value, torch.inf) for name, value in before.items()}
+    for weights, words in ((part, "does not fit"), (bad, "finite weights")):
+        with pytest.raises(Refusal, match=words):
+            read(weights, like=like)
+        assert all(torch.equal(v, before[k]) for k, v in like.state_dict().items())
+
+
+NO_TENSORS = {"list": [[1.0]], "str": "1.0", "NoneType": None}
+
+
+@pytest.mark.parametrize("kind", NO_TENSORS)
+def test_what_is_no_tensor_is_refused_beside_a_module_too(kind):
+    with pytest.raises(Refusal, match=f"weight is a {kind}; weights are arrays or tensors"):
+        read({"weight": NO_TENSORS[kind]}, like=nn.Linear(1, 1, bias=False))
+
+
+def test_names_are_strings():
+    with pytest.raises(Refusal, match="0 is no name of a weight"):
+        read({0: torch.ones(2, 2)})
+
+
 def test_files_of_this_package_are_distinguished(tmp_path):
     layers = [(layer(seed).weight.detach(), layer(seed).bias.detach()) for seed in range(3)]
     ModuleNetwork.of(layers).save(tmp_path / "plain.safetensors")
@@ -138,6 +202,8 @@ BAD = {
     "0.weight has shape (0, 2)": torch.ones(0, 2),
     "0.weight is a list": [[1.0, 2.0], [3.0, 4.0]],
     "0.weight is object, which weights": np.array([[None, 1], [1, 1]]),
+    "0.weight is a masked array": np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2)),
+    "0.weight is a nested tensor": torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]),
 }
 
 
@@ -189,6 +255,10 @@ def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"")
     with pytest.raises(Refusal, match=re.escape("a.pt is no .safetensors, .onnx or .nnet file")):
         read(tmp_path / "a.pt")
+    with pytest.raises(Refusal, match=r"a\.pt .*load it with torch\.load"):
+        read(tmp_path / "a.pt")
+    with pytest.raises(Refusal, match="is no file"):
+        read(tmp_path)
     with pytest.raises(Refusal, match="is not there"):
         read(tmp_path / "b.onnx")
 

@@ -55,10 +55,11 @@ def _attempt(
     layers: Sequence[Layer], x: np.ndarray, bits: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values, and for which points they are settled."""
-    slots, room = input_slots(x), Room(len(x))
+    slots = input_slots(x)
     radii = [NOTHING] * len(slots)
-    last = len(layers) - 1
+    last, i = len(layers) - 1, 0
     with Bar("exact values, in balls") as bar:
+        room = Room(len(x), lambda part: bar((i + part) / len(layers)))
         for i, layer in enumerate(layers):
             radii = _carried(layer, radii)
             slots = affine(layer, slots, len(x), i < last, room)

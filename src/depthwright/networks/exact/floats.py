@@ -22,7 +22,7 @@ TORCH_DEPTH_LIMIT = 100_000
 
 
 class PrecisionLoss(UserWarning):
-    """Values were rounded because rounding was asked for."""
+    """Values are rounded because that was asked for, or would be wherever the file is evaluated."""
 
 
 def check_dtype(

@@ -8,7 +8,7 @@ whose values are near 1. The result is rounded once, ties to even.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,8 @@ Row = list[tuple[int, int, int]]
 
 MEMORY_LIMIT = 1 << 35
 """Bits of a layer's values for a whole batch, 4 GB."""
+LONG = 1 << 26
+"""Bits of a layer's values for a whole batch above which its rows are reported one by one."""
 STRIP = 64
 """Zero bits at the end of all values of a slot that are worth dropping."""
 
@@ -62,16 +64,20 @@ def input_slots(x: np.ndarray) -> list[Slot]:
 class Room:
     """Keeps the values of a batch within MEMORY_LIMIT: GMP ends the process where memory does."""
 
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
+    def __init__(self, batch: int, bar: Callable[[float], None] = lambda part: None) -> None:
+        """`bar` is told the share of a layer that is done, where a layer takes long."""
+        self._batch, self._bar = batch, bar
         self._bits = 2098
         """No value has more, as far as is known: at first, that of a float64 beside another."""
+        self._long = False
 
     def check(self, rows: list[Row], slots: list[Slot]) -> None:
         """Refuse a layer whose values might need more; `rows` are its terms, as in `_row`."""
         spreads = [_spread(terms) for terms in rows]
         grown = self._bits + max(spreads, default=0)
-        if self._batch * (self._bits * len(rows) + sum(spreads)) > MEMORY_LIMIT:
+        most = self._batch * (self._bits * len(rows) + sum(spreads))
+        self._long = most > LONG
+        if most > MEMORY_LIMIT:
             lengths = [max((v.bit_length() for v in values), default=0) for values, _ in slots]
             needed = [
                 spread + max((lengths[c] for c, _, _ in terms if c != BIAS), default=0)
@@ -85,6 +91,13 @@ class Room:
                 )
             grown = max(needed)
         self._bits = grown
+
+    def told(self, rows: list[Row]) -> Iterator[Row]:
+        """The rows of the layer that was looked at last, one after the other."""
+        for done, terms in enumerate(rows):
+            if self._long:
+                self._bar(done / len(rows))
+            yield terms
 
 
 def _spread(terms: Row) -> int:
@@ -102,9 +115,10 @@ def affine(
     rows: list[Row] = [[] for _ in range(layer.fan_out)]
     for row, column, integer, power in layer.terms:
         rows[row].append((column, integer, power if column == BIAS else power + slots[column][1]))
-    if room is not None:
-        room.check(rows, slots)
-    return [_row(terms, slots, batch, relu) for terms in rows]
+    if room is None:
+        return [_row(terms, slots, batch, relu) for terms in rows]
+    room.check(rows, slots)
+    return [_row(terms, slots, batch, relu) for terms in room.told(rows)]
 
 
 def _row(terms: Row, slots: list[Slot], batch: int, relu: bool) -> Slot:
@@ -156,10 +170,12 @@ def _stripped(values: np.ndarray, power: int) -> Slot:
     return (values, 0) if fewest is None else (values >> fewest, power + fewest)
 
 
-def exact_layers(layers: Sequence[Layer], x: np.ndarray) -> Iterator[list[Slot]]:
+def exact_layers(
+    layers: Sequence[Layer], x: np.ndarray, bar: Callable[[float], None] = lambda part: None
+) -> Iterator[list[Slot]]:
     """The values after each layer, σ applied, as integers with a power of two per slot."""
-    slots, room = input_slots(x), Room(len(x))
-    last = len(layers) - 1
+    last, i = len(layers) - 1, 0
+    slots, room = input_slots(x), Room(len(x), lambda part: bar((i + part) / len(layers)))
     for i, layer in enumerate(layers):
         slots = affine(layer, slots, len(x), i < last, room)
         yield slots
@@ -169,7 +185,7 @@ def exact_values(layers: Sequence[Layer], x: np.ndarray) -> list[Slot]:
     """The outputs before rounding: per output the integers (batch,) and their power of two."""
     slots: list[Slot] = []
     with Bar("exact values, in integers") as bar:
-        for done, values in enumerate(exact_layers(layers, x), 1):
+        for done, values in enumerate(exact_layers(layers, x, bar), 1):
             slots = values
             bar(done / len(layers))
     return slots

@@ -6,11 +6,14 @@ module is one form of them, refused where the dtype cannot hold their weights an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import groupby, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -35,7 +38,7 @@ Engine = Literal["auto", "integers", "limbs"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
@@ -90,22 +93,27 @@ class ExactNetwork(Network):
         """Values at `x` (batch, input_dim) → (batch, output_dim) in float64.
 
         "exact" rounds once, at the end; `engine` "integers" or "limbs" says how (the values are the
-        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or on a CUDA
-        device. "float64" and "float32" are refused where the network needs more bits than they
-        hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
+        same), "auto" takes the faster one, and limbs run where `x` is: on the CPU or, with Triton,
+        on a CUDA device. "float64" and "float32" are refused where the network needs more bits than
+        they hold, unless `rounding=True` allows rounded values (with a `PrecisionLoss` warning).
         Overflow is refused, and so are exact values whose bits, times the batch, take more than
-        4 GB in a layer (integers.MEMORY_LIMIT). Inputs that the network was not built for (outside
-        its box, off its grid, no float32) are refused unless `anywhere=True`.
+        4 GB in a layer (integers.MEMORY_LIMIT); time has no limit, but a bar that says how much
+        is left. Inputs that the network was not built for (outside its box, off its grid, no
+        float32) are refused unless `anywhere=True`.
         """
         import torch
 
         x = as_points(x)
         if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
             x = x.double()
-        points, arithmetic = x.detach().cpu().numpy(), arithmetic or self.arithmetic
-        check_inputs(points, self.layers[0].fan_in, None if anywhere else self.inputs)
+        arithmetic, inputs = arithmetic or self.arithmetic, None if anywhere else self.inputs
+        there = x.is_cuda and find_spec("triton") is not None
+        if there and arithmetic == "exact" and engine in ("auto", "limbs"):
+            return self._exact_there(x.detach(), engine, inputs)
+        points = x.detach().cpu().numpy()
+        check_inputs(points, self.layers[0].fan_in, inputs)
         if arithmetic == "exact":
-            values = self._exact(points, engine, x.device)
+            values = self._exact(points, engine)
         elif arithmetic in SIGNIFICANT_BITS:
             values = floats.evaluate(
                 self.layers, self.value_bits, points, arithmetic, rounding=rounding
@@ -114,21 +122,49 @@ class ExactNetwork(Network):
             raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
         return torch.from_numpy(values).to(x.device)
 
-    def _exact(self, x: np.ndarray, engine: Engine, device: torch.device) -> np.ndarray:
+    def _exact(self, x: np.ndarray, engine: Engine) -> np.ndarray:
         """By limbs where they are faster or asked for; otherwise by integers."""
         if engine not in ENGINES:
             raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
         if engine == "integers":
             return to_float64(exact_values(self.layers, x))
-        out, left = self.programs.evaluate(x, forced=engine == "limbs", device=device)
+        out, left = self.programs.evaluate(x, forced=engine == "limbs")
         refuse_overflow(out[~left], np.flatnonzero(~left))
         if left.any():
-            rows = np.flatnonzero(left)
-            if self._cut is None:
-                out[left] = to_float64(exact_values(self.layers, x[left]), rows)
-            else:
-                out[left] = balls.rounded(self.layers, x[left], self._cut, self.value_bits)
-                refuse_overflow(out[left], rows)
+            out[left] = self._without_limbs(x[left], np.flatnonzero(left))
+        return out
+
+    def _without_limbs(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Of points that limbs have left; `rows` are their numbers."""
+        started = perf_counter()
+        if self._cut is None:
+            out = to_float64(exact_values(self.layers, x), rows)
+        else:
+            out = balls.rounded(self.layers, x, self._cut, self.value_bits)
+            refuse_overflow(out, rows)
+        self.programs.took(perf_counter() - started)
+        return out
+
+    def _exact_there(self, x: torch.Tensor, engine: Engine, inputs: Inputs | None) -> torch.Tensor:
+        """`_exact` at points that stay on their device."""
+        import torch
+
+        from depthwright.networks.exact.limbs import on_device
+
+        if not on_device.plainly_fit(x, self.layers[0].fan_in, inputs):
+            check_inputs(x.cpu().numpy(), self.layers[0].fan_in, inputs)
+        x = x.double()
+        if not len(x):
+            return x.new_empty((0, self.layers[-1].fan_out))
+        out, left = on_device.evaluate(self.programs, x, forced=engine == "limbs")
+        some_left, overflow = torch.stack([left.any(), out.isinf().any()]).tolist()
+        if overflow:
+            settled = (~left).nonzero()[:, 0]
+            refuse_overflow(out[settled].cpu().numpy(), settled.cpu().numpy())
+        if some_left:
+            rows = left.nonzero()[:, 0]
+            values = self._without_limbs(x[rows].cpu().numpy(), rows.cpu().numpy())
+            out[rows] = torch.from_numpy(values).to(x.device)
         return out
 
     @cached_property
@@ -148,6 +184,7 @@ class ExactNetwork(Network):
 
     def forward(self, x: torch.Tensor, *, rounding: bool = False) -> torch.Tensor:
         """The float rendering by torch operations in the dtype of `x`, if it can hold it."""
+        x = as_points(x, self.layers[0].fan_in)
         return floats.forward(self.layers, self.value_bits, x, rounding=rounding)
 
     def to_exact(self) -> ExactNetwork:
@@ -163,6 +200,16 @@ class ExactNetwork(Network):
         """Bits or range of weights and values that the dtype does not have."""
         name = str(dtype).removeprefix("torch.")
         return floats.check_dtype(self.layers, self.value_bits, name, rounding=True)
+
+    def _save_onnx(self, path: Path) -> None:
+        super()._save_onnx(path)
+        if self.arithmetic == "exact" and self.value_bits is None:
+            warnings.warn(
+                f"{path.name} is this network as a function of real numbers; evaluated in float64 "
+                "its values are rounded, which a claim in exact arithmetic does not count",
+                floats.PrecisionLoss,
+                stacklevel=3,
+            )
 
     def _save(self, path: str | Path) -> None:
         """Write the open format (gzipped JSON lines, suffix .jsonl.gz)."""

@@ -10,9 +10,12 @@ once and the bound of that is kept: `PlainNetwork.deviation` says what it can do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from depthwright.networks.reading.layers import PlainNetwork
 from depthwright.refusal import Refusal
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
 
 SUFFIXES = (".safetensors", ".onnx", ".nnet")
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pt2")
+TORCH_CURE = "; load it with torch.load, then give the module, or the state dict"
 
 
 def read(
@@ -36,22 +41,57 @@ def read(
     does not determine it; the plain network reads its entries in a row. `order` and `like` add what
     a state dict leaves open: the names of its layers in their order, or a module that it fits.
     """
-    if isinstance(source, (str, Path)):
-        return _read_file(Path(source), input_shape, order, like)
+    shape = _shape(input_shape)
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    of_names = isinstance(source, Mapping) or (path is not None and path.suffix == ".safetensors")
+    if not of_names and (order is not None or like is not None):
+        raise Refusal(
+            "order=… and like=… are for state dicts and .safetensors files; leave them out"
+        )
+    network = _read(source, path, shape, order, like)
+    if shape is not None and math.prod(shape) != network.widths[0]:
+        raise Refusal(
+            f"input_shape={input_shape!r} holds {math.prod(shape)} values, and the network reads "
+            f"{network.widths[0]}"
+        )
+    return network
+
+
+def _read(
+    source: Any,
+    path: Path | None,
+    shape: tuple[int, ...] | None,
+    order: Sequence[str] | None,
+    like: Any,
+) -> PlainNetwork:
+    if path is not None:
+        return _read_file(path, shape, order, like)
     if isinstance(source, Mapping):
         from depthwright.networks.reading.states import read_state
 
-        return read_state(source, order, like, input_shape)
+        return read_state(source, order, like, shape)
     from depthwright.networks.reading.modules import read_module
 
-    return read_module(source, input_shape)
+    return read_module(source, shape)
+
+
+def _shape(given: Any) -> tuple[int, ...] | None:
+    """An `input_shape` that users give; a number means a vector of this length."""
+    if given is None:
+        return None
+    sizes = tuple(given) if isinstance(given, (Sequence, np.ndarray)) else (given,)
+    if not sizes or any(isinstance(n, (bool, str)) or not hasattr(n, "__index__") for n in sizes):
+        raise Refusal(f"input_shape={given!r} is no shape; give whole numbers, such as (1, 28, 28)")
+    if any(n < 1 for n in sizes):
+        raise Refusal(f"input_shape={given!r} holds no values; give sizes of at least 1")
+    return tuple(map(int, sizes))
 
 
 def _read_file(
     path: Path, input_shape: Sequence[int] | None, order: Sequence[str] | None, like: Any
 ) -> PlainNetwork:
     if not path.is_file():
-        raise Refusal(f"{path} is not there")
+        raise Refusal(f"{path} is no file" if path.exists() else f"{path} is not there")
     if path.suffix == ".safetensors":
         from depthwright.networks.reading.states import read_safetensors
 
@@ -66,6 +106,7 @@ def _read_file(
         return read_nnet(path)
     raise Refusal(
         f"{path.name} is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, the kinds read here"
+        + (TORCH_CURE if path.suffix in TORCH_SUFFIXES else "")
     )
 
 

@@ -80,10 +80,9 @@ def diagonal(entries: np.ndarray, errors: np.ndarray | None = None) -> Ball:
 def reciprocal(value: float) -> Ball:
     """1/value as a 1 × 1 ball, exact for powers of two."""
     middle = 1.0 / value
-    return Ball(
-        np.array([[middle]]),
-        None if np.frexp(value)[0] in (0.5, -0.5) else np.array([[abs(middle) * FLOAT64_ROUNDOFF]]),
-    )
+    error = max(abs(middle) * FLOAT64_ROUNDOFF, TINY)
+    power_of_two = np.frexp(value)[0] in (0.5, -0.5)
+    return Ball(np.array([[middle]]), None if power_of_two else np.array([[error]]))
 
 
 def scaled(matrix: Any, factor: Ball) -> Ball:

@@ -26,16 +26,11 @@ from torch.nn.modules.module import (
 )
 from torch.utils import _pytree as pytree
 
-from depthwright.networks.precision import full_precision
+from depthwright.networks.reading.checks import check_module_values
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
-from depthwright.networks.reading.operations import (
-    FACTORIES,
-    IN_FLOATS,
-    MOVEMENTS,
-    OPERATIONS,
-    UNKNOWN,
-)
+from depthwright.networks.reading.movements import FACTORIES, IN_FLOATS, MOVEMENTS
+from depthwright.networks.reading.operations import OPERATIONS, UNKNOWN
 from depthwright.networks.reading.tensors import fault_of, float64
 from depthwright.refusal import Refusal
 
@@ -49,6 +44,7 @@ CURES: dict[str, str] = {
     **dict.fromkeys(("dropout", "bernoulli"), "call eval() first"),
     **dict.fromkeys(("layer_norm", "group_norm"), FACTOR),
     "multi_head_attention": ATTENTION,
+    "transformer_encoder_layer_fwd": ATTENTION,
     "scaled_dot_product_flash_attention_for_cpu": ATTENTION,
 }
 """Cure by operation."""
@@ -187,6 +183,8 @@ def _check_cast(dtype: torch.dtype | None) -> None:
 def _unknown(name: str) -> str:
     """Refusal for a layer that no ReLU network has, with the cure."""
     plain = name.strip("_").removeprefix("native_")
+    if name.removesuffix("_") in MOVEMENTS:
+        return f"changes the shape of a tensor in place ({name}); use {plain}"
     cure = CURES.get(plain, USUAL_CURE)
     return f"computes {plain}, which is not understood as a ReLU network; {cure}"
 
@@ -220,27 +218,59 @@ def read_module(module: Any, input_shape: Sequence[int] | None = None) -> PlainN
     """A module as plain layers; `input_shape` without the batch, where it cannot be derived."""
     check_module(module)
     if input_shape is not None:
-        return _run(module, tuple(input_shape))
+        return _read(module, tuple(input_shape))
     fault: Refusal | None = None
     for size in _likely_sizes(module):
         try:
-            return _run(module, (size,))
+            network = _read(module, (size,))
         except WrongShape as error:
             fault = fault or error
-    raise fault or Refusal(
-        f"a {type(module).__name__} without parameters reads any number of inputs; "
+        else:
+            _check_no_other_size(module, size + 1)
+            return network
+    raise fault or Refusal(_any_size(module))
+
+
+def _any_size(module: nn.Module) -> str:
+    return (
+        f"a {type(module).__name__} whose weights do not tell the number of its inputs; "
         "give input_shape=(…), the shape of one input"
     )
+
+
+def _check_no_other_size(module: nn.Module, size: int) -> None:
+    """Refuse a module that runs with so many inputs as well: which are meant is not known."""
+    try:
+        _run(module, (size,))
+    except Refusal:
+        return
+    raise Refusal(_any_size(module))
 
 
 class WrongShape(Refusal):
     """An operation refused the shape of its inputs."""
 
 
-def _run(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
+def _read(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
+    tape, out = _run(module, shape)
+    network = plain_network(tape, out.ids.numpy(), _size(module))
+    check_module_values(module, network, shape, *_kind(module))
+    return network
+
+
+def _kind(module: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Dtype and device of its inputs: those of its first weights, or buffers where it has none."""
+    for tensors in (module.parameters(), module.buffers()):
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                return tensor.dtype, tensor.device
+    return torch.float32, torch.device("cpu")
+
+
+def _run(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tape, Symbol]:
+    """The module run on one symbol: what was recorded, and the result."""
     tape = Tape(int(np.prod(shape)))
-    weights = next((p for p in module.parameters() if p.is_floating_point()), None)
-    dtype, device = (torch.float32, "cpu") if weights is None else (weights.dtype, weights.device)
+    dtype, device = _kind(module)
     ids = torch.from_numpy(tape.inputs.reshape(1, *shape))
     with torch.no_grad(), _names(module) as running:
         try:
@@ -250,9 +280,11 @@ def _run(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
             raise Refusal(f"{where} {refusal}") from refusal
         except (RuntimeError, ValueError, IndexError) as error:
             where, words = running[-1] if running else "the module", str(error).split("\n")[0]
+            if "tensor subclass" in words:  # numpy() and tolist()
+                raise Refusal(f"{where} computes outside of torch, which cannot be read") from error
             raise WrongShape(
                 f"{where} fails for an input of shape {shape}: {words}; "
-                "give input_shape=(…), the shape of one input, or mend the layer"
+                "give input_shape=(…), the shape of one input without the batch, or mend the layer"
             ) from error
         except Exception as error:
             where = running[-1] if running else "the module"
@@ -263,9 +295,9 @@ def _run(module: nn.Module, shape: tuple[int, ...]) -> PlainNetwork:
         )
     if (out.ids == UNKNOWN).any():
         raise Refusal("the module returns the position of a maximum; give the part before it")
-    network = plain_network(tape, out.ids.numpy(), _size(module))
-    check_values(module, network, shape)
-    return network
+    if not out.numel():
+        raise Refusal(f"the module returns no values: its result has shape {tuple(out.shape)}")
+    return tape, out
 
 
 def _size(module: nn.Module) -> str:
@@ -321,60 +353,3 @@ def _changes(part: nn.Module) -> str | None:
     if any(type(hook).__name__ in ("SpectralNorm", "_SpectralNorm") for hook in hooks):
         return "spectral_norm"
     return None
-
-
-CHECK_POINTS = 8
-"""Normal points, seed 0, at which the values of a module are compared with those of its layers."""
-SLACK = 16
-"""For roundings of the module that its layers do not have, such as those of a BatchNorm's division.
-"""
-
-
-def check_values(module: nn.Module, network: PlainNetwork, shape: Sequence[int]) -> None:
-    """Refuse a module whose values are not those of the layers read from it.
-
-    Modules of mixed dtypes or devices cannot be evaluated, so there is nothing to compare.
-    """
-    kinds = {(p.dtype, p.device) for p in module.parameters()}
-    if len(kinds) != 1:
-        return
-    dtype, device = kinds.pop()
-    x = check_points(shape).to(dtype)
-    with torch.no_grad(), full_precision():
-        try:
-            got = module(x.to(device, copy=True))
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise Refusal(
-                f"the module takes one input but not a batch of {CHECK_POINTS}: {error}"
-            ) from error
-    if not agree(network, x.double().numpy(), got.double().cpu().numpy(), torch.finfo(dtype)):
-        raise Refusal(
-            f"the module's values at {CHECK_POINTS} points are not those of the layers read from "
-            "it: its values for one input depend on the others, or change from call to call"
-        )
-
-
-def check_points(shape: Sequence[int]) -> torch.Tensor:
-    """(CHECK_POINTS, *shape) normal numbers in float32."""
-    return torch.randn(CHECK_POINTS, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def agree(network: PlainNetwork, x: np.ndarray, got: np.ndarray, info: Any) -> bool:
-    """Whether values computed in the dtype of `info` equal those of the layers up to rounding.
-
-    A safeguard, not a proof. Two evaluations in floats differ by about
-    2·Σ(fan_in + 3)·eps·size, where size is the same network with all terms taken by absolute
-    value; underflow is covered by tiny in each layer. A value that overflows is not compared.
-    """
-    value, steps = x.reshape(len(x), -1), 0
-    size = np.abs(value)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for k, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-            value = (np.maximum(value, 0) if k else value) @ weight.T + bias
-            size = size @ np.abs(weight).T + np.abs(bias) + info.tiny / info.eps
-            steps += weight.shape[1] + 3
-        if got.size != value.size:
-            return False
-        within = 2 * SLACK * steps * info.eps * size
-        off = np.abs(got.reshape(value.shape) - value)
-        return not ((off > within) & (size < info.max)).any()

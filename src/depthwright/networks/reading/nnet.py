@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depthwright.networks.reading.balls import exact, reciprocal
+from depthwright.networks.reading.balls import exact
 from depthwright.networks.reading.expressions import Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
+from depthwright.networks.reading.units import standardised
 from depthwright.refusal import Refusal
 
 BYTES_LIMIT = 1 << 29
@@ -47,10 +48,7 @@ def read_nnet(path: Path) -> PlainNetwork:
     if not ranges.all():
         raise lines.fault("a range of 0")
     tape = Tape(inputs)
-    values = tape.add(tape.inputs, tape.constant(means[:-1]), -1)
-    factors = [reciprocal(float(r)) for r in ranges[:-1]]
-    errors = np.array([0.0 if f.error is None else f.error[0, 0] for f in factors])
-    values = tape.scale(values, [f.middle[0, 0] for f in factors], errors)
+    values = standardised(tape, means[:-1], ranges[:-1])
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         matrix = np.array([lines.floats(fan_in, "weights") for _ in range(fan_out)])
         bias = np.array([lines.floats(1, "a bias") for _ in range(fan_out)])

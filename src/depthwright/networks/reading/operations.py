@@ -2,7 +2,6 @@
 
 `OPERATIONS[name](tape, *arguments)` gives the elements of the result. Arguments that depend on the
 network's input are arrays of element numbers (`Ids`), all others are what torch was called with.
-`MOVEMENTS` compute nothing: torch runs them on the numbers themselves.
 """
 
 from __future__ import annotations
@@ -16,30 +15,10 @@ import torch
 
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.networks.reading import windows
-from depthwright.networks.reading.balls import Ball, exact, reciprocal
+from depthwright.networks.reading.balls import TINY, Ball, exact, reciprocal
 from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.tensors import float64
 from depthwright.refusal import Refusal
-
-_MOVEMENTS = """
-    _reshape_alias _unsafe_view alias as_strided cat channel_shuffle chunk clone contiguous
-    detach diagonal expand flip gather index index_select lift lift_fresh narrow permute
-    pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat
-    replication_pad1d replication_pad2d replication_pad3d reshape roll rot90 select slice split
-    split_with_sizes squeeze stack swapaxes t take_along_dim tile transpose unbind unfold
-    unsqueeze upsample_nearest1d upsample_nearest2d upsample_nearest3d view
-"""
-MOVEMENTS = frozenset(_MOVEMENTS.split())
-"""Operations that move entries and compute nothing."""
-IN_FLOATS = frozenset(
-    name for name in MOVEMENTS if name.startswith(("reflection", "replication", "upsample"))
-)
-"""Movements that torch has for floats only: float64 holds element numbers exactly."""
-_FACTORIES = """
-    empty_like full_like new_empty new_full new_ones new_zeros ones_like zeros_like
-"""
-FACTORIES = frozenset(_FACTORIES.split())
-"""Tensors of the shape or dtype of another one, with values of their own."""
 
 
 def addmm(tape: Tape, bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Ids:
@@ -57,6 +36,8 @@ def product(tape: Tape, a: Any, b: Any, bias: Any = None) -> Ids:
         return _swapped(product(tape, _swapped(b), _swapped(_constant(a))))
     if b.ndim == 1:
         return product(tape, a, b[:, None])[..., 0]
+    if a.ndim == 1:
+        return product(tape, a[None], b, bias)[0]
     weight = float64(b)
     lead = np.broadcast_shapes(a.shape[:-2], weight.shape[:-2])
     stacks = np.broadcast_to(a, (*lead, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
@@ -116,18 +97,18 @@ def normalise(
 ) -> Ids:
     """As `batch_norm`; the factor is rarely a float, so its rounding is bounded.
 
-    √, +, · and / in floats are each off by at most one unit: 4 of them by less than 6 units.
+    √, +, · and / in floats are each off by at most one unit: 4 of them by less than 6 units. Among
+    subnormal numbers a unit is TINY.
     """
     weight = np.ones_like(mean) if weight is None else weight
     bias = np.zeros_like(mean) if bias is None else bias
     if not (variance + eps > 0).all():
         raise Refusal("normalises by a variance that is not positive")
     factor = weight / np.sqrt(variance + eps)
-    error = 6 * FLOAT64_ROUNDOFF * np.abs(factor)
+    error = 6 * FLOAT64_ROUNDOFF * np.abs(factor) + TINY
     shift = bias - mean * factor
-    shift_error = np.abs(mean) * error + 3 * FLOAT64_ROUNDOFF * (
-        np.abs(mean * factor) + np.abs(bias)
-    )
+    shift_error = np.abs(mean) * error + 2 * TINY
+    shift_error += 3 * FLOAT64_ROUNDOFF * (np.abs(mean * factor) + np.abs(bias))
     places = math.prod(x.shape[2:])
 
     def spread(values: np.ndarray) -> np.ndarray:
@@ -158,7 +139,7 @@ def mul(tape: Tape, a: Any, b: Any) -> Ids:
         raise Refusal(PRODUCT)
     x, factor = (a, b) if _depends(a) else (b, a)
     if not _depends(x):
-        return tape.constant(float64(a) * float64(b))
+        x = tape.constant(float64(x))  # the product is rounded, which scale() bounds
     x, factors = np.broadcast_arrays(x, float64(factor))
     return tape.scale(x, factors)
 
@@ -298,6 +279,16 @@ def minimum(tape: Tape, a: Any, b: Any) -> Ids:
     return tape.minimum(*np.broadcast_arrays(_ids(tape, a), _ids(tape, b)))
 
 
+def where(tape: Tape, condition: Any, a: Any, b: Any) -> Ids:
+    """a or b, entry by entry, as constants choose."""
+    return np.where(np.asarray(condition), _ids(tape, a), _ids(tape, b))
+
+
+def softshrink(tape: Tape, x: Any, size: float = 0.5) -> Ids:
+    """x − min(max(x, −size), size)."""
+    return tape.add(x, tape.clamp(x, -size, size), -1)
+
+
 def largest(
     tape: Tape, x: Any, dim: int | None = None, keepdim: bool = False, reduce: Any = amax
 ) -> Any:
@@ -385,5 +376,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "_prelu_kernel": prelu,
     "rrelu_with_noise": rrelu,
     "threshold": threshold,
+    "where": where,
+    "masked_fill": lambda tape, x, mask, value: where(tape, mask, value, x),
+    "softshrink": softshrink,
     "abs": lambda tape, x: tape.absolute(x),
 }

@@ -9,9 +9,10 @@ determines everything; anything but a plain chain of Linear and ReLU needs it.
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from depthwright.networks import tensor_files
 from depthwright.networks.reading.layers import PlainNetwork
-from depthwright.networks.reading.tensors import weight
-from depthwright.refusal import Refusal
+from depthwright.networks.reading.tensors import fault_of, weight
+from depthwright.refusal import Refusal, clipped
 
 CURE = "give order=[…], the names of the layers as they act, or like=module, which the weights fit"
 OURS = ("depthwright-module",)
@@ -69,8 +70,8 @@ def read_state(
     layers = _layers(state)
     names = list(layers)
     if order is not None:
-        if sorted(order) != sorted(names):
-            raise Refusal(f"order={list(order)} does not name each of the layers {names} once")
+        if isinstance(order, str) or sorted(map(str, order)) != sorted(names):
+            raise Refusal(f"order={order!r} does not name each of the layers {names} once")
         names = list(order)
     elif (found := _numbered(names)) is None:
         raise Refusal(
@@ -83,8 +84,14 @@ def read_state(
     weights, biases = zip(*(layers[name] for name in names), strict=True)
     nothing = (None,) * len(names)
     count = sum(w.size for w in weights) + sum(b.size for b in biases)
-    before = f"state dict of {len(names)} Linear layers with {count:,} parameters"
-    return PlainNetwork(weights, biases, nothing, nothing, before)
+    before = (
+        f"state dict of {len(names)} Linear layers with {count:,} parameters, read with a ReLU "
+        "between each two"
+    )
+    network = PlainNetwork(weights, biases, nothing, nothing, before)
+    if order is None:
+        _check_gaps(names)
+    return network
 
 
 def _check_mapping(state: Mapping[str, Any]) -> None:
@@ -96,6 +103,8 @@ def _check_mapping(state: Mapping[str, Any]) -> None:
     if not state:
         raise Refusal("the state dict holds no Linear layer")
     for name in state:
+        if not isinstance(name, str):
+            raise Refusal(f"{name!r} is no name of a weight; a state dict has names as keys")
         if name.startswith("_orig_mod."):
             raise Refusal(
                 f"{name} comes from a module that torch.compile made; save the state dict of "
@@ -151,20 +160,74 @@ def _numbered(names: Sequence[str]) -> list[str] | None:
     return [keys[key] for key in sorted(keys)]
 
 
+def _check_gaps(names: Sequence[str]) -> None:
+    """Refuse neighbours in a list whose activations are parts of it: none is between them.
+
+    A list without a name is a Sequential, and so is one whose numbers have gaps; in one without
+    gaps, as `layers.0`, `layers.1`, the forward pass has the ReLUs.
+    """
+    lists: dict[str, list[int]] = {}
+    for name in names:
+        parent, _, number = name.rpartition(".")
+        if number.isdecimal():
+            lists.setdefault(parent, []).append(int(number))
+    for parent, numbers in lists.items():
+        steps = [b - a for a, b in pairwise(numbers)]
+        if 1 in steps and (not parent or max(steps) > 1):
+            k = steps.index(1)
+            first, second = (f"{parent}.{n}".lstrip(".") for n in numbers[k : k + 2])
+            raise Refusal(
+                f"layers {first} and {second} are neighbours in a Sequential, so that no ReLU is "
+                "between them; give like=module, which the weights fit, or order=[…] if a ReLU is "
+                "between each two layers after all"
+            )
+
+
 def _read_like(
     state: Mapping[str, Any], like: Any, input_shape: Sequence[int] | None
 ) -> PlainNetwork:
-    """Load the state dict into a copy of `like`, in eval mode."""
+    """Read `like` while it holds the weights of the state dict, in eval mode.
+
+    A copy would not do: a `forward` or hook of the instance itself goes on to use the original.
+    """
     import torch
 
     from depthwright.networks.reading.modules import read_module
 
     if not isinstance(like, torch.nn.Module):
         raise Refusal(f"like={type(like).__name__} is no torch module")
-    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
-    module = copy.deepcopy(like).eval()
+    tensors = {name: _tensor(name, value) for name, value in state.items()}
+    with _restored(like):
+        like.eval()
+        try:
+            like.load_state_dict(tensors, assign=True)
+        except RuntimeError as error:
+            words = clipped(" ".join(str(error).split()), 300)
+            raise Refusal(
+                f"the state dict does not fit like={type(like).__name__}: {words}"
+            ) from error
+        return read_module(like, input_shape)
+
+
+def _tensor(name: str, value: Any) -> Any:
+    """As torch's `load_state_dict` takes it; buffers may be integers."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc":
+        raise Refusal(f"{name} {fault_of(value)}")
+    return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+
+
+@contextmanager
+def _restored(module: Any) -> Iterator[None]:
+    """Give a module back its own weights and modes at the end of the block."""
+    own = module.state_dict(keep_vars=True)
+    modes = {part: part.training for part in module.modules()}
     try:
-        module.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise Refusal(f"the state dict does not fit like={type(like).__name__}: {error}") from error
-    return read_module(module, input_shape)
+        yield
+    finally:
+        module.load_state_dict(own, assign=True)
+        for part, mode in modes.items():
+            part.training = mode

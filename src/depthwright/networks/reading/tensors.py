@@ -38,6 +38,8 @@ def fault_of(values: Any) -> str | None:
         return _fault_of_tensor(values)
     if not isinstance(values, np.ndarray):
         return f"is a {type(values).__name__}; weights are arrays or tensors of floats"
+    if isinstance(values, np.ma.MaskedArray):
+        return "is a masked array, whose masked entries have no value; give its filled(…)"
     if values.dtype.kind != "f" or values.dtype.itemsize > 8:
         return _not_floats(str(values.dtype))
     return _empty(values.shape)
@@ -48,6 +50,8 @@ def _fault_of_tensor(tensor: Any) -> str | None:
 
     if torch.nn.parameter.is_lazy(tensor):
         return "has no shape yet; run one batch through the module first"
+    if tensor.is_nested:
+        return "is a nested tensor; give one of rows of equal length"
     if tensor.layout != torch.strided:
         return f"is sparse ({str(tensor.layout).removeprefix('torch.')}); give its to_dense()"
     if tensor.is_quantized:

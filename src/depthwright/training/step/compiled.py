@@ -15,7 +15,14 @@ import numpy as np
 import torch
 
 from depthwright.machine.numba_cache import need_compiler
-from depthwright.training.ensemble import BETAS, EPS, Ensemble, EnsembleAdam
+from depthwright.training.ensemble import (
+    BETAS,
+    EPS,
+    Ensemble,
+    EnsembleAdam,
+    EnsembleAdamW,
+    EnsembleMomentum,
+)
 from depthwright.training.losses import LOSSES
 from depthwright.training.step.layout import ROWS, Layout, padded
 from depthwright.training.step.loop import Adam, Batches, Room, State, train, values
@@ -62,6 +69,9 @@ class Compiled:
         self.layout = Layout(ensemble.widths, ensemble.links, ensemble.dtype.itemsize)
         self.shape = self.layout.shape(_tile(self.layout))
 
+    def prepare(self, batch: int) -> None:
+        """Compiled already, for every size."""
+
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         batches = Batches(self._padded(x), self._padded(y, y.shape[2]), x.shape[1])
         parts = self.adam.moments()
@@ -71,8 +81,8 @@ class Compiled:
 
         def one(k: int) -> None:
             state = State(*(part[k] for part in flat))
-            adam = Adam(rates[k] * scales[:, 0], scales[:, 1].copy(), *BETAS, EPS)
-            train(self.shape, batches, state, self._room(x.shape[1]), adam, self.losses[k])
+            numbers = _numbers(self.adam, rates[k], scales)
+            train(self.shape, batches, state, self._room(x.shape[1]), numbers, self.losses[k])
 
         _each(one, self.adam.alive.nonzero()[:, 0].tolist())
         for whole, tensors in zip(flat, parts, strict=True):
@@ -127,6 +137,15 @@ class Compiled:
         whole = torch.zeros(shape, dtype=self.ensemble.dtype)
         whole[:, :batch, :d] = points
         return whole.numpy().ravel()
+
+
+def _numbers(adam: EnsembleAdam, rate: float, scales: np.ndarray) -> Adam:
+    """For the compiled loop: `scales` (steps, ·) as `advance` gives them, of one member."""
+    decays = rate * scales[:, 2] if isinstance(adam, EnsembleAdamW) else np.zeros(len(scales))
+    squares = not isinstance(adam, EnsembleMomentum)
+    beta1 = adam.momentum if isinstance(adam, EnsembleMomentum) else BETAS[0]
+    rates, corrections = rate * scales[:, 0], scales[:, 1].copy()
+    return Adam(rates, corrections, decays, beta1, BETAS[1], EPS, squares)
 
 
 def _tile(layout: Layout) -> int:

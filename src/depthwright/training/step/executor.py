@@ -1,19 +1,23 @@
-"""The two ways to take a family's steps, and which of them a family gets."""
+"""The three ways to take a family's steps, and which of them a family gets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 
 from depthwright.training.ensemble import Ensemble, EnsembleAdam
-from depthwright.training.step.batched import Batched
+from depthwright.training.step.batched import Batched, recorded
 from depthwright.training.step.compiled import Compiled, compile_for, takes
 
 
 class Executor(Protocol):
     """Takes the steps of one ensemble by one Adam, and measures its members."""
+
+    def prepare(self, batch: int) -> None:
+        """Compile what batches of this size need, so that no measured time contains it."""
 
     def train(self, x: torch.Tensor, y: torch.Tensor, factors: Sequence[float]) -> None:
         """One step per batch of `x` (steps, batch, input_dim), `y` (steps, batch, output_dim).
@@ -33,8 +37,19 @@ class Executor(Protocol):
 def executor(
     ensemble: Ensemble, adam: EnsembleAdam, losses: Sequence[str], device: torch.device
 ) -> Executor:
-    """Compiled on a processor, except for networks that torch is faster for; ready to run."""
+    """Compiled on a processor, except for networks that torch is faster for.
+
+    On a GPU by Triton where it is installed, for networks that its kernels take and Adam itself;
+    ready to run.
+    """
     if takes(ensemble, device):
         compile_for(ensemble.dtype)
         return Compiled(ensemble, adam, losses)
-    return Batched(ensemble, adam, losses)
+    if device.type != "cuda":
+        return Batched(ensemble, adam, losses)
+    if type(adam) is EnsembleAdam and find_spec("triton") is not None:
+        from depthwright.training.step import triton
+
+        if triton.takes(ensemble):
+            return triton.Fused(ensemble, adam, losses, recorded)
+    return Batched(ensemble, adam, losses, recorded)

@@ -1,7 +1,8 @@
 """Training steps of one network, compiled: all of a chunk's batches in one call.
 
-`kernel` has values and gradients of a tile; here are the loss, Adam and the loop. The compiled code
-is kept on disk between processes, as long as neither this file nor those it is made of change.
+`kernel` has values and gradients of a tile; here are the loss, the optimisers and the loop. The
+compiled code is kept on disk between processes, as long as neither this file nor those it is made
+of change.
 """
 
 from __future__ import annotations
@@ -77,15 +78,20 @@ class Room(NamedTuple):
 
 
 class Adam(NamedTuple):
-    """Adam's numbers; the first two have one entry per step."""
+    """Numbers of Adam, AdamW or momentum; the first three have one entry per step."""
 
     rates: np.ndarray
     """The learning rate over the correction of the mean."""
     corrections: np.ndarray
     """The root of the correction of the mean square."""
+    decays: np.ndarray
+    """The share of itself that every weight loses first: AdamW's."""
     beta1: float
+    """Without squares: the momentum."""
     beta2: float
     eps: float
+    squares: bool
+    """Whether the running mean is divided by the root of that of squares: Adam's."""
 
 
 @numba.njit(**INNER)
@@ -111,6 +117,26 @@ def _adam_step(state, gradient, adam, step):  # type: ignore[no-untyped-def]
         s = square[i] * beta2 + gradient[i] * gradient[i] * (one - beta2)
         mean[i], square[i] = m, s
         weights[i] -= rate * m / (math.sqrt(s) / correction + eps)
+        gradient[i] = 0
+
+
+@numba.njit(**INNER, fastmath=FAST)
+def _decay(weights, share):  # type: ignore[no-untyped-def]
+    """Every weight loses that share of itself."""
+    lost = weights.dtype.type(share)
+    for i in range(len(weights)):
+        weights[i] -= lost * weights[i]
+
+
+@numba.njit(**INNER, fastmath=FAST)
+def _momentum_step(state, gradient, adam, step):  # type: ignore[no-untyped-def]
+    """Along the running sum of gradients, in the place of Adam's mean; the gradient is 0 then."""
+    weights, total, _ = state
+    rate, momentum = weights.dtype.type(adam.rates[step]), weights.dtype.type(adam.beta1)
+    for i in range(len(weights)):
+        m = total[i] * momentum + gradient[i]
+        total[i] = m
+        weights[i] -= rate * m
         gradient[i] = 0
 
 
@@ -197,7 +223,12 @@ def _entries(made_of: str) -> tuple[Any, Any]:
                     truth = dense(y, (first + p) * outputs, real, outputs)
                     _squared_back(result, truth, size * outputs, slopes)
                 backward(shape, weights, hidden, given, slopes, gradients)
-            _adam_step(state, room.gradient, adam, step)
+            if adam.decays[step] != 0:
+                _decay(state.weights, adam.decays[step])
+            if adam.squares:
+                _adam_step(state, room.gradient, adam, step)
+            else:
+                _momentum_step(state, room.gradient, adam, step)
 
     @stored("the validation", nogil=True, error_model="numpy")
     def values(shape, weights, x, room):  # type: ignore[no-untyped-def]

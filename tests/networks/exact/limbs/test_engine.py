@@ -19,6 +19,7 @@ from depthwright.constructions import (
 )
 from depthwright.networks import Builder, Dyadic
 from depthwright.networks.exact import integers
+from depthwright.networks.exact import network as exact_network
 from depthwright.networks.exact.layer import BIAS, Layer
 from depthwright.networks.exact.limbs import engine
 from depthwright.networks.exact.limbs.bounds import Interval
@@ -279,6 +280,20 @@ def test_few_points_are_left_to_the_integers_and_many_are_not():
     x = uniform(4, 2)
     _, left = network.programs.evaluate(x.numpy())
     assert left.all() != network.programs.worth_compiling(4, known=False)
+
+
+def test_small_batches_are_compiled_once_integers_have_taken_as_long(monkeypatch):
+    """By seconds spent, not by points: a call has costs of its own."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(exact_network, "perf_counter", lambda: float(next(ticks)))
+    network = NarrowPacked(RandomNetwork(2, 4, 2, seed=0), 1e-1, 1e-1).build().network
+    x = uniform(1, 2)
+    calls = [bool(network.programs.kept) for _ in range(4) if network.evaluate(x) is not None]
+    assert calls == [False, True, True, True]
+    again = NarrowPacked(RandomNetwork(2, 4, 2, seed=0), 1e-1, 1e-1).build().network
+    monkeypatch.setattr(exact_network, "perf_counter", lambda: 0.0)
+    assert torch.equal(again.evaluate(x), network.evaluate(x))
+    assert not again.programs.kept
 
 
 def test_engines_are_named():

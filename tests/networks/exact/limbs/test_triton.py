@@ -1,4 +1,4 @@
-"""The GPU's loops under Triton's interpreter, and compiled for a GPU that need not be here."""
+"""The GPU's loops: interpreted, compiled for a GPU that need not be here, and on one."""
 
 import importlib.util
 import os
@@ -19,17 +19,22 @@ sys.path.insert(0, sys.argv[1])
 from dyadic_networks import awkward_points, random_network
 from depthwright.constructions import NarrowPacked
 from depthwright.networks.exact.layer import Layer
-from depthwright.networks.exact.limbs import compiler, engine, triton
+from depthwright.networks.exact.limbs import compiler, engine, on_device, triton
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets import RandomNetwork
 
+device = torch.device(sys.argv[2])
+
 def same(network, x):
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="limbs", anywhere=True).numpy()
-    for grid, rows in engine.groups(x):
-        program = network.programs.program(grid, network.programs.reach(x[rows]))
-        got = triton.run(program, x[rows], torch.device("cpu"))
-        assert got.tobytes() == wanted[rows].tobytes(), (grid, got, wanted[rows])
-        yield program
+    there = torch.from_numpy(x).to(device)
+    got = network._exact_there(there, "limbs", None)
+    assert got.device == there.device
+    assert got.cpu().numpy().tobytes() == wanted.tobytes()
+    for (grid, rows), (other, same) in zip(engine.groups(x), on_device.groups(there), strict=True):
+        same = np.arange(len(x))[same] if isinstance(same, slice) else same.cpu().numpy()
+        assert grid == other and (rows == same).all()
+        yield network.programs.program(grid, network.programs.reach(x[rows]))
 
 rng = np.random.default_rng(0)
 x = awkward_points(rng, 20, 2).clip(-1e9, 1e9)
@@ -59,7 +64,8 @@ x = rng.uniform(-1, 1, (20, 2)) // 2.0**-50 * 2.0**-50
 for shorter in (0, 1):
     program.rows[:, 3] -= shorter
     wanted = network.evaluate(torch.from_numpy(x), "exact", engine="integers").numpy()
-    differ = triton.run(program, x, torch.device("cpu")) != wanted
+    program.loaded.clear()
+    differ = triton.run(program, torch.from_numpy(x).to(device)).cpu().numpy() != wanted
     assert differ.any() == shorter
 print("the same bits")
 """
@@ -82,9 +88,9 @@ print("compiled")
 """
 
 
-def python(code, **environment):
+def python(code, device="cpu", **environment):
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parents[3])],
+        [sys.executable, "-c", code, str(Path(__file__).parents[3]), device],
         capture_output=True,
         text=True,
         env=os.environ | environment,
@@ -100,3 +106,8 @@ def test_the_same_bits_under_the_interpreter():
 @pytest.mark.slow
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
     assert python(COMPILED, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0") == "compiled"
+
+
+@pytest.mark.gpu
+def test_the_same_bits_on_a_gpu():
+    assert python(SAME, "cuda", TRITON_INTERPRET="0") == "the same bits"

@@ -3,17 +3,16 @@
 Points are sorted into groups by the lowest bit of their inputs, so that a few subnormal numbers do
 not lengthen the limbs of all; a group has one program, compiled for its grid and for the
 network's box (or a power of two above the inputs), and kept for the next batch. Points too few to
-repay compiling are left to the integers; they are counted, so that many small batches lead to
-compiling as well. A point at which omitted digits could change the result is left to the integers
-too (none in 10^5, where those digits were noise).
+repay compiling are left to the integers, and the seconds that these take are added up: once they
+would have paid for compiling, the next batch is compiled, however small. A point at which omitted
+digits could change the result is left to the integers too (none in 10^5, where those digits were
+noise).
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -79,14 +78,20 @@ class Programs:
         self.kept: dict[tuple[int, Bound], LimbProgram] = {}
         self._terms = sum(len(layer.rows) for layer in layers)
         self._seconds = 0.12e-6 + 3e-11 * integer_bits  # a term and point, in integers
-        self._left: Counter[tuple[int, Bound]] = Counter()
+        self.spent = 0.0
+        """Seconds that integers took for points whose program was not compiled."""
+        self._waits = False
 
     def reach(self, x: np.ndarray) -> Bound:
+        """`reach_of` the largest entry of `x`."""
+        return self.reach_of(float(np.abs(x).max(initial=0.0)))
+
+    def reach_of(self, largest: float) -> Bound:
         """A bound of the inputs that does not change from batch to batch more than it must.
 
         The network's box, where it has one that is neither a point nor all of R^d.
         """
-        largest, inputs = float(np.abs(x).max(initial=0.0)), self.inputs
+        inputs = self.inputs
         if inputs is not None and largest <= inputs.largest and 0 < inputs.largest < np.inf:
             return Dyadic.of(inputs.largest).terms[0]
         return 1, -(-int(np.frexp(largest)[1]) // 16) * 16
@@ -94,12 +99,13 @@ class Programs:
     def worth_compiling(self, points: int, known: bool) -> bool:
         """Whether compiling and running is faster than integers, for this many points.
 
+        What integers have taken so far counts: of two ways, that costs at most twice the better.
         Seconds on one core: integers take 2 µs a term and 0.12 µs a term and point, more for long
         values; compiling takes 10 to 20 µs a term, loading the executor's machine code a second;
         running is more than 50 times faster than integers, but by tiles of at least 16 points. The
         constants are rounded in favour of the integers.
         """
-        integers = self._terms * (2e-6 + points * self._seconds)
+        integers = self.spent + self._terms * (2e-6 + points * self._seconds)
         program = 0.0 if known else self._terms * 20e-6
         machine_code = 0.0 if "numba" in _loaded else 1.0
         running = self._terms * max(points, 16) * self._seconds / 50
@@ -111,42 +117,48 @@ class Programs:
         if program is None:
             with Bar("compiling the network") as bar:
                 program = compiled(self.layers, self.value_bits, grid, box, bar)
+            self.spent = 0.0
         self.kept[grid, box] = program  # dictionaries keep the order: the last one used stands last
         while len(self.kept) > PROGRAMS:
             del self.kept[next(iter(self.kept))]
         return program
 
-    def evaluate(
-        self, x: np.ndarray, *, forced: bool = False, device: Any = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def chosen(self, place: tuple[int, Bound], points: int, forced: bool) -> LimbProgram | None:
+        """The program for points of this grid and box; None where they are left to the integers."""
+        if not (forced or self.worth_compiling(points, place in self.kept)):
+            self._waits = True
+            return None
+        program = self.program(*place)
+        return program if forced or 8 * 16 * program.arena <= ARENA_LIMIT else None
+
+    def evaluate(self, x: np.ndarray, *, forced: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Values (batch, output_dim), rounded once, and which rows are left to the integers: those
         of batches too small to compile for, and those that `run` has not settled.
 
-        `forced` compiles in any case; `device` is a torch device, CUDA for the GPU.
+        `forced` compiles in any case. On the processor; for a GPU see `on_device`.
         """
         x = np.ascontiguousarray(x, dtype=np.float64)
         out = np.empty((len(x), self.layers[-1].fan_out))
         left = np.zeros(len(x), dtype=bool)
+        self.begin()
         for grid, rows in groups(x):
             part = x[rows]
-            place = grid, self.reach(part)
-            points = len(rows) + self._left[place]
-            if not (forced or self.worth_compiling(points, place in self.kept)):
-                self._left[place] = points
+            program = self.chosen((grid, self.reach(part)), len(rows), forced)
+            if program is None:
                 left[rows] = True
                 continue
-            program = self.program(*place)
-            if 8 * 16 * program.arena > ARENA_LIMIT and not forced:
-                left[rows] = True
-                continue
-            if device is not None and device.type == "cuda":
-                from depthwright.networks.exact.limbs import triton
-
-                out[rows] = triton.run(program, part, device)
-            else:
-                out[rows] = run(program, part)
+            out[rows] = run(program, part)
             left[rows] = np.isnan(out[rows]).any(axis=1)
         return out, left
+
+    def begin(self) -> None:
+        """A new batch: nothing of it is left to the integers yet."""
+        self._waits = False
+
+    def took(self, seconds: float) -> None:
+        """What the integers took for the rows that the last `evaluate` left to them."""
+        if self._waits:
+            self.spent += seconds
 
 
 def tile_size(program: LimbProgram, points: int) -> int:

@@ -34,7 +34,8 @@ by what is left out. Other low limbs that a row lacks are zero: no term has bits
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,8 @@ class LimbProgram:
     ends: bool = False
     """Whether digits have been left out: then `outputs` are the lower ends of the values first, and
     then the upper ends."""
+    loaded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The tables on each device that has run it."""
 
     def values(self, out: np.ndarray) -> np.ndarray:
         """(points, output_dim) of the executor's (points, len(outputs)); nan where the two ends are

@@ -11,8 +11,6 @@ Imported only where a CUDA tensor asks for it, or with TRITON_INTERPRET=1, which
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import triton
@@ -186,29 +184,42 @@ def run_tiles(  # type: ignore[no-untyped-def]
         tl.debug_barrier()
 
 
-def run(program: LimbProgram, x: np.ndarray, device: Any) -> np.ndarray:
-    """Values (points, output_dim) of x (points, input_dim), rounded once."""
-    points = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)).to(device)
-    out = torch.empty((len(x), len(program.outputs)), dtype=torch.int64, device=device)
-    tables = [
-        torch.from_numpy(table).to(device)
-        for table in (program.rows, program.terms, program.constants.view(np.int64),
-                      program.inputs, program.outputs)
-    ]  # fmt: skip
-    rows, terms, constants, inputs, outputs = tables
+def run(program: LimbProgram, x: torch.Tensor) -> torch.Tensor:
+    """Values (points, output_dim) of `x` (points, input_dim), float64, rounded once, where `x` is.
+
+    Rows with nan are not settled: see LimbProgram.values.
+    """
+    x = x.contiguous()
+    out = torch.empty((len(x), len(program.outputs)), dtype=torch.int64, device=x.device)
+    rows, terms, constants, inputs, outputs = _tables(program, x.device)
     count = 1
-    if points.is_cuda:
-        chip = torch.cuda.get_device_properties(device)
-        free, _ = torch.cuda.mem_get_info(device)
+    if x.is_cuda:
+        chip = torch.cuda.get_device_properties(x.device)
+        free, _ = torch.cuda.mem_get_info(x.device)
         count = chip.multi_processor_count * TILES_PER_MULTIPROCESSOR
         count = max(1, min(count, free // 2 // (8 * LANES * program.arena)))
     count = min(count, -(-len(x) // LANES)) or 1
-    arenas = torch.zeros((count, program.arena, LANES), dtype=torch.int64, device=device)
-    ranges = torch.zeros((count, 2, program.places), dtype=torch.int64, device=device)
+    # a limb is written before it is read
+    arenas = torch.empty((count, program.arena, LANES), dtype=torch.int64, device=x.device)
+    ranges = torch.zeros((count, 2, program.places), dtype=torch.int64, device=x.device)
     run_tiles[(count,)](
-        points.view(torch.int64), out, len(x), rows, len(rows), terms, constants, inputs,
-        len(inputs), outputs, len(outputs), program.input_grid, arenas, program.arena, ranges,
-        program.places, lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1,
-        num_stages=1,
+        x.view(torch.int64), out, len(x), rows, len(rows), terms, constants, inputs, len(inputs),
+        outputs, len(outputs), program.input_grid, arenas, program.arena, ranges, program.places,
+        lanes=LANES, row_fields=ROW_FIELDS, term_fields=TERM_FIELDS, num_warps=1, num_stages=1,
     )  # fmt: skip
-    return program.values(out.view(torch.float64).cpu().numpy())
+    if not program.ends:
+        return out.view(torch.float64)
+    low, high = out.chunk(2, dim=1)
+    return torch.where(low == high, low.contiguous().view(torch.float64), torch.nan)
+
+
+def _tables(program: LimbProgram, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """The program's, copied to the device once."""
+    if device not in program.loaded:
+        parts = (program.rows, program.terms, program.constants.view(np.int64))
+        program.loaded[device] = tuple(
+            torch.from_numpy(table).to(device)
+            for table in (*parts, program.inputs, program.outputs)
+        )
+    found: tuple[torch.Tensor, ...] = program.loaded[device]
+    return found
