@@ -114,11 +114,12 @@ def chart(rows: polars.DataFrame) -> Chart:
     import polars
 
     lines = []
-    for (d, kind), part in rows.group_by("input_dim", "network", maintain_order=True):
+    for keys, part in rows.group_by("input_dim", "network", maintain_order=True):
+        d, kind = int(str(keys[0])), str(keys[1])
         x = tuple(part["error_sup_attacked"].to_list())
         y = tuple((part["error_sup_certified"] / polars.Series(x)).to_list())
         notes = tuple(f"{t}, width {w}" for t, w in part.select("target", "width").iter_rows())
-        colour = COLOURS[int(str(d))] if kind == PLAIN else "#6b705c"
+        colour = COLOURS[d] if kind == PLAIN else "#6b705c"
         lines.append(Series(f"d = {d}, {kind}", x, y, "points", colour, notes=notes))
     axis = "proved / attacked sup error"
     panel = Panel("attacked sup error", axis, tuple(lines), True, True, lines=(("attacked", 1.0),))

@@ -10,7 +10,7 @@ from depthwright.figures.table import name, tables, verdict
 from depthwright.results import COLUMNS, Row
 
 OWN = Row(
-    **dict.fromkeys(COLUMNS, None)
+    **dict.fromkeys(COLUMNS, None)  # type: ignore[arg-type]
     | {"contender": "constructed", "construction": "ridge", "target": "cone"}
     | {"distribution": "uniform_radius", "input_dim": 5, "accuracy": 0.1, "width": 407, "depth": 2}
     | {"parameters": 2850, "error_l2": 0.04, "error_l2_low": 0.039, "error_l2_high": 0.041}
@@ -41,11 +41,12 @@ TRAINED = dataclasses.replace(
 )
 
 
-def test_every_network_has_its_line():
-    page = Console(file=io.StringIO(), width=130)
+def test_every_network_has_its_line() -> None:
+    told = io.StringIO()
+    page = Console(file=told, width=130)
     for table in tables([OWN, SOLVED, TRAINED]):
         page.print(table)
-    lines = page.file.getvalue().splitlines()
+    lines = told.getvalue().splitlines()
     (own,) = [line for line in lines if "ridge, constructed" in line]
     assert own.split()[2:] == ["407", "2", "2,850", "0.04", "0.09", "0.0998", "3"]
     (trained,) = [line for line in lines if "best of 6" in line]
@@ -54,7 +55,7 @@ def test_every_network_has_its_line():
     assert not any("path norm" in line for line in lines), "nobody has one"
 
 
-def test_the_verdict_names_who_is_nearest_and_who_is_sure():
+def test_the_verdict_names_who_is_nearest_and_who_is_sure() -> None:
     near, sure = verdict([OWN, SOLVED, TRAINED])
     assert near.startswith("On average solved sparse ridge is nearest (0.001; next: trained")
     assert "at the worst input found trained, same architecture is nearest (0.01; next" in near
@@ -62,7 +63,7 @@ def test_the_verdict_names_who_is_nearest_and_who_is_sure():
     assert sure.endswith("ridge 3 s, solved sparse ridge 20 s and trained, same architecture 8 s.")
 
 
-def test_the_verdict_follows_the_rows():
+def test_the_verdict_follows_the_rows() -> None:
     better = dataclasses.replace(OWN, error_l2=1e-4, error_sup_certified=None, error_promised=None)
     near, sure = verdict([better, SOLVED])
     assert near.startswith("On average ridge is nearest (0.0001; next: solved sparse ridge 0.001)")
@@ -76,6 +77,6 @@ def test_the_verdict_follows_the_rows():
     ("contender", "shown"),
     [("trained_width", "trained, same width"), ("random_features", "random features")],
 )
-def test_other_contenders_keep_their_names(contender, shown):
+def test_other_contenders_keep_their_names(contender: str, shown: str) -> None:
     row = dataclasses.replace(TRAINED, contender=contender, tried=None, style=None)
     assert name(row) == shown

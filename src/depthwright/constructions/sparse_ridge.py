@@ -146,7 +146,7 @@ class SparseRidge(Construction):
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
         if self.solved != PROGRAM and not (self.width and self.width <= MOST_SOLVED):
             raise Refusal(
-                f"solved={self.solved!r} with width={self.width} would outlast a comparison; give a "
+                f"solved={self.solved!r} with width={self.width} outlasts a comparison; give a "
                 f"width up to {MOST_SOLVED}"
             )
         if self.width is not None and self.width > (most := LARGEST // d):
@@ -163,7 +163,7 @@ class SparseRidge(Construction):
             return constant.network.architecture
         if self._covered:
             return self._certain.network.architecture
-        width = self._plan.width if self.solved == PROGRAM else self.width
+        width = self.width if self.solved != PROGRAM and self.width else self._plan.width
         return Architecture.of((self.target.input_dim, width, 1))
 
     def build(self) -> Built:
@@ -204,7 +204,8 @@ class SparseRidge(Construction):
         from depthwright.constructions.solved import solve
 
         hinges, offset = self._levelled()
-        network, terms = solve(hinges, offset, self.target, self.width, self.seed, self.solved)
+        width = self.architecture().width
+        network, terms = solve(hinges, offset, self.target, width, self.seed, self.solved)
         claim = self._claim("sup" if terms else "none", terms)
         return Built(network, claim, domain=self.target.domain if terms else None)
 
