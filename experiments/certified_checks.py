@@ -118,7 +118,9 @@ def chart(rows: polars.DataFrame) -> Chart:
         d, kind = int(str(keys[0])), str(keys[1])
         x = tuple(part["error_sup_attacked"].to_list())
         y = tuple((part["error_sup_certified"] / polars.Series(x)).to_list())
-        notes = tuple(f"{t}, width {w}" for t, w in part.select("target", "width").iter_rows())
+        notes = tuple(
+            f"{row['target']}, width {row['width']}" for row in part.iter_rows(named=True)
+        )
         colour = COLOURS[d] if kind == PLAIN else "#6b705c"
         lines.append(Series(f"d = {d}, {kind}", x, y, "points", colour, notes=notes))
     axis = "proved / attacked sup error"
@@ -133,9 +135,11 @@ def sentence(rows: polars.DataFrame) -> str:
     spikes = rows.filter(polars.col("network") == SPIKED)
     missed = int((spikes["error_sup_sampled"] < spikes["error_at_spike"]).sum())
     seen = int((spikes["error_sup_certified"] >= spikes["error_at_spike"]).sum())
+    gap: float = plain["gap"].max()  # type: ignore[assignment]
+    slowest: float = rows["certify_seconds"].max()  # type: ignore[assignment]
     return (
         f"{len(plain)} trained networks: every proved error is above the attacked one, by at most "
-        f"{plain['gap'].max():.1%}, found within {rows['certify_seconds'].max():.0f} s; of "
+        f"{gap:.1%}, found within {slowest:.0f} s; of "
         f"{len(spikes)} planted spikes sampling misses {missed}, and {seen} are below what is "
         "proved."
     )

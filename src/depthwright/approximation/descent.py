@@ -184,7 +184,7 @@ def _starts(start: Neurons, rng: np.random.Generator) -> list[Neurons]:
         else:
             w = rng.standard_normal((n, d))
             w = spread(w / np.linalg.norm(w, axis=1, keepdims=True))
-        bias: np.ndarray = -REACH * rng.random(n) if k else 1e-3 * rng.standard_normal(n)
+        bias = np.asarray(rng.random(n) * -REACH if k else rng.standard_normal(n) * 1e-3)
         found.append(Neurons(w, bias, np.ones(n), 0.0))
     return found
 

@@ -200,7 +200,6 @@ class SparseRidge(Construction):
         return hinges, offset
 
     def _solve(self) -> Built:
-        """Shows a progress bar: wide networks descend for minutes."""
         from depthwright.constructions.solved import solve
 
         hinges, offset = self._levelled()
