@@ -27,6 +27,7 @@ SMALL = (
     "evaluation=quick",
     "trainer.accelerator=cpu",
     "trainer.progress=false",
+    "beside=[]",
 )
 """A comparison of a second or two."""
 HANGS = 900

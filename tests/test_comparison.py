@@ -26,6 +26,7 @@ QUICK = (
     "evaluation=quick",
     "trainer.accelerator=cpu",
     "trainer.progress=false",
+    "beside=[]",
 )
 
 

@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("narrow_bits", "narrow_packed", "narrow_exact"),
         ("narrow_minimal", "narrow_exact_slim"),
         ("weight_bounds", "he_norms"),
-        ("narrow_bounded", "he_sizes"),
+        ("narrow_bounded", "he_sizes", "solved"),
         ("ridge", "sparse_ridge", "single_ridge", "radial_depth_three"),
     ),
 }

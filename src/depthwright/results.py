@@ -102,6 +102,8 @@ class Row:
     """No depth-2 ReLU network of that averaged error has a smaller path norm, proved."""
     path_norm_needed: float | None = None
     """The same at `accuracy`: the path norm that this accuracy needs, proved."""
+    tried: int | None = None
+    """Of how many trained networks a rival is the best; None for what is not trained."""
     build_seconds: float | None
     """Of the construction, its sizes included."""
     train_seconds: float | None
@@ -136,6 +138,7 @@ UNITS: dict[str, str] = {
     "weight_bits": "bits",
     "error_l2_relative": "the target's standard deviation",
     "exceedance": "share of points",
+    "tried": "networks",
     "exceedance_upper": "probability",
 } | {
     name: "s" if name in SECONDS else _OF_THE_TARGET

@@ -83,6 +83,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
     "sparse_ridge": [
         lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, failure_probability=0.0),
+        lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, width=12, solved="minimax"),
     ],
     "ridge": [
         lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.05),
@@ -132,6 +133,9 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), failure_probability=1.0), "failure_probability=1"),
         (lambda: SparseRidge(targets.Cone(), failure_probability=0.0), "covering of the ball"),
         (lambda: SparseRidge(targets.Cone(), width=1), "width=1"),
+        (lambda: SparseRidge(targets.Cone(), width=9, solved="best"), "solved='best'"),
+        (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
+        (lambda: SparseRidge(targets.Cone(), width=9999, solved="minimax"), "up to 4000"),
         (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
     ],
     "ridge": [

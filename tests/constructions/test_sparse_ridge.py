@@ -101,6 +101,50 @@ def test_budgets_reach_a_tenth(target, width):
     assert attacked(built.network, target) <= 0.1
 
 
+def l2(network: Network, target: Radial) -> float:
+    x = UniformRadius(target.input_dim).sample(20_000, torch.Generator().manual_seed(4))
+    return float((network.evaluate(x) - target(x)).square().mean().sqrt())
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """Three networks of one width, and what is claimed of each."""
+    kinds = ("program", "least_squares", "minimax")
+    return {kind: SparseRidge(Hat(3), width=40, solved=kind).build() for kind in kinds}
+
+
+def test_solving_lowers_what_it_is_asked_to_lower(solved):
+    target = Hat(3)
+    means = {kind: l2(built.network, target) for kind, built in solved.items()}
+    worst = {kind: attacked(built.network, target) for kind, built in solved.items()}
+    assert means["least_squares"] < 0.5 * means["program"]
+    assert worst["minimax"] < 0.8 * worst["program"]
+    assert worst["minimax"] < worst["least_squares"]
+    assert {built.network.architecture.widths for built in solved.values()} == {(3, 40, 1)}
+
+
+def test_what_boxes_prove_of_a_solved_network_holds(solved):
+    assert solved["program"].claim.norm == "none"
+    for kind in ("least_squares", "minimax"):
+        built = solved[kind]
+        assert (built.claim.norm, set(built.claim.terms)) == ("sup", {"boxes", "rounding"})
+        assert 0.9 * built.claim.bound <= attacked(built.network, Hat(3), 400) <= built.claim.bound
+        layers = [(w.clone(), b.clone()) for w, b in built.network._layers]
+        layers[1][0][0, 7] *= 1.5  # one weight of forty
+        assert attacked(type(built.network).of(layers), Hat(3)) > built.claim.bound
+
+
+def test_nothing_is_claimed_of_a_solved_network_in_four_dimensions():
+    built = SparseRidge(Cone(4), width=12, solved="minimax").build()
+    assert (built.claim.norm, built.claim.bound, built.domain) == ("none", math.inf, None)
+
+
+def test_the_same_seed_solves_to_the_same_network():
+    one, two = (SparseRidge(Cone(2), width=6, solved="minimax").build().network for _ in range(2))
+    x = UniformRadius(2).sample(100, torch.Generator().manual_seed(0))
+    assert torch.equal(one.evaluate(x), two.evaluate(x))
+
+
 def test_a_hundred_dimensions_with_probability_0_999():
     construction = SparseRidge(Cone(100), 0.1)
     assert construction.architecture().width <= 20_000

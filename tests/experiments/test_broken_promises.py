@@ -31,6 +31,11 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
         {"inner": "narrow_bits", "scaling": "one C", "largest_weight": 2.0, "value_gap": 0.0},
         [{"largest_weight": 2.5}, {"value_gap": 1e-9}, {"value_gap": math.nan}],
     ),
+    "certified_checks": (
+        {"target": "Cone", "input_dim": 2, "width": 64, "seed": 0, "network": "as trained"}
+        | {"error_sup_attacked": 0.1, "error_at_spike": 0.05, "error_sup_certified": 0.1},
+        [ABOVE, NO_ERROR, {"error_at_spike": 0.2}, {"error_sup_certified": math.nan}],
+    ),
     "digits": (
         {"same": True, "error": 0.1, "error_promised": 0.1},
         [{"same": False}, {"error": 0.2}, {"error": math.nan}],

@@ -90,6 +90,22 @@ def depth_two_vs_three(rows: polars.DataFrame) -> None:
 
 
 @expected
+def certified_checks(rows: polars.DataFrame) -> None:
+    """The planted spike stands out of what random inputs show by all its height."""
+    assert rows["network"].to_list() == ["as trained", "with a spike"]
+    plain, other = rows.iter_rows(named=True)
+    assert abs(other["error_at_spike"]) == pytest.approx(
+        abs(0.05 + plain["error_at_spike"]), abs=1e-9
+    ) or abs(other["error_at_spike"]) == pytest.approx(
+        abs(0.05 - plain["error_at_spike"]), abs=1e-9
+    )
+    for row in (plain, other):
+        assert row["error_sup_sampled"] <= row["error_sup_attacked"] <= row["error_sup_certified"]
+        assert row["error_at_spike"] <= row["error_sup_certified"]
+        assert row["gap"] < 0.1
+
+
+@expected
 def digits(rows: polars.DataFrame) -> None:
     one = rows.row(0, named=True)
     assert (len(rows), one["width"]) == (40, max(64, 10 + 1))  # pixels are not read

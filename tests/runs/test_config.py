@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import cli, constructions, targets
 from depthwright.comparison import comparison
+from depthwright.constructions import SparseRidge
 from depthwright.distributions import Box
 from depthwright.machine import provenance
 from depthwright.networks.torch_network import ModuleNetwork
@@ -248,6 +249,23 @@ def test_a_run_has_one_accuracy_and_one_failure_probability(field: str, composed
     other = dataclasses.replace(ready.construction, **{field: 0.03})
     with pytest.raises(Refusal, match=rf"{field}=0\.03 is not that of the run \(0\.02\)"):
         dataclasses.replace(ready, beside={"sparse_ridge": other})
+
+
+def test_a_solved_network_stands_beside_a_ridge_network_that_is_not_wide(
+    composed: Composed,
+) -> None:
+    (solved,) = configs.comparison(composed("target.input_dim=2")).beside.values()
+    assert isinstance(solved, SparseRidge)
+    first = configs.comparison(composed("target.input_dim=2")).construction
+    assert solved.architecture() == first.architecture()
+    assert (solved.solved, solved.accuracy) == ("least_squares", 0.1)
+    assert configs.comparison(composed("beside=[]")).beside == {}
+    assert configs.comparison(composed("construction=radial_depth_three")).beside == {}
+    wide = ("construction=sparse_ridge", "construction.width=1501")
+    assert configs.comparison(composed(*wide)).beside == {}
+    assert configs.comparison(composed(*wide, "beside=[solved_ridge]")).beside
+    with pytest.raises(Refusal, match="beside='solved_ridge' stands beside ridge"):
+        configs.comparison(composed("construction=radial_depth_three", "beside=[solved_ridge]"))
 
 
 def test_the_hash_sees_the_package_s_own_source(

@@ -37,7 +37,7 @@ from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
 
-GAP = 0.1
+GAP = 0.08
 BOXES = 10_000_000
 """Boxes examined before the search stops with the bounds it has."""
 BATCH = 1 << 16

@@ -1,7 +1,7 @@
 """One target, one construction, its rivals: where theorems and training meet."""
 
 from depthwright.comparison.comparison import Comparison
-from depthwright.comparison.rows import CONSTRUCTED
+from depthwright.comparison.rows import CONSTRUCTED, SOLVED_RIDGE
 from depthwright.comparison.run import CHECKPOINT, CURVES, FEATURES, compute, finish, run
 
 __all__ = (
@@ -9,6 +9,7 @@ __all__ = (
     "CONSTRUCTED",
     "CURVES",
     "FEATURES",
+    "SOLVED_RIDGE",
     "Comparison",
     "compute",
     "finish",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from depthwright.training.result import TrainingResult
 
 CONSTRUCTED = "constructed"
+SOLVED_RIDGE = "solved_ridge"
+"""In the place of a registry name: a solved sparse ridge network of the first one's width."""
 SLICE_POINTS = 201
 LEFT_OUT_KEPT = 500
 """Number of points of a claim's bad set that are written down."""
@@ -46,6 +48,8 @@ class Contender:
     """Which points (batch, d) the claim leaves out, as booleans; None where it leaves out none."""
     build_seconds: float | None = None
     train_seconds: float | None = None
+    tried: int | None = None
+    """Of how many trained networks it is the best."""
     style: str | None = None
     """Of a rival's winning member; None for constructed networks."""
 
@@ -89,6 +93,7 @@ def row_of(comparison: Comparison, contender: Contender, measured: Measurement, 
         **_against_floor(contender.network, comparison.target, comparison.accuracy),
         build_seconds=contender.build_seconds,
         train_seconds=contender.train_seconds,
+        tried=contender.tried,
         evaluate_seconds=measured.evaluate_seconds,
         device=device,
     )

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from depthwright import results
 from depthwright.comparison.comparison import Comparison
-from depthwright.comparison.rows import CONSTRUCTED, Contender, curves_of, row_of, summarise
+from depthwright.comparison.rows import (
+    CONSTRUCTED,
+    SOLVED_RIDGE,
+    Contender,
+    curves_of,
+    row_of,
+    summarise,
+)
 from depthwright.errors.measure import measure
 from depthwright.files import lesser, write_json
 from depthwright.networks.network import Network
@@ -79,6 +86,7 @@ def compute(
                 rival.network,
                 train_seconds=rival.train_seconds,
                 style=rival.member.style,
+                tried=len(rival.members),
             )
             for name, rival in trained.rivals.items()
         ]
@@ -124,7 +132,13 @@ def _construct(comparison: Comparison, listener: Listener) -> Iterator[Contender
         start = time.perf_counter()
         # A copy has no cached sizes, so the time is that of the whole construction (the
         # cubature rules of a dimension are found once a process).
-        built = replace(recipe).build()
+        try:
+            built = replace(recipe).build()
+        except Refusal as refusal:
+            if name != SOLVED_RIDGE:
+                raise
+            listener.news(f"no {name}: {refusal}")
+            continue
         yield Contender(
             contender,
             name,

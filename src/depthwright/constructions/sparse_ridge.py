@@ -24,6 +24,8 @@ Claim
     `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
     the ball (`approximation.covering`).
     `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
+    `solved`: it descends (`approximation.descent`), which no proof of the draw outlives: norm
+    "none"; for d ≤ 3 norm "sup", whatever `approximation.branch_and_bound` proves.
     Where a constant is near enough it is taken, two neurons wide, its error bounded for all x.
 
 Shapes and arithmetic
@@ -61,6 +63,9 @@ from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 
+PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
+SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
+MOST_SOLVED = 4000  # neurons
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -113,6 +118,9 @@ class SparseRidge(Construction):
     """A budget of hidden neurons: nothing is claimed, and accuracy is only recorded."""
     seed: int = 0
     """Of the directions."""
+    solved: str = PROGRAM
+    """program: weights of the linear program, claims as above. With a `width`, least_squares (under
+    uniform radius × direction) and minimax (the largest error that an attack finds) descend."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
@@ -134,6 +142,13 @@ class SparseRidge(Construction):
             )
         if self.width is not None and self.width < 4:
             raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
+        if self.solved not in SOLVED:
+            raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
+        if self.solved != PROGRAM and not (self.width and self.width <= MOST_SOLVED):
+            raise Refusal(
+                f"solved={self.solved!r} with width={self.width} outlasts a comparison; give a "
+                f"width up to {MOST_SOLVED}"
+            )
         if self.width is not None and self.width > (most := LARGEST // d):
             raise Refusal(
                 f"width={self.width} in input_dim={d} is more than can be levelled in minutes "
@@ -148,13 +163,16 @@ class SparseRidge(Construction):
             return constant.network.architecture
         if self._covered:
             return self._certain.network.architecture
-        return Architecture.of((self.target.input_dim, self._plan.width, 1))
+        width = self.width if self.solved != PROGRAM and self.width else self._plan.width
+        return Architecture.of((self.target.input_dim, width, 1))
 
     def build(self) -> Built:
         if self._constant is not None:
             return self._constant
         if self._covered:
             return self._certain
+        if self.solved != PROGRAM:
+            return self._solve()
         plan, target = self._plan, self.target
         memory = 8 * int(plan.counts.sum()) * target.input_dim
         if memory > MEMORY_LIMIT:
@@ -164,18 +182,31 @@ class SparseRidge(Construction):
                 "raise accuracy or lower input_dim"
             )
         rng = np.random.default_rng(self.seed)
-        hinges, offset = self._draw(plan, rng), plan.program.primal.offset
         if self.width is not None:
-            hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in hinges]
-            with Bar("levelling the network") as bar:
-                hinges, offset, _ = level(hinges, offset, target, rng, bar)
-            network = _network(target.input_dim, hinges, offset)
-            return Built(network, self._claim("none", {}))
+            return Built(_network(target.input_dim, *self._levelled()), self._claim("none", {}))
+        hinges, offset = self._draw(plan, rng), plan.program.primal.offset
         network = _network(target.input_dim, hinges, offset)
         terms = plan.terms | {"rounding": network.rounding_bound("float64")}
         built = Built(network, self._claim("drawn", terms))
         self._check_rounding(built.claim)
         return built
+
+    def _levelled(self) -> tuple[list[Hinges], float]:
+        """Of a budget: the plan's hinges with directions spread, and the offset."""
+        rng, plan = np.random.default_rng(self.seed), self._plan
+        hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in self._draw(plan, rng)]
+        with Bar("levelling the network") as bar:
+            hinges, offset, _ = level(hinges, plan.program.primal.offset, self.target, rng, bar)
+        return hinges, offset
+
+    def _solve(self) -> Built:
+        from depthwright.constructions.solved import solve
+
+        hinges, offset = self._levelled()
+        width = self.architecture().width
+        network, terms = solve(hinges, offset, self.target, width, self.seed, self.solved)
+        claim = self._claim("sup" if terms else "none", terms)
+        return Built(network, claim, domain=self.target.domain if terms else None)
 
     @cached_property
     def _range(self) -> tuple[float, float]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "target": "#222222",
     "constructed": "#0b6e99",
+    "constructed_solved_ridge": "#4c956c",
     "trained_architecture": "#c8553d",
     "trained_parameters": "#e09f3e",
     "trained_width": "#6d1a36",

@@ -22,14 +22,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import constructions
-from depthwright.comparison import Comparison
-from depthwright.constructions import Construction
+from depthwright.comparison import SOLVED_RIDGE, Comparison
+from depthwright.constructions import Construction, Ridge, SparseRidge
+from depthwright.constructions.sparse_ridge import LEAST_SQUARES, MOST_SOLVED, PROGRAM
 from depthwright.errors.measure import EvaluationConfig
 from depthwright.refusal import Refusal, misspelt
 from depthwright.runs import classes
 from depthwright.runs.cell import identity
 from depthwright.runs.classes import REGISTRIES
-from depthwright.targets import Target
 from depthwright.tracking import LoggerConfig
 from depthwright.training.config import TrainerConfig, TrainingConfig
 
@@ -54,6 +54,8 @@ SCHEMAS: dict[str, type] = {
 LONGEST_NAME = 255
 """Bytes of a file's or folder's name, on most disks."""
 
+MOST_BESIDE = 1500
+"""Width up to which a solved network stands beside a ridge network without being asked for."""
 INPUT_FIELDS = {"grid", "inputs"}
 """What a construction's claim speaks of; constructions of one run share it."""
 
@@ -74,8 +76,10 @@ class RunConfig:
     """One trained contender per rule: architecture, parameters, width; [] trains nothing."""
     features: list[str] = dataclasses.field(default_factory=list)
     """One contender each with its output layer fitted: random, constructed hidden layers."""
-    beside: list[str] = dataclasses.field(default_factory=list)
-    """Further constructions in the same table, by name, with the same ε and δ."""
+    beside: list[str] | None = None
+    """Further constructions in the same table, by name, with the same ε and δ; solved_ridge is a
+    sparse ridge network of the first one's width, solved. null: that one, beside a ridge network
+    that is not wide."""
     output: str = "outputs"
     """Results folder, relative to the working directory."""
     target: Any = MISSING
@@ -154,11 +158,12 @@ def comparison(config: DictConfig) -> Comparison:
     """Check every hypothesis and put the parts together; nothing long happens here."""
     need_sound(config)
     target = classes.make("target", config.target)
+    construction = classes.make("construction", config.construction, target)
     return Comparison(
         target=target,
         distribution=classes.make("distribution", config.distribution, target),
-        construction=classes.make("construction", config.construction, target),
-        beside={name: _beside(name, target, config) for name in config.beside},
+        construction=construction,
+        beside=_all_beside(config, construction),
         matching=tuple(config.matching),
         features=tuple(config.features),
         training=_object("training", config),
@@ -171,12 +176,39 @@ def comparison(config: DictConfig) -> Comparison:
     )
 
 
-def _beside(name: str, target: Target, config: DictConfig) -> Construction:
+def _solved(first: Construction, config: DictConfig, most: int = MOST_SOLVED) -> SparseRidge | None:
+    """A solved network for the same target, as wide as `first`; None where there is none."""
+    if not isinstance(first, (Ridge, SparseRidge)) or getattr(first, "solved", PROGRAM) != PROGRAM:
+        return None
+    width = first.architecture().width
+    if not 4 <= width <= most:
+        return None
+    shared = {field: config[field] for field in classes.FOLLOWED}
+    return SparseRidge(first.target, width=width, solved=LEAST_SQUARES, **shared)
+
+
+def _all_beside(config: DictConfig, first: Construction) -> dict[str, Construction]:
+    """Those asked for; where nothing is said, what belongs beside the first one."""
+    if config.beside is None:
+        solved = _solved(first, config, MOST_BESIDE)
+        return {} if solved is None else {SOLVED_RIDGE: solved}
+    return {name: _beside(name, first, config) for name in config.beside}
+
+
+def _beside(name: str, first: Construction, config: DictConfig) -> Construction:
     """A further construction: defaults, but the run's ε and δ, and the inputs that the first one
     claims something of, where it has such fields.
     """
+    target = first.target
+    if name == SOLVED_RIDGE:
+        if (solved := _solved(first, config)) is not None:
+            return solved
+        raise Refusal(
+            f"beside={name!r} stands beside ridge and sparse_ridge networks of 4 to {MOST_SOLVED} "
+            "neurons that are not solved themselves; leave it out"
+        )
     if name not in constructions.REGISTRY:
-        known = ", ".join(constructions.REGISTRY)
+        known = ", ".join([*constructions.REGISTRY, SOLVED_RIDGE])
         raise Refusal(f"beside={name!r} is no construction; choose from {known}")
     cls = constructions.REGISTRY[name]
     own = {field.name for field in dataclasses.fields(cls)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -183,66 +182,20 @@ class _OnScreen(Listener):
 
 
 def show(folder: Path, console: Console) -> None:
-    """The rows of a run as a table, where its files are, how to open the dashboard."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from depthwright.figures.style import label
+    """The rows of a run as tables with a verdict, its files, how to open the dashboard."""
+    from depthwright.figures.comparison import PICTURE
+    from depthwright.figures.table import tables, verdict
 
     rows = results.read(folder)
-    first = rows[0]
-    table = Table(
-        box=SIMPLE_HEAD,
-        title=f"{first.target} at {first.points or first.distribution}, input_dim "
-        f"{first.input_dim}: {first.construction}, accuracy {first.accuracy:g}",
-    )
-    table.add_column("", no_wrap=True)
-    for row in rows:
-        table.add_column(label(row.contender), justify="right")
-    for title, value in _LINES.items():
-        cells = [value(row) for row in rows]
-        if title not in _RARE or set(cells) != {NOTHING}:
-            table.add_row(title, *cells)
-    # Wide enough for every contender, also where the output is no terminal (80 columns).
-    console.width = max(console.width, 30 + 18 * len(rows))
-    console.print(table)
+    # Wide enough for every column, also where the output is no terminal (80 columns).
+    console.width = max(console.width, 140, 50 + 18 * len(rows))
+    for table in tables(rows):
+        console.print(table)
+    for sentence in verdict(rows):
+        console.print(sentence, soft_wrap=True)
+    if (folder / PICTURE).exists():
+        console.print(f"picture     {folder / PICTURE}", soft_wrap=True)
     console.print(f"run folder  {folder}", soft_wrap=True)
     if wandb_folder := (read_text(folder / KEPT) or "").strip():
         console.print(f"dashboard   wandb leet {wandb_folder}", soft_wrap=True)
         console.print(f"to W&B      wandb sync {wandb_folder}", soft_wrap=True)
-
-
-NOTHING = "—"
-
-
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4g}"
-
-
-_LINES: dict[str, Callable[[Row], str]] = {
-    "style": lambda row: row.style or NOTHING,
-    "width": lambda row: f"{row.width:,}",
-    "depth": lambda row: f"{row.depth:,}",
-    "parameters": lambda row: f"{row.parameters:,}",
-    "L2 error, ± 95 %": lambda row: (
-        f"{row.error_l2:.4g} ± {(row.error_l2_high - row.error_l2_low) / 2:.1g}"
-    ),
-    "  outside the bad set": lambda row: _number(row.error_l2_good),
-    "  / target's deviation": lambda row: _number(row.error_l2_relative),
-    "sup error, sampled": lambda row: _number(row.error_sup_sampled),
-    "  sampled outside the bad set": lambda row: _number(row.error_sup_good),
-    "sup error, attacked": lambda row: _number(row.error_sup_attacked),
-    "sup error, proved to be below": lambda row: _number(row.error_sup_certified),
-    "error, promised": lambda row: _number(row.error_promised),
-    "  for inputs": lambda row: row.promised_for or NOTHING,
-    "share above accuracy": lambda row: _number(row.exceedance),
-    "path norm": lambda row: _number(row.path_norm),
-    "  no network's is below": lambda row: _number(row.path_norm_floor),
-}
-_RARE = (
-    "  outside the bad set",
-    "  sampled outside the bad set",
-    "path norm",
-    "  no network's is below",
-)
-"""Lines that are left out where they say nothing of anybody."""

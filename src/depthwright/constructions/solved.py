@@ -1,0 +1,74 @@
+"""Networks that descend from a construction, with what can still be proved of them.
+
+Statement. Ours: the neurons of a sparse ridge network (sparse_ridge.py), one for each sign of a
+direction, are a start from which all parameters descend (`approximation.descent`).
+
+Builds. depth 2, width as asked for.
+
+Claim. None by the proof of the start. For d ≤ MOST_CERTIFIED a bound of the sup error of the
+network itself, by boxes (`approximation.branch_and_bound`): terms boxes and rounding.
+
+Shapes and arithmetic. (batch, d) → (batch, 1); float64. Rounding: that of a sum of n terms of d
+products each, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthwright.approximation.branch_and_bound import Search, sup_error
+from depthwright.approximation.descent import descend_largest, descend_mean_square, small
+from depthwright.approximation.levelling import Hinges
+from depthwright.approximation.neurons import Neurons, one_sided
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
+from depthwright.progress import Bar
+from depthwright.targets.radial import Radial
+
+if TYPE_CHECKING:
+    from depthwright.networks.torch_network import ModuleNetwork
+
+MOST_CERTIFIED = 3
+"""Largest dimension in which boxes are looked at."""
+BOXES = 2_000_000
+SHARE = 16.0
+"""Weight of the root mean square beside the largest error, where least squares are asked for."""
+
+
+def solve(
+    hinges: list[Hinges], offset: float, target: Radial, width: int, seed: int, goal: str
+) -> tuple[ModuleNetwork, dict[str, float]]:
+    """The network of `width` neurons, and the terms of its claim; none where nothing is proved.
+
+    `goal`: "least_squares" or "minimax".
+    """
+    rng = np.random.default_rng(seed)
+    neurons = one_sided(hinges, offset, width, rng)
+    with Bar("solving") as bar:
+        mean, moved = goal == "least_squares", True
+        if mean or small(neurons):
+            neurons, moved = descend_mean_square(neurons, target, rng, bar)
+        if moved:
+            neurons, _ = descend_largest(neurons, target, rng, SHARE if mean else 0.0, bar)
+    return _network(neurons), _proved(neurons, target)
+
+
+def _network(neurons: Neurons) -> ModuleNetwork:
+    import torch
+
+    from depthwright.networks.torch_network import ModuleNetwork
+
+    weight, bias, outer = map(torch.from_numpy, (neurons.weight, neurons.bias, neurons.outer))
+    offset = torch.tensor([neurons.offset], dtype=torch.float64)
+    return ModuleNetwork.of([(weight, bias), (outer[None], offset)])
+
+
+def _proved(neurons: Neurons, target: Radial) -> dict[str, float]:
+    n, d = neurons.weight.shape
+    if d > MOST_CERTIFIED:
+        return {}
+    parts = neurons.outer, neurons.weight, neurons.bias, neurons.offset
+    size = Search(*parts, target).size
+    found = sup_error(*parts, target, boxes=BOXES)
+    return {"boxes": found.upper, "rounding": (n + d + 8) * FLOAT64_ROUNDOFF * size}
