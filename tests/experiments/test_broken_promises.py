@@ -41,7 +41,10 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
         [{"same": False}, {"error": 0.2}, {"error": math.nan}],
     ),
     "exact_checks": ({"network": "a", "points": 9, "differ": 0}, [{"differ": 1}]),
-    "exact_speed": ({"n": 4, "compared": 9, "differ": 0}, [{"differ": 1}]),
+    "exact_speed": (
+        {"n": 4, "compared": 9, "differ": 0, "gpu_compared": None, "gpu_differ": None},
+        [{"differ": 1}, {"gpu_compared": 9, "gpu_differ": 1}],
+    ),
     "lu_narrow": (
         {"contender": "a", "d": 1, "k": 3, "error_sup_sampled": 0.1, "promised": 0.1},
         [{"error_sup_sampled": 0.2}, {"error_sup_sampled": math.nan}],
@@ -112,8 +115,14 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
     "radial_vs_inverse_accuracy": (COMPARED, [ABOVE, NO_ERROR, BELOW, NO_NORM]),
     "random_feature_floor": (COMPARED | FEATURES, [ABOVE, BELOW, {"floor": 1.1}]),
     "ridge_speed": (
-        {"difference": 1e-9, "rounding_bound": 1e-9},
-        [{"difference": 2e-9}, {"difference": math.nan}],
+        {"difference": 1e-9, "rounding_bound": 1e-9}
+        | {"difference_of_devices": 1e-9, "rounding_bound_of_devices": 1e-9},
+        [
+            {"difference": 2e-9},
+            {"difference": math.nan},
+            {"difference_of_devices": 2e-9},
+            {"difference_of_devices": math.nan},
+        ],
     ),
     "sparse_sizes": (
         {"target": "cone", "input_dim": 9, "promise": "none", "neurons": 400, "of_record": 400}

@@ -25,7 +25,7 @@ PARTS = (
         (
             *("no_polynomial_in_both", "path_norm", "radial_vs_dimension"),
             *("radial_vs_inverse_accuracy", "sparse_sizes", "depth_two_vs_three"),
-            *("ball_indicator", "random_feature_floor", "radial_checks"),
+            *("ball_indicator", "random_feature_floor", "radial_checks", "certified_checks"),
         ),
     ),
     Part(
