@@ -54,7 +54,10 @@ def spiked(network: ModuleNetwork) -> tuple[ModuleNetwork, np.ndarray]:
     top[0, -1] = 1.0
     height = torch.tensor([[SPIKE / CAP]], dtype=torch.float64)
     layers = [
-        (torch.cat([weight, top]), torch.cat([bias, torch.tensor([CAP - 1.0]).double()])),
+        (
+            torch.cat([weight, top]),
+            torch.cat([bias, torch.tensor([CAP - 1.0], dtype=torch.float64)]),
+        ),
         (torch.cat([outer, height], dim=1), offset),
     ]
     return ModuleNetwork.of(layers), top[0].numpy()

@@ -58,7 +58,7 @@ DOING = 60
 
 
 def chosen(names: list[str]) -> list[Path]:
-    known = found()
+    known = found(Path(__file__).parent)
     for name in names:
         if name not in known:
             raise Refusal(f"{name} is no experiment; --list shows them")
@@ -205,7 +205,7 @@ def run(files: Sequence[Path], how: How) -> list[Entry]:
 def beside(files: Sequence[Path], how: How) -> list[Entry]:
     """Records of other experiments at this scale."""
     entries = []
-    for name, file in found().items():
+    for name, file in found(Path(__file__).parent).items():
         if file not in files:
             with suppress(Refusal):
                 folder = how.output / name / how.scale
@@ -237,7 +237,7 @@ def publish(entries: Sequence[Entry]) -> None:
 
 def overview() -> Table:
     table = Table(box=None, show_header=False)
-    for name, file in found().items():
+    for name, file in found(Path(__file__).parent).items():
         table.add_row(name, described(file.read_text(encoding="utf-8"))[0])
     return table
 

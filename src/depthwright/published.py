@@ -54,9 +54,9 @@ def experiments() -> Path:
     return folder
 
 
-def found() -> dict[str, Path]:
-    """Every experiment: name → file."""
-    files = sorted(experiments().glob("*.py"))
+def found(folder: Path | None = None) -> dict[str, Path]:
+    """Every experiment, of the checkout or of another `folder`: name → file."""
+    files = sorted((folder or experiments()).glob("*.py"))
     return {f.stem: f for f in files if holds_experiment(f.read_text(encoding="utf-8"))}
 
 

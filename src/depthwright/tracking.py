@@ -117,7 +117,8 @@ class Tracker:
             artifact = wandb.Artifact(
                 f"{run.id}-{name}", type="network", metadata=_finite(dict(about))
             )
-            artifact.add_file(str(path))
+            # the file is whole and stays: no copy, which W&B would put into the user's home
+            artifact.add_file(str(path), policy="immutable", skip_cache=True)
             run.log_artifact(artifact)
 
         if self._networks and path.exists() and path.stat().st_size <= LARGEST:

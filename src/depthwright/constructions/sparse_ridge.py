@@ -133,8 +133,8 @@ class SparseRidge(Construction):
             )
         if not 0 <= self.failure_probability < 1:
             raise Refusal(
-                f"failure_probability={self.failure_probability} is not in [0, 1); "
-                "ask for example for 0.01"
+                f"failure_probability={self.failure_probability} is not in [0, 1); ask for "
+                "example for 0.01"
             )
         if self.failure_probability == 0 and self.width is None and d > COVERED_DIMENSIONS:
             raise Refusal(
