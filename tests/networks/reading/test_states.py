@@ -42,6 +42,9 @@ def is_chain(plain, *seeds):
     [
         ("0", "2", "10"),
         ("layers.0", "layers.1", "layers.2"),
+        ("net.0", "net.2", "net.4"),
+        ("blocks.0.0", "blocks.0.2", "blocks.0.4"),
+        ("fc1.0", "fc2.0", "fc3.0"),
         ("fc1", "fc2", "fc3"),
         ("net.0.0", "net.1", "net.3"),
     ],
@@ -62,6 +65,9 @@ UNORDERED = {
     "two numbers": ("blocks.0.fc1", "blocks.0.fc2", "blocks.1.fc1", "blocks.1.fc2"),
     "an adapter": ("0", "0.adapter", "2"),
     "numbers and names": ("fc1", "fc2", "out"),
+    "an adapter with a number": ("0", "0.5", "2"),
+    "an ensemble": ("nets.0.0", "nets.0.2", "nets.1.0", "nets.1.2"),
+    "two blocks": ("0.0", "0.2", "2.0", "2.2"),
     "two towers": ("left.0", "right.1"),
     "one number twice": ("fc1", "fc01"),
 }
@@ -88,9 +94,14 @@ def test_what_numbers_do_not_order_is_refused_with_the_order_it_would_have(tmp_p
         (("0", "2", "3"), "2", "3"),
         (("net.0", "net.1", "net.3"), "net.0", "net.1"),
         (("0.0", "0.2", "0.3"), "0.2", "0.3"),
+        (("net.0", "net.1"), "net.0", "net.1"),
+        (("blocks.0", "blocks.1"), "blocks.0", "blocks.1"),
+        (("blocks.0.0", "blocks.1.0"), "blocks.0.0", "blocks.1.0"),
+        (("model.layers.0", "model.layers.1"), "model.layers.0", "model.layers.1"),
+        (("fc1.0", "fc1.1"), "fc1.0", "fc1.1"),
     ],
 )
-def test_neighbours_in_a_sequential_have_no_relu_between_them(names, first, second):
+def test_neighbours_in_a_list_show_no_relu_between_them(names, first, second):
     """torch's own state dict of Sequential(Linear, Linear) would be read with one."""
     with pytest.raises(Refusal, match=f"layers {first} and {second} are neighbours"):
         read(state(*names))
