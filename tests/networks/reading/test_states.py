@@ -110,6 +110,21 @@ def test_neighbours_in_a_list_show_no_relu_between_them(names, first, second):
     assert read(like.state_dict(), like=like).widths == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: nn.Embedding(3, 3), [""]),
+        (lambda: nn.Sequential(nn.Embedding(4, 4), nn.ReLU(), layer(0)), ["0", "2"]),
+    ],
+)
+def test_a_first_weight_without_a_bias_may_be_an_embedding(make, names):
+    weights = make().state_dict()
+    with pytest.raises(Refusal, match=re.escape(f"Embedding; if it is Linear, give order={names}")):
+        read(weights)
+    assert len(read(weights, order=names).weights) == len(names)
+    assert len(read(state("0", "2", bias=False)).weights) == 2
+
+
 def test_an_order_names_each_layer_once():
     for order in (
         ["input"],

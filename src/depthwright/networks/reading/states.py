@@ -91,6 +91,7 @@ def read_state(
     network = PlainNetwork(weights, biases, nothing, nothing, before)
     if order is None:
         _check_gaps(names)
+        _check_embedding(state, names)
     return network
 
 
@@ -208,6 +209,16 @@ def _check_gaps(names: Sequence[str]) -> None:
                 "between them; give like=module, a module that the weights fit, or, if a ReLU acts "
                 f"between each two layers, order={clipped(str(list(names)), 300)}"
             )
+
+
+def _check_embedding(state: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse a first weight alone without a bias: that of an Embedding has no other name."""
+    without = [name for name in names if f"{name}.bias".lstrip(".") not in state]
+    if names[0] in without and (len(names) == 1 or len(without) < len(names)):
+        raise Refusal(
+            f"{names[0]}.weight".lstrip(".") + " has no bias, so that it may be the weight of an "
+            f"Embedding; if it is Linear, give order={clipped(str(list(names)), 300)}"
+        )
 
 
 def _read_like(
