@@ -136,6 +136,27 @@ def test_an_order_names_each_layer_once():
             read(state("input", "hidden", "output"), order=order)
 
 
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (["body"], "head is missing"),
+        (["body", "tail", "head"], "tail is no layer"),
+        (["body", "head", "body"], "body is there twice"),
+    ],
+)
+def test_an_order_is_refused_with_the_name_at_fault(order, words):
+    with pytest.raises(Refusal, match=f"once: {words}"):
+        read(state("head", "body"), order=order)
+
+
+def test_the_prefix_of_a_parallel_module_is_named_with_the_cure():
+    like = nn.Sequential(layer(0), nn.ReLU(), layer(1))
+    weights = nn.DataParallel(like).state_dict()
+    with pytest.raises(Refusal, match=r"begins with module\., .*removeprefix\('module\.'\)"):
+        read(weights, like=like)
+    assert is_chain(read(weights), 0, 1)
+
+
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
@@ -264,7 +285,10 @@ CHECKPOINTS = {
     "1.running_mean belongs to no Linear layer": {**state("0"), "1.running_mean": torch.ones(4)},
     "like=module": {"0.weight": torch.ones(2, 1, 3, 3)},
     "0.bias has shape (3,)": {"0.weight": torch.ones(2, 2), "0.bias": torch.ones(3)},
-    "layer 2 reads 3 values": {"0.weight": torch.ones(2, 2), "1.weight": torch.ones(2, 3)},
+    "layer 1 reads 3 values, and layer 0 before it gives 2": {
+        "0.weight": torch.ones(2, 2),
+        "1.weight": torch.ones(2, 3),
+    },
 }
 
 

@@ -1,10 +1,11 @@
 """State dicts and safetensors files: weights by name, without the forward pass they belong to.
 
 Names say which weights there are, not in which order they act nor what acts between them. They are
-read as Linear layers with a ReLU between each two where the order is fixed: by one number alone that
-differs from name to name (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), or by the
-user's `order`. That a ReLU and no Tanh is between `0` and `2` is taken for granted. `like`, a module with the same parameters,
-determines everything; anything but a plain chain of Linear and ReLU needs it.
+read as Linear layers with a ReLU between each two where the order is fixed: by one number alone
+that differs from name to name (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), or by the
+user's `order`. That a ReLU and no Tanh is between `0` and `2` is taken for granted. `like`, a
+module with the same parameters, determines everything; anything but a plain chain of Linear and
+ReLU needs it.
 """
 
 from __future__ import annotations
@@ -70,17 +71,21 @@ def read_state(
     layers = _layers(state)
     names = list(layers)
     if order is not None:
-        if isinstance(order, str) or sorted(map(str, order)) != sorted(names):
-            raise Refusal(f"order={order!r} does not name each of the layers {names} once")
-        names = list(order)
+        names = _ordered(order, names)
     elif (found := _numbered(names)) is None:
         raise Refusal(
-            "nothing says in which order the layers of this state dict act, nor what acts between "
-            f"them; the order {', '.join(sorted(names))}, with a ReLU between each two, would be a "
-            f"guess; {CURE}"
+            "the names in this state dict do not fix the order in which its layers act; the order "
+            f"{', '.join(sorted(names))}, with a ReLU between each two, would be a guess; {CURE}"
         )
     else:
         names = found
+    for first, second in pairwise(names):
+        fan_out, fan_in = len(layers[first][0]), layers[second][0].shape[1]
+        if fan_out != fan_in:
+            raise Refusal(
+                f"layer {second} reads {fan_in} values, and layer {first} before it gives "
+                f"{fan_out}; {CURE}"
+            )
     weights, biases = zip(*(layers[name] for name in names), strict=True)
     nothing = (None,) * len(names)
     count = sum(w.size for w in weights) + sum(b.size for b in biases)
@@ -142,6 +147,25 @@ def _layers(state: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]
             "alone; give like=module"
         )
     return layers
+
+
+def _ordered(order: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names in the user's order; refused with the one that is at fault."""
+    if isinstance(order, str):
+        fault = "it is one string, not a list"
+    elif missing := [name for name in names if name not in order]:
+        fault = f"{missing[0]} is missing"
+    elif strange := [name for name in order if name not in names]:
+        fault = f"{strange[0]} is no layer"
+    elif twice := [name for k, name in enumerate(order) if name in order[:k]]:
+        fault = f"{twice[0]} is there twice"
+    else:
+        return list(order)
+    words = clipped(str(list(names)), 300)
+    raise Refusal(
+        f"order={clipped(repr(order), 300)} does not name each of the layers once: {fault}; the "
+        f"layers are {words}"
+    )
 
 
 def _numbered(names: Sequence[str]) -> list[str] | None:
@@ -234,6 +258,7 @@ def _read_like(
 
     if not isinstance(like, torch.nn.Module):
         raise Refusal(f"like={type(like).__name__} is no torch module")
+    _check_prefix(state, like)
     tensors = {name: _tensor(name, value) for name, value in state.items()}
     with _restored(like):
         like.eval()
@@ -245,6 +270,21 @@ def _read_like(
                 f"the state dict does not fit like={type(like).__name__}: {words}"
             ) from error
         return read_module(like, input_shape)
+
+
+def _check_prefix(state: Mapping[str, Any], like: Any) -> None:
+    """Refuse names that are those of `like` after one prefix, such as DataParallel's."""
+    own = list(like.state_dict())
+    for name in state:
+        if not own or not name.endswith(f".{own[0]}"):
+            continue
+        prefix = name.removesuffix(own[0])
+        if {prefix + part for part in own} == set(state):
+            raise Refusal(
+                f"each name in the state dict begins with {prefix}, which like="
+                f"{type(like).__name__} does not have; give "
+                f"{{name.removeprefix('{prefix}'): w for name, w in state.items()}}"
+            )
 
 
 def _tensor(name: str, value: Any) -> Any:
