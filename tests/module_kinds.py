@@ -520,6 +520,11 @@ def without_entries():
     return nn.Sequential(nn.utils.skip_init(nn.Linear, 3, 0), nn.ReLU())
 
 
+def quantised():
+    """Linear layers of int8."""
+    return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))
+
+
 REFUSED = {
     "Tanh": (lambda: between(nn.Tanh()), None, r"layer 1 \(Tanh\) computes tanh"),
     "Sigmoid": (lambda: between(nn.Sigmoid()), None, r"layer 1 \(Sigmoid\) computes sigmoid"),
@@ -535,6 +540,19 @@ REFUSED = {
     "jump": (Jump, None, r"computes gt.*it may jump"),
     "gate": (Gate, None, "multiplies two values of the network"),
     "values of other inputs": (Centred, None, "depend on the others"),
+    "a layer that reads other inputs": (
+        lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU(), Centred()), None,
+        r"layer 2 \(Centred\).* depend on the others.*; give "),
+    "a layer with noise": (
+        lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU(), Noise()), None,
+        r"layer 2 \(Noise\).* change from call to call; .*eval"),
+    "a layer in bfloat16": (
+        lambda: nn.Sequential(Autocast(), nn.ReLU()), None,
+        r"layer 0\.?\w* \(\w+\).*bfloat16, .*rounded to fewer bits .*; .*autocast"),
+    "quantised": (
+        quantised, None,
+        r"layer 0 \(Linear\) is quantised.*; give the module of floats"),
+    "a module without weights": (nn.Identity, None, r"weights of the module \(Identity\)"),
     "values of other inputs, no weights": (CentredAlone, (3,), "depend on the others"),
     "values of other inputs, a buffer": (CentredBuffer, (3,), "depend on the others"),
     "noise in two dtypes": (Noise, (3,), "change from call to call"),
@@ -574,5 +592,5 @@ REFUSED = {
         lambda: nn.Sequential(nn.Linear(2, 2, device="meta")), None, "lies on the meta device"),
     "empty": (without_entries, None, r"0.weight has shape \(0, 3\)"),
     "not finite": (lambda: frozen(torch.full((2, 2), torch.inf)), None, "needs finite weights"),
-    "no module": (lambda: 5, None, "a int is not a network"),
+    "no module": (lambda: 5, None, "type int is not a network"),
 }  # fmt: skip

@@ -141,7 +141,7 @@ BAD_MODELS = {
     r"layer 2 \(Linear\) fails": nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(3, 1)),
     "LSTM": nn.LSTM(2, 2),
     "is not there": "nothing.safetensors",
-    "a int is not a network": 5,
+    "type int is not a network": 5,
     "no Linear layer": {},
     "conv.weight has 4 axes": {"conv.weight": torch.zeros(1, 1, 1, 1)},
     "1 axes": nn.BatchNorm1d(3).state_dict(),

@@ -128,7 +128,7 @@ def test_a_shape_that_no_layer_reads_is_refused():
     with pytest.raises(
         Refusal, match=r"input_shape=\(5,\) holds 5 values, and the network reads 4"
     ):
-        read({"weight": torch.ones(2, 4)}, input_shape=(5,))
+        read({"weight": torch.ones(2, 4), "bias": torch.ones(2)}, input_shape=(5,))
 
 
 def test_names_of_layers_are_for_state_dicts():

@@ -390,6 +390,23 @@ def test_what_is_no_network_file_is_refused(tmp_path):
         read(tmp_path / "own.onnx")
 
 
+def test_a_cast_that_rounds_is_named(tmp_path):
+    nodes = [
+        ("Cast", ("x",), ("h",), {"to": TensorProto.FLOAT16}),
+        ("Cast", ("h",), ("y",), {"to": TensorProto.FLOAT}),
+    ]
+    onnx.save(model(nodes, {}, (1, 3), np.float32), tmp_path / "net.onnx")
+    with pytest.raises(Refusal, match=r"node h \(Cast\) rounds to float16"):
+        read(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".nnet", ".safetensors"])
+def test_an_empty_file_is_called_empty(tmp_path, suffix):
+    (tmp_path / f"net{suffix}").write_bytes(b"")
+    with pytest.raises(Refusal, match=f"net{suffix} is empty"):
+        read(tmp_path / f"net{suffix}")
+
+
 def test_an_open_shape_is_filled_in(tmp_path):
     onnx.save(model([node("Relu")], {}, ("batch", "length")), tmp_path / "net.onnx")
     assert read(tmp_path / "net.onnx", input_shape=(3,)).widths == (3, 3, 3)

@@ -42,6 +42,9 @@ def is_chain(plain, *seeds):
     [
         ("0", "2", "10"),
         ("layers.0", "layers.1", "layers.2"),
+        ("net.0", "net.2", "net.4"),
+        ("blocks.0.0", "blocks.0.2", "blocks.0.4"),
+        ("fc1.0", "fc2.0", "fc3.0"),
         ("fc1", "fc2", "fc3"),
         ("net.0.0", "net.1", "net.3"),
     ],
@@ -62,6 +65,9 @@ UNORDERED = {
     "two numbers": ("blocks.0.fc1", "blocks.0.fc2", "blocks.1.fc1", "blocks.1.fc2"),
     "an adapter": ("0", "0.adapter", "2"),
     "numbers and names": ("fc1", "fc2", "out"),
+    "an adapter with a number": ("0", "0.5", "2"),
+    "an ensemble": ("nets.0.0", "nets.0.2", "nets.1.0", "nets.1.2"),
+    "two blocks": ("0.0", "0.2", "2.0", "2.2"),
     "two towers": ("left.0", "right.1"),
     "one number twice": ("fc1", "fc01"),
 }
@@ -88,15 +94,35 @@ def test_what_numbers_do_not_order_is_refused_with_the_order_it_would_have(tmp_p
         (("0", "2", "3"), "2", "3"),
         (("net.0", "net.1", "net.3"), "net.0", "net.1"),
         (("0.0", "0.2", "0.3"), "0.2", "0.3"),
+        (("net.0", "net.1"), "net.0", "net.1"),
+        (("blocks.0", "blocks.1"), "blocks.0", "blocks.1"),
+        (("blocks.0.0", "blocks.1.0"), "blocks.0.0", "blocks.1.0"),
+        (("model.layers.0", "model.layers.1"), "model.layers.0", "model.layers.1"),
+        (("fc1.0", "fc1.1"), "fc1.0", "fc1.1"),
     ],
 )
-def test_neighbours_in_a_sequential_have_no_relu_between_them(names, first, second):
+def test_neighbours_in_a_list_show_no_relu_between_them(names, first, second):
     """torch's own state dict of Sequential(Linear, Linear) would be read with one."""
     with pytest.raises(Refusal, match=f"layers {first} and {second} are neighbours"):
         read(state(*names))
     assert is_chain(read(state(*names), order=names), *range(len(names)))
     like = nn.Sequential(layer(0), layer(1))
     assert read(like.state_dict(), like=like).widths == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: nn.Embedding(3, 3), [""]),
+        (lambda: nn.Sequential(nn.Embedding(4, 4), nn.ReLU(), layer(0)), ["0", "2"]),
+    ],
+)
+def test_a_first_weight_without_a_bias_may_be_an_embedding(make, names):
+    weights = make().state_dict()
+    with pytest.raises(Refusal, match=re.escape(f"Embedding; if it is Linear, give order={names}")):
+        read(weights)
+    assert len(read(weights, order=names).weights) == len(names)
+    assert len(read(state("0", "2", bias=False)).weights) == 2
 
 
 def test_an_order_names_each_layer_once():
@@ -108,6 +134,27 @@ def test_an_order_names_each_layer_once():
     ):
         with pytest.raises(Refusal, match="does not name each of the layers"):
             read(state("input", "hidden", "output"), order=order)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (["body"], "head is missing"),
+        (["body", "tail", "head"], "tail is no layer"),
+        (["body", "head", "body"], "body is there twice"),
+    ],
+)
+def test_an_order_is_refused_with_the_name_at_fault(order, words):
+    with pytest.raises(Refusal, match=f"once: {words}"):
+        read(state("head", "body"), order=order)
+
+
+def test_the_prefix_of_a_parallel_module_is_named_with_the_cure():
+    like = nn.Sequential(layer(0), nn.ReLU(), layer(1))
+    weights = nn.DataParallel(like).state_dict()
+    with pytest.raises(Refusal, match=r"begins with module\., .*removeprefix\('module\.'\)"):
+        read(weights, like=like)
+    assert is_chain(read(weights), 0, 1)
 
 
 class Residual(nn.Module):
@@ -238,7 +285,10 @@ CHECKPOINTS = {
     "1.running_mean belongs to no Linear layer": {**state("0"), "1.running_mean": torch.ones(4)},
     "like=module": {"0.weight": torch.ones(2, 1, 3, 3)},
     "0.bias has shape (3,)": {"0.weight": torch.ones(2, 2), "0.bias": torch.ones(3)},
-    "layer 2 reads 3 values": {"0.weight": torch.ones(2, 2), "1.weight": torch.ones(2, 3)},
+    "layer 1 reads 3 values, and layer 0 before it gives 2": {
+        "0.weight": torch.ones(2, 2),
+        "1.weight": torch.ones(2, 3),
+    },
 }
 
 

@@ -71,6 +71,9 @@ BAD = {
     "is no number": {"mean": "a"},
     "not one finite number, or one for each of 3": {"mean": [1.0, 2.0]},
     "not one finite number": {"scale": np.inf},
+    r"scale=1e-320 .*too small": {"scale": 1e-320},
+    r"scale=\[1.0, 1e-320, 1.0\] .*too small": {"scale": [1.0, 1e-320, 1.0]},
+    r"mean=1e\+300 and scale=1e-300": {"mean": 1e300, "scale": 1e-300},
     "holds a 0": {"scale": [1.0, 0.0, 1.0]},
 }
 

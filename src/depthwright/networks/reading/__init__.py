@@ -92,6 +92,8 @@ def _read_file(
 ) -> PlainNetwork:
     if not path.is_file():
         raise Refusal(f"{path} is no file" if path.exists() else f"{path} is not there")
+    if path.suffix in SUFFIXES and not path.stat().st_size:
+        raise Refusal(f"{path.name} is empty; save or export it again")
     if path.suffix == ".safetensors":
         from depthwright.networks.reading.states import read_safetensors
 

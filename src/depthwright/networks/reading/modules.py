@@ -233,8 +233,8 @@ def read_module(module: Any, input_shape: Sequence[int] | None = None) -> PlainN
 
 def _any_size(module: nn.Module) -> str:
     return (
-        f"a {type(module).__name__} whose weights do not tell the number of its inputs; "
-        "give input_shape=(…), the shape of one input"
+        f"the weights of the module ({type(module).__name__}) do not tell the number of its "
+        "inputs; give input_shape=(…), the shape of one input"
     )
 
 
@@ -324,11 +324,11 @@ def check_module(module: Any) -> None:
     """Refuse objects that are no modules, and weights that are not real numbers, with the cure."""
     kind = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
-        raise Refusal(f"a {kind} is compiled; give the module that it was made from")
+        raise Refusal(f"the {kind} is compiled; give the module that it was made from")
     if not isinstance(module, nn.Module):
         raise Refusal(
-            f"a {kind} is not a network; give a torch module, its state dict, or the path of a "
-            ".safetensors, .onnx or .nnet file"
+            f"an object of type {kind} is not a network; give a torch module, its state dict, "
+            "or the path of a .safetensors, .onnx or .nnet file"
         )
     if hasattr(module, "_orig_mod"):
         raise Refusal(f"the module is a {kind}, which torch.compile made; give model._orig_mod")
@@ -338,6 +338,11 @@ def check_module(module: Any) -> None:
         if fault := fault_of(tensor):
             raise Refusal(f"{name} {fault}")
     for name, part in module.named_modules():
+        if ".quantized" in type(part).__module__:
+            raise Refusal(
+                f"{_named(name, part)} is quantised, which rounds each input of it to few bits; "
+                "give the module of floats that it was made from"
+            )
         if part.training and (what := _changes(part)):
             raise Refusal(
                 f"{_named(name, part)} has {what} in training mode, which changes with each "

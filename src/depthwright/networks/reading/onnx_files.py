@@ -27,14 +27,14 @@ from depthwright.refusal import Refusal, clipped
 OLDEST_OPSET = 7
 VALUES = {"ScatterElements": 2, "ScatterND": 2}
 """Which input of a movement, beside the first, is moved as well."""
-FLOATS = (1, 10, 11, 16)
-"""ONNX's numbers of float, float16, double and bfloat16."""
 DTYPES = {
     "tensor(float)": torch.float32,
     "tensor(double)": torch.float64,
     "tensor(float16)": torch.float16,
 }
 """Those in which onnxruntime computes, by its names."""
+FLOATS = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
+"""The floats, by ONNX's numbers."""
 CURES = {
     "Softmax": "give the part before the softmax",
     "LogSoftmax": "give the part before the softmax",
@@ -85,7 +85,7 @@ def _read(
         raise Refusal(f"the output {out} of {path.name} does not depend on its input")
     count = sum(a.size for a in constants.values() if a.dtype.kind == "f")
     network = plain_network(tape, values[out], f"{path.name} with {count:,} parameters")
-    _check_values(path, inputs[0], shape, network)
+    _check_values(path, graph, inputs[0], shape, network)
     return network
 
 
@@ -233,7 +233,22 @@ def _value(
     return values[name] if name in values else constants[name]
 
 
-def _check_values(path: Path, value: Any, shape: Sequence[int], network: PlainNetwork) -> None:
+def _rounding(graph: Any, dtype: torch.dtype) -> str | None:
+    """The first Cast to floats of fewer bits than `dtype` has, in words."""
+    from onnx import helper
+
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Cast" else ():
+            kind = FLOATS.get(helper.get_attribute_value(attribute))
+            if attribute.name == "to" and kind and torch.finfo(kind).eps > torch.finfo(dtype).eps:
+                words = str(kind).removeprefix("torch.")
+                return f"node {node.name or node.output[0]} (Cast) rounds to {words}"
+    return None
+
+
+def _check_values(
+    path: Path, graph: Any, value: Any, shape: Sequence[int], network: PlainNetwork
+) -> None:
     """Compare with onnxruntime, where it is installed and runs the file."""
     try:
         import onnxruntime
@@ -262,6 +277,11 @@ def _check_values(path: Path, value: Any, shape: Sequence[int], network: PlainNe
     except Exception:  # an operation that onnxruntime does not run
         return
     if not agrees(alone):
+        if rounds := _rounding(graph, dtype):
+            raise Refusal(
+                f"{rounds}, which has fewer bits than the input of {path.name}; export the network "
+                "without this node"
+            )
         raise Refusal(
             f"onnxruntime's values of {path.name} at {CHECK_POINTS} points are not those of the "
             "layers read from it; please report this file"

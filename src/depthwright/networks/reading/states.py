@@ -1,16 +1,17 @@
 """State dicts and safetensors files: weights by name, without the forward pass they belong to.
 
 Names say which weights there are, not in which order they act nor what acts between them. They are
-read as Linear layers with a ReLU between each two where the order is fixed: by a single number in
-each name that counts the layers (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), by this
-package's own metadata, or by the user's `order`. `like`, a module with the same parameters,
-determines everything; anything but a plain chain of Linear and ReLU needs it.
+read as Linear layers with a ReLU between each two where the order is fixed: by one number alone
+that differs from name to name (`0.weight`, `2.weight`, …; `fc1.weight`, `fc2.weight`, …), or by the
+user's `order`. That a ReLU and no Tanh is between `0` and `2` is taken for granted. `like`, a
+module with the same parameters, determines everything; anything but a plain chain of Linear and
+ReLU needs it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -70,17 +71,21 @@ def read_state(
     layers = _layers(state)
     names = list(layers)
     if order is not None:
-        if isinstance(order, str) or sorted(map(str, order)) != sorted(names):
-            raise Refusal(f"order={order!r} does not name each of the layers {names} once")
-        names = list(order)
+        names = _ordered(order, names)
     elif (found := _numbered(names)) is None:
         raise Refusal(
-            "nothing says in which order the layers of this state dict act, nor what acts between "
-            f"them; the order {', '.join(sorted(names))}, with a ReLU between each two, would be a "
-            f"guess; {CURE}"
+            "the names in this state dict do not fix the order in which its layers act; the order "
+            f"{', '.join(sorted(names))}, with a ReLU between each two, would be a guess; {CURE}"
         )
     else:
         names = found
+    for first, second in pairwise(names):
+        fan_out, fan_in = len(layers[first][0]), layers[second][0].shape[1]
+        if fan_out != fan_in:
+            raise Refusal(
+                f"layer {second} reads {fan_in} values, and layer {first} before it gives "
+                f"{fan_out}; {CURE}"
+            )
     weights, biases = zip(*(layers[name] for name in names), strict=True)
     nothing = (None,) * len(names)
     count = sum(w.size for w in weights) + sum(b.size for b in biases)
@@ -91,6 +96,7 @@ def read_state(
     network = PlainNetwork(weights, biases, nothing, nothing, before)
     if order is None:
         _check_gaps(names)
+        _check_embedding(state, names)
     return network
 
 
@@ -143,44 +149,100 @@ def _layers(state: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]
     return layers
 
 
+def _ordered(order: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names in the user's order; refused with the one that is at fault."""
+    if isinstance(order, str):
+        fault = "it is one string, not a list"
+    elif missing := [name for name in names if name not in order]:
+        fault = f"{missing[0]} is missing"
+    elif strange := [name for name in order if name not in names]:
+        fault = f"{strange[0]} is no layer"
+    elif twice := [name for k, name in enumerate(order) if name in order[:k]]:
+        fault = f"{twice[0]} is there twice"
+    else:
+        return list(order)
+    words = clipped(str(list(names)), 300)
+    raise Refusal(
+        f"order={clipped(repr(order), 300)} does not name each of the layers once: {fault}; the "
+        f"layers are {words}"
+    )
+
+
 def _numbered(names: Sequence[str]) -> list[str] | None:
-    """The layers by number, if their names differ in nothing else."""
+    """The layers by number, if their names differ in one number alone."""
     if len(names) == 1:
         return list(names)
     keys: dict[tuple[int, ...], str] = {}
     texts = set()
     for name in names:
-        match = NUMBERS.match(name[::-1])
-        if match is None:
+        text, numbers = _split(name)
+        if not numbers:
             return None
-        texts.add(name[: -match.end()])
-        keys[tuple(map(int, match[0][::-1].split(".")))] = name
-    if len(texts) != 1 or len(keys) != len(names):
+        texts.add(text)
+        keys[numbers] = name
+    if len(texts) != 1 or len(keys) != len(names) or len(_lists(keys)) != 1:
         return None
+    if any(key[:k] in keys for key in keys for k in range(len(key))):
+        return None  # a layer inside a layer: an adapter
     return [keys[key] for key in sorted(keys)]
 
 
-def _check_gaps(names: Sequence[str]) -> None:
-    """Refuse neighbours in a list whose activations are parts of it: none is between them.
+def _split(name: str) -> tuple[str, tuple[int, ...]]:
+    """A name as its text and the numbers at its end."""
+    match = NUMBERS.match(name[::-1])
+    if match is None:
+        return name, ()
+    return name[: -match.end()], tuple(map(int, match[0][::-1].split(".")))
 
-    A list without a name is a Sequential, and so is one whose numbers have gaps; in one without
-    gaps, as `layers.0`, `layers.1`, the forward pass has the ReLUs.
+
+def _lists(keys: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
+    """The lists with more than one member, by the numbers before: members in order.
+
+    Two such lists are one network of several blocks, or several networks: `nets.0.0`, `nets.0.2`,
+    `nets.1.0`, `nets.1.2`.
     """
-    lists: dict[str, list[int]] = {}
-    for name in names:
-        parent, _, number = name.rpartition(".")
-        if number.isdecimal():
-            lists.setdefault(parent, []).append(int(number))
-    for parent, numbers in lists.items():
-        steps = [b - a for a, b in pairwise(numbers)]
-        if 1 in steps and (not parent or max(steps) > 1):
-            k = steps.index(1)
-            first, second = (f"{parent}.{n}".lstrip(".") for n in numbers[k : k + 2])
+    lists: dict[tuple[int, ...], set[int]] = {}
+    for key in keys:
+        for k, number in enumerate(key):
+            lists.setdefault(key[:k], set()).add(number)
+    return {before: sorted(found) for before, found in lists.items() if len(found) > 1}
+
+
+def _check_gaps(names: Sequence[str]) -> None:
+    """Refuse neighbours in a list: no name shows a ReLU between them.
+
+    They are a Sequential without one, or a ModuleList, whose forward pass may add or average. A
+    block that begins a list with gaps, `net.0.0` of `net.0.0`, `net.1`, `net.3`, can end in one.
+    `layers.0`, `layers.1`, … without gaps are the names that this package writes.
+    """
+    if len(names) == 1:
+        return
+    text = _split(names[0])[0]
+    keys = {_split(name)[1]: name for name in names}
+    ((before, numbers),) = _lists(keys).items()
+    if not before and text and not text.endswith("."):
+        return  # attributes of their own, as fc1, fc2
+    gaps = any(b - a > 1 for a, b in pairwise(numbers))
+    if not gaps and not before and text == "layers." and all(len(key) == 1 for key in keys):
+        return
+    for (a, first), (b, second) in pairwise(sorted(keys.items())):
+        k = len(before)
+        if b[k] - a[k] == 1 and (len(a) == k + 1 or not gaps):
             raise Refusal(
-                f"layers {first} and {second} are neighbours in a Sequential, so that no ReLU is "
-                "between them; give like=module, which the weights fit, or order=[…] if a ReLU is "
-                "between each two layers after all"
+                f"layers {first} and {second} are neighbours in a list, and no name shows a ReLU "
+                "between them; give like=module, a module that the weights fit, or, if a ReLU acts "
+                f"between each two layers, order={clipped(str(list(names)), 300)}"
             )
+
+
+def _check_embedding(state: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse a first weight alone without a bias: that of an Embedding has no other name."""
+    without = [name for name in names if f"{name}.bias".lstrip(".") not in state]
+    if names[0] in without and (len(names) == 1 or len(without) < len(names)):
+        raise Refusal(
+            f"{names[0]}.weight".lstrip(".") + " has no bias, so that it may be the weight of an "
+            f"Embedding; if it is Linear, give order={clipped(str(list(names)), 300)}"
+        )
 
 
 def _read_like(
@@ -196,6 +258,7 @@ def _read_like(
 
     if not isinstance(like, torch.nn.Module):
         raise Refusal(f"like={type(like).__name__} is no torch module")
+    _check_prefix(state, like)
     tensors = {name: _tensor(name, value) for name, value in state.items()}
     with _restored(like):
         like.eval()
@@ -207,6 +270,21 @@ def _read_like(
                 f"the state dict does not fit like={type(like).__name__}: {words}"
             ) from error
         return read_module(like, input_shape)
+
+
+def _check_prefix(state: Mapping[str, Any], like: Any) -> None:
+    """Refuse names that are those of `like` after one prefix, such as DataParallel's."""
+    own = list(like.state_dict())
+    for name in state:
+        if not own or not name.endswith(f".{own[0]}"):
+            continue
+        prefix = name.removesuffix(own[0])
+        if {prefix + part for part in own} == set(state):
+            raise Refusal(
+                f"each name in the state dict begins with {prefix}, which like="
+                f"{type(like).__name__} does not have; give "
+                f"{{name.removeprefix('{prefix}'): w for name, w in state.items()}}"
+            )
 
 
 def _tensor(name: str, value: Any) -> Any:

@@ -11,6 +11,9 @@ from depthwright.networks.reading.expressions import Ids, Tape
 from depthwright.networks.reading.layers import PlainNetwork, plain_network
 from depthwright.refusal import Refusal
 
+SMALLEST = 1e-300
+"""Of a scale by absolute value, so that 1/scale is a float."""
+
 
 def standardised(tape: Tape, mean: np.ndarray, scale: np.ndarray) -> Ids:
     """(x − mean)/scale, entry by entry; 1/scale is rarely a float, so its rounding is bounded."""
@@ -29,6 +32,17 @@ def in_units(network: PlainNetwork, mean: Any, scale: Any) -> PlainNetwork:
     sizes = _numbers("scale", 1.0 if scale is None else scale, d)
     if not sizes.all():
         raise Refusal(f"scale={scale!r} holds a 0, by which nothing can be divided")
+    if (np.abs(sizes) < SMALLEST).any():
+        raise Refusal(
+            f"scale={scale!r} holds a number too small to divide by; give at least {SMALLEST}, "
+            "or the inputs in another unit"
+        )
+    with np.errstate(over="ignore"):
+        if not np.isfinite(middle / sizes).all():
+            raise Refusal(
+                f"mean={mean!r} and scale={scale!r} give a mean/scale that no float holds; give "
+                "the inputs in another unit"
+            )
     tape = Tape(d)
     values = standardised(tape, middle, sizes)
     layers = zip(
