@@ -100,11 +100,11 @@ def target(d: int, k: int) -> Network:
     rng = np.random.default_rng(k)
     state = {}
     for i, (fan_in, fan_out) in enumerate(pairwise(PROTOCOL.target_widths(d, k))):
-        state[f"layers.{i}.weight"] = torch.from_numpy(rng.standard_normal((fan_out, fan_in)))
+        state[f"{2 * i}.weight"] = torch.from_numpy(rng.standard_normal((fan_out, fan_in)))
         bias = rng.uniform(-PROTOCOL.bias_bound, PROTOCOL.bias_bound, fan_out)
-        state[f"layers.{i}.bias"] = torch.from_numpy(bias)
+        state[f"{2 * i}.bias"] = torch.from_numpy(bias)
     deviation = float(Network(state)(Grid(d).everywhere()).std())
-    for part in ("layers.2.weight", "layers.2.bias"):
+    for part in ("4.weight", "4.bias"):
         state[part] = state[part] / deviation
     return Network(state)
 

@@ -60,8 +60,8 @@ def network(rng: np.random.Generator) -> tuple[targets.Network, int]:
         if rng.random() < 0.3:  # rows that do not fit the sizes of what they read
             after = after + rng.integers(-far, far + 1, len(after)) // 2
         powers = (after[:, None] - before).clip(-1100, 1021)
-        state[f"layers.{level}.weight"] = torch.from_numpy(np.ldexp(weight, powers))
-        state[f"layers.{level}.bias"] = torch.from_numpy(np.ldexp(bias, after.clip(-1100, 1021)))
+        state[f"{2 * level}.weight"] = torch.from_numpy(np.ldexp(weight, powers))
+        state[f"{2 * level}.bias"] = torch.from_numpy(np.ldexp(bias, after.clip(-1100, 1021)))
     radius = float(np.ldexp(rng.uniform(0.5, 1), radius_at))
     return targets.Network(state, radius=radius), int(sizes[-1].max())
 

@@ -20,8 +20,8 @@ def network(weights, biases, **box):
     state = {}
     for i, (matrix, bias) in enumerate(zip(weights, biases, strict=True)):
         state |= {
-            f"layers.{i}.weight": np.array(matrix, float),
-            f"layers.{i}.bias": np.array(bias, float),
+            f"{2 * i}.weight": np.array(matrix, float),
+            f"{2 * i}.bias": np.array(bias, float),
         }
     return Network(state, **box)
 

@@ -132,10 +132,8 @@ class SparseRidge(Construction):
                 "SparseRidge needs input_dim ≥ 2"
             )
         if not 0 <= self.failure_probability < 1:
-            raise Refusal(
-                f"failure_probability={self.failure_probability} is not in [0, 1); ask for "
-                "example for 0.01"
-            )
+            chance = f"failure_probability={self.failure_probability}"
+            raise Refusal(f"{chance} is not in [0, 1); ask for example for 0.01")
         if self.failure_probability == 0 and self.width is None and d > COVERED_DIMENSIONS:
             raise Refusal(
                 f"failure_probability=0 asks for a covering of the ball in input_dim={d} "

@@ -41,7 +41,6 @@ def is_chain(plain, *seeds):
     "names",
     [
         ("0", "2", "10"),
-        ("layers.0", "layers.1", "layers.2"),
         ("net.0", "net.2", "net.4"),
         ("blocks.0.0", "blocks.0.2", "blocks.0.4"),
         ("fc1.0", "fc2.0", "fc3.0"),
@@ -97,6 +96,7 @@ def test_what_numbers_do_not_order_is_refused_with_the_order_it_would_have(tmp_p
         (("net.0", "net.1"), "net.0", "net.1"),
         (("blocks.0", "blocks.1"), "blocks.0", "blocks.1"),
         (("blocks.0.0", "blocks.1.0"), "blocks.0.0", "blocks.1.0"),
+        (("layers.0", "layers.1"), "layers.0", "layers.1"),
         (("model.layers.0", "model.layers.1"), "model.layers.0", "model.layers.1"),
         (("fc1.0", "fc1.1"), "fc1.0", "fc1.1"),
     ],

@@ -55,6 +55,8 @@ def read_safetensors(
             f"{path.name} is marked {marked}, whose layers are not joined as plain ones; "
             "read it with depthwright.networks.load"
         )
+    if marked in OURS and order is None and like is None:
+        order = _numbered(list(_layers(state)))
     return read_state(state, order, like, input_shape)
 
 
@@ -213,7 +215,6 @@ def _check_gaps(names: Sequence[str]) -> None:
 
     They are a Sequential without one, or a ModuleList, whose forward pass may add or average. A
     block that begins a list with gaps, `net.0.0` of `net.0.0`, `net.1`, `net.3`, can end in one.
-    `layers.0`, `layers.1`, … without gaps are the names that this package writes.
     """
     if len(names) == 1:
         return
@@ -223,8 +224,6 @@ def _check_gaps(names: Sequence[str]) -> None:
     if not before and text and not text.endswith("."):
         return  # attributes of their own, as fc1, fc2
     gaps = any(b - a > 1 for a, b in pairwise(numbers))
-    if not gaps and not before and text == "layers." and all(len(key) == 1 for key in keys):
-        return
     for (a, first), (b, second) in pairwise(sorted(keys.items())):
         k = len(before)
         if b[k] - a[k] == 1 and (len(a) == k + 1 or not gaps):
