@@ -189,7 +189,9 @@ def test_a_strange_claim_is_refused_though_its_digest_is_right(
 
 
 def test_what_is_no_folder_of_a_claim_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"nowhere is not there; give the folder or the \.jsonl\.gz or"):
+    with pytest.raises(
+        Refusal, match=r"nowhere is not there; give the folder or the \.jsonl\.gz or"
+    ):
         dw.load_built(tmp_path / "nowhere")
     with pytest.raises(Refusal, match=r"network\.sha256 is not there, the list of digests"):
         dw.load_built(tmp_path)
