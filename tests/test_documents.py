@@ -43,20 +43,9 @@ def test_the_python_of_the_readme_prints_what_it_says(
 
 BESIDE = {
     "profile.csv": "radius,value\n0,0\n0.5,0.4\n1,0\n",
-    "mine.py": """\
-from dataclasses import dataclass
-
-from depthwright.targets import Radial
-
-
-@dataclass(frozen=True)
-class Bump(Radial):
-    height: float = 0.5
-    lipschitz = 1.0
-
-    def profile(self, r):
-        return self.height * r * r
-""",
+    "mine.py": next(
+        code for code in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if "Bump" in code
+    ),
     "options/target/small.yaml": "_target_: mine.Bump\nheight: 0.1\ninput_dim: 2\n",
 }
 """What a reader of README is told to have in the working directory."""

@@ -185,7 +185,9 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 def _own_class(word: str) -> str:
     """`target._target_=my.Class` as `target=my.Class`, an option of the group from now on."""
     groups = "|".join(classes.REGISTRIES)
-    if own := re.fullmatch(rf"\+*({groups})(?:\.{classes.OWN}=|=(?=[\w.,]*\.))([\w.,]+)", word):
+    if own := re.fullmatch(
+        rf"\+*({groups})(?:\.{classes.OWN}=|=(?=[\w.,]*\.))([\w.,]+|(?<=_=)[\w./,]+)", word
+    ):
         group, paths = own.groups()
         for path in paths.split(","):
             if path not in classes.REGISTRIES[group]:

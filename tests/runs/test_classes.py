@@ -142,7 +142,8 @@ def test_a_file_of_one_s_own_names_a_class_without_a_schema(mine: str, composed:
         ("MINE.Stranger", "is no target; let it extend depthwright.targets.Target"),
         ("MINE.Level", "is no target"),
         ("MINE.Plain", "is no dataclass"),
-        ("MINE", "cannot be imported"),
+        ("MINE", "it is no MODULE.CLASS; write target._target_=mine.Bump"),
+        ("MINE/Bump.py", "it is no MODULE.CLASS; write target._target_=mine.Bump"),
     ],
 )
 def test_what_is_no_class_for_it_is_refused(path: str, says: str, mine: str) -> None:

@@ -65,6 +65,24 @@ def test_an_exact_twin_is_named_after_its_file(
     assert dw.load_built("model.twin.jsonl.gz").construction == "NarrowExactSlim"
 
 
+def test_own_units_an_order_a_shape_and_the_smallest_output_are_options(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = ["--mean", "-1,0.5", "--scale=2,4", "--input-shape=2", "--order=0,2"]
+    box = ["--lower", "-1,0", "--upper", "1,2"]
+    twin([model, *box, *units, "--smallest", "--samples=50", "-o", "twin.jsonl.gz"])
+    assert "the same output is smallest at" in capsys.readouterr().out
+    built = dw.load_built("twin.jsonl.gz")
+    assert built.network.inputs is not None
+    assert built.network.inputs.lower == (-1, 0)
+    for x in ([-0.5, 1.5], [1.0, 0.0]):
+        ours = independent.evaluate("twin.jsonl.gz", x)
+        of_units = [(x[0] + 1) / 2, (x[1] - 0.5) / 4]  # no rounding: powers of two
+        theirs = independent.network_value(WIDE.weights, WIDE.biases, of_units)
+        gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+        assert gap <= Fraction(built.claim.bound)
+
+
 def test_a_twin_that_breaks_its_claim_is_told(model: str) -> None:
     real = NarrowPacked.build
 
@@ -89,6 +107,10 @@ def test_a_twin_that_breaks_its_claim_is_told(model: str) -> None:
         (["model.safetensors", "--lower=0"], "upper is not given"),
         (["model.safetensors", "--lower=0", "--upper=1,2,3"], "upper has shape"),
         (["model.safetensors", "--lower=0;1", "--upper=2"], "neither a number nor numbers"),
+        (["model.safetensors", "--scale", "-a"], "expected one argument"),
+        (["model.safetensors", "--mean=a"], "write for example --mean=-1"),
+        (["model.safetensors", "--order=0,1"], "does not name each of the layers"),
+        (["model.safetensors", "--input-shape=1,x"], "'1,x' is no shape"),
         (["model.safetensors", "--samples=0"], "samples=0 is below 1"),
         (["model.safetensors", "--seed=-1"], "seed=-1 is negative"),
         (["model.safetensors", "-o", "twin"], "twin does not end in .jsonl.gz"),

@@ -152,7 +152,10 @@ def raises(r: Any) -> Any:
     [
         (((),), "0 radii and 0 values"),
         ((), "needs points"),
-        ((POINTS, None, "profile.csv"), "needs points"),
+        ((POINTS, None, "profile.csv"), "values and file=profile.csv both .* give one of them"),
+        (([0, 1e308, -1e308], [0, 0.5, 1]), r"1e\+308 at radius 0\.5 is above 1e\+100"),
+        (([0, 1e9, 0], [0, 5e-324, 1]), "between the radii 0 and 4.94066e-324"),
+        (([0, 1, 2], [0, 10, 5]), "5 comes after 10; sort .* and divide the radii by 10"),
         (([0, 1, 2], [0, 1]), "2 radii and 3 values"),
         ((["a", "b"],), "are not numbers"),
         (([[[0.0]]],), "has shape"),
@@ -169,6 +172,43 @@ def test_points_that_are_no_profile_are_refused(arguments: Any, says: str) -> No
 def test_points_declare_their_own_facts() -> None:
     with pytest.raises(Refusal, match="lipschitz follows from the points"):
         Profile(POINTS, lipschitz=1.0)
+
+
+def by_chance(r: Any) -> Any:
+    return np.random.default_rng().random(np.shape(r))
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda r: np.max([r - 0.5, 0 * r]), "is 0 alone and 0.5 in an array"),
+        (lambda r: r.min(), "alone and 0 in an array of radii; compute each value"),
+        (lambda r: torch.stack([r - 0.5, 0 * r]).max(), "alone and 0.5 in an array"),
+        (lambda r: r[::-1] / 2, "alone and .* in an array"),
+        (lambda r: np.sort(r) / 2, "alone and .* in an array"),
+        (by_chance, "alone and .* in an array"),
+        (lambda r: r * 1j, "has complex values"),
+        (lambda r: torch.as_tensor(r).relu() * 1j, "has complex values"),
+        (lambda r: 1j if r < 2 else 0, "has complex values"),
+        (lambda r: r[:1], r"values of shape \(1,\) for radii of shape \(4,\)"),
+        (lambda r: np.array([r, r]), r"values of shape \(2, 4\)"),
+    ],
+)
+def test_a_function_that_gives_no_real_value_to_each_radius_is_refused(
+    function: Any, says: str
+) -> None:
+    with pytest.raises(Refusal, match=says):
+        Profile(function, lipschitz=1.0, input_dim=2)
+
+
+def test_a_function_that_is_wrong_for_tensors_alone_is_computed_from_arrays() -> None:
+    def either(r: Any) -> Any:
+        return -abs(r) if isinstance(r, np.ndarray) else r.flip(0)
+
+    target = Profile(either, lipschitz=1.0, input_dim=1)
+    assert target(torch.tensor([[0.25], [-0.5]])).tolist() == [[-0.25], [-0.5]]
+    constant = Profile(lambda _: 0.5, lipschitz=0.0, input_dim=1)
+    assert constant(torch.tensor([[0.25], [-0.5]])).tolist() == [[0.5], [0.5]]
 
 
 def test_a_function_s_own_error_is_told() -> None:

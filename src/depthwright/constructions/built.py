@@ -48,7 +48,8 @@ class Built:
     def save(self, path: str | Path) -> None:
         """Write the network, its claim and their digests, for `load_built` and for anyone else.
 
-        `path` is a folder, or the name of the network's file, which the others stand beside. Where
+        `path` is a folder, or the name of the network's file (.jsonl.gz; .safetensors for networks
+        of floats), which the others stand beside; Refusal for a file of another kind. Where
         ONNX holds the network, it is written as well, with the claim as a property that verifiers
         of networks read. `constructions.saved` says what is in the files.
         """

@@ -90,6 +90,7 @@ def write(
     place = Place.of(path)
     if path.name.endswith(SUFFIXES) and not path.name.endswith(network.suffix):
         raise Refusal(f"{path.name} does not end in {network.suffix}, the suffix of this network")
+    _need_place(path, network.suffix)
     place.folder.mkdir(parents=True, exist_ok=True)
     for old in {SUMS, *SUFFIXES, ONNX, *PROPERTIES, DIFFERENCE} - {network.suffix}:
         place.file(old).unlink(missing_ok=True)
@@ -117,6 +118,19 @@ def write(
     suffixes = (CARD, CLAIM, network.suffix, ONNX, *PROPERTIES, DIFFERENCE)
     files = [place.file(suffix) for suffix in suffixes if place.file(suffix).exists()]
     write_text(place.file(SUMS), "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+
+
+def _need_place(path: Path, suffix: str) -> None:
+    """Raises Refusal for what is neither a folder nor a network's file."""
+    if path.is_dir() or path.name.endswith(suffix):
+        return
+    if path.exists():
+        raise Refusal(f"{path} is a file; give a folder, or a name that ends in {suffix}")
+    if path.suffix:
+        raise Refusal(
+            f"{path.name} does not end in {suffix}, the suffix of this network; end it so, or give "
+            "a folder (one with a point in its name must exist)"
+        )
 
 
 def _card(content: dict[str, Any], claim: Claim, network: Network) -> str:
@@ -198,7 +212,15 @@ def _checked(place: Place, given: Path) -> dict[str, Any]:
     sums, claim = place.file(SUMS), place.file(CLAIM)
     text = read_text(sums)
     if text is None:
-        raise Refusal(f"{given} is not there with {sums.name}, which Built.save writes last")
+        wanted = f"give the folder or the {' or '.join(SUFFIXES)} file that Built.save wrote"
+        if not given.exists():
+            raise Refusal(f"{given} is not there; {wanted}")
+        if not (given.is_dir() or given.name.endswith(SUFFIXES)):
+            raise Refusal(f"{given} holds no network with a claim; {wanted}")
+        raise Refusal(
+            f"{sums} is not there, the list of digests without which no claim is read; {wanted}, "
+            "with all files that it wrote beside it"
+        )
     listed = {name: digest for digest, name in re.findall(_LINE, text)}
     if not re.fullmatch(f"({_LINE})+", text) or claim.name not in listed:
         raise Refusal(f"{sums} is no list of digests with that of a claim")

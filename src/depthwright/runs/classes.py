@@ -89,6 +89,11 @@ def imported(group: str, path: str) -> type:
     if os.getcwd() not in sys.path:  # as `python -m` would have it
         sys.path.append(os.getcwd())
     key = f"{group}.{OWN}={path}"
+    if not module or "/" in path:
+        raise Refusal(
+            f"{key} cannot be imported: it is no MODULE.CLASS; write {group}.{OWN}=mine.Bump for "
+            "the class Bump of mine.py"
+        )
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError) as error:

@@ -7,6 +7,7 @@ compares both networks at sampled inputs, and saves the twin with its claim.
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from depthwright.targets import Network
 
 MOST_SAMPLES = 10_000_000
+_NUMBERS = ("--lower", "--upper", "--mean", "--scale")
+"""Options whose value may begin with a minus."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     add("file", type=Path, help="an .onnx, .nnet or .safetensors file")
     add("--lower", help="where the inputs begin: a number, or one per input as -1,0,0")
     add("--upper", help="where they end; without both, the file's box, else [-1, 1]")
+    add("--mean", help="it was trained on (x − mean)/scale: a number, or one per input")
+    add("--scale", help="as --mean; box and claim are then in the units of x")
+    add("--order", help="a .safetensors file's layers as they act, as body,head")
+    add("--input-shape", help="the shape of one input where no weight tells it, as 1,28,28")
+    add("--smallest", action="store_true", help="the label is the smallest output, not the largest")
     add("--accuracy", type=float, default=1e-2, help="ε, the error allowed (0.01)")
     names = [name for name in REGISTRY if name.startswith("narrow")]
     default = "narrow_packed"
@@ -53,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def twin(arguments: Sequence[str]) -> None:
     """The command, after the word `twin`."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_args(_joined(arguments))
     need_whole("samples", given.samples, 1, MOST_SAMPLES)
     need_seed("seed", given.seed)
     output = given.output or given.file.with_name(f"{given.file.stem}.twin.jsonl.gz")
@@ -72,7 +80,7 @@ def twin(arguments: Sequence[str]) -> None:
     print(f"claim: error at most {built.claim.bound:.4g} for {built.claim.words}")
     for name, term in built.claim.terms.items():
         print(f"       {name} {term:.2g}")
-    found = checked(target, built, given.samples, given.seed)
+    found = checked(target, built, given.samples, given.seed, smallest=given.smallest)
     print(found.words)
     built.save(output)
     print(f"saved {output} and its claim {output.name.removesuffix('.jsonl.gz')}.claim.json")
@@ -83,10 +91,26 @@ def twin(arguments: Sequence[str]) -> None:
         )
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--lower -1,0` as `--lower=-1,0`: argparse takes -1,0 for an option."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] in _NUMBERS and re.match(r"-[\d.]", word):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
 def _read(given: argparse.Namespace) -> Network:
     from depthwright.targets import Network
 
-    target = Network(given.file, lower=_side(given.lower), upper=_side(given.upper))
+    sides = {name: _side(name, getattr(given, name)) for name in ("lower", "upper")}
+    units = {name: _side(name, getattr(given, name)) for name in ("mean", "scale")}
+    order = None if given.order is None else given.order.strip("[]").split(",")
+    target = Network(
+        given.file, input_shape=_shape(given.input_shape), order=order, **sides, **units
+    )
     if given.lower is None and given.upper is None and target.plain.lower is None:
         print(
             f"{given.file.name} declares no box of its inputs, so they are taken to lie in "
@@ -95,7 +119,18 @@ def _read(given: argparse.Namespace) -> Network:
     return target
 
 
-def _side(text: str | None) -> Any:
+def _shape(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(word) for word in text.strip("[]()").split(",")]
+    except ValueError:
+        raise Refusal(
+            f"{text!r} is no shape; write whole numbers, for example --input-shape=1,28,28"
+        ) from None
+
+
+def _side(name: str, text: str | None) -> Any:
     """A number, or a list of them."""
     if text is None:
         return None
@@ -104,7 +139,7 @@ def _side(text: str | None) -> Any:
     except ValueError:
         raise Refusal(
             f"{text!r} is neither a number nor numbers with commas between; write for example "
-            "--lower=-1 or --lower=-1,0,0"
+            f"--{name}=-1 or --{name}=-1,0,0"
         ) from None
     return numbers if len(numbers) > 1 else numbers[0]
 
@@ -172,11 +207,13 @@ class Found:
     allowed: float
     """The claim's bound, and the rounding of the target's own values."""
     labels: int | None
-    """At how many the same output of both is the largest; None for one output."""
+    """At how many the same output of both is the label; None for one output."""
     decided: int
     """At how many the claim alone proves that."""
     broken: int
     """At how many of these it is another one: none, or the claim is false."""
+    smallest: bool = False
+    """Whether the label is the smallest output; else the largest."""
 
     @property
     def words(self) -> str:
@@ -186,13 +223,16 @@ class Found:
         )
         if self.labels is None:
             return told
+        which = "smallest" if self.smallest else "largest"
         return (
-            f"{told}\n       the same output is largest at {self.labels:,}; the claim proves it at "
+            f"{told}\n       the same output is {which} at {self.labels:,}; the claim proves it at "
             f"{self.decided:,}"
         )
 
 
-def checked(target: Network, built: Built, samples: int, seed: int) -> Found:
+def checked(
+    target: Network, built: Built, samples: int, seed: int, *, smallest: bool = False
+) -> Found:
     """Compare at `samples` inputs that the claim speaks of: uniform in the box."""
     import torch
 
@@ -209,7 +249,9 @@ def checked(target: Network, built: Built, samples: int, seed: int) -> Found:
     labels = None
     decided, broken = torch.zeros(len(x), dtype=torch.bool), 0
     if truth.shape[1] > 1:
-        same = ours.argmax(dim=1) == truth.argmax(dim=1)
-        labels, decided = int(same.sum()), built.decides(x)
+        sign = -1 if smallest else 1
+        same = (sign * ours).argmax(dim=1) == (sign * truth).argmax(dim=1)
+        labels, decided = int(same.sum()), built.decides(x, smallest=smallest)
         broken = int((decided & ~same).sum())
-    return Found(len(x), error, built.claim.bound + rounding, labels, int(decided.sum()), broken)
+    allowed = built.claim.bound + rounding
+    return Found(len(x), error, allowed, labels, int(decided.sum()), broken, smallest)

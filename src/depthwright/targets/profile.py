@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from depthwright.files import read_text
 from depthwright.refusal import Refusal, clipped
-from depthwright.targets.declared import check_radial
+from depthwright.targets.declared import LARGEST, check_radial
 from depthwright.targets.radial import MOST_PIECES, PiecewiseLinear, Radial
 from depthwright.targets.target import FILE, KEY, short
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8.decode()
 """Before the text of some spreadsheets' files."""
-_PROBE = np.array([0.0, 0.25, 0.5, 1.0])
+_PROBE = np.array([0.25, 1.0, 0.0, 0.5])
+"""In no order, so that a function that sorts or accumulates is found out."""
+_SAME = 1e-6
+"""Relative: values of one radius, alone and among others, differ by float32 rounding at most."""
 _STEP = 2.0**-20
 """Of the difference quotient that stands for the derivative of a function unknown to torch."""
 
@@ -106,7 +110,9 @@ class Profile(Radial):
         for name in ("lipschitz", "breaks", "curvature"):
             if getattr(self, name) is not None:
                 raise Refusal(f"{name} follows from the points; it is given with a function alone")
-        if (self.given is None) == (self.file is None):
+        if self.given is not None and self.file is not None:
+            raise Refusal(f"values and file={self.file} both give points; give one of them")
+        if self.given is None and self.file is None:
             raise Refusal(
                 "a profile needs points: target.values='[[0,0],[0.5,0.4],[1,0]]' or a "
                 "target.file=profile.csv of two columns; in Python a function will do as well"
@@ -193,14 +199,28 @@ def _through(at: np.ndarray, values: np.ndarray, where: str = "") -> Table:
     rising = np.diff(at) > 0
     if not rising.all():
         k = int((~rising).argmax())
+        scaled = f", and divide the radii by {at.max():g}" if at.max() > 1 else ""
         raise Refusal(
             f"{where}radius {at[k + 1]:g} comes after {at[k]:g}; sort the points by radius, "
-            "each radius once"
+            f"each radius once{scaled}"
         )
     if at[0] != 0 or at[-1] != 1:
         raise Refusal(
             f"{where}the radii run from {at[0]:g} to {at[-1]:g}; a profile needs a value at 0 and "
             "one at 1 (divide by the largest, add the ends)"
+        )
+    if (size := np.abs(values)).max() > LARGEST:
+        raise Refusal(
+            f"{where}the value {values[size.argmax()]:g} at radius {at[size.argmax()]:g} is above "
+            f"{LARGEST:g} in size; divide all values by a constant"
+        )
+    with np.errstate(over="ignore"):
+        slopes = np.abs(np.diff(values) / np.diff(at))
+    if slopes.max() > LARGEST:
+        k = int(slopes.argmax())
+        raise Refusal(
+            f"{where}between the radii {at[k]:g} and {at[k + 1]:g} the values rise or fall by more "
+            f"than {LARGEST:g} a unit; leave out one of the two points"
         )
     return Table(input_dim=1, at=at, heights=values)
 
@@ -237,10 +257,15 @@ def _way(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     for on_arrays in (_on_arrays, _on_tensors, _one_by_one):
         call = on_arrays(function)
         try:
-            np.broadcast_to(np.asarray(call(_PROBE), dtype=np.float64), _PROBE.shape)
+            with np.errstate(all="ignore"):
+                together = call(_PROBE)
+                alone = np.concatenate([call(_PROBE[k : k + 1]) for k in range(len(_PROBE))])
+        except Refusal:
+            raise
         except Exception as error:
             failures.append(f"{type(error).__name__}: {clipped(str(error))}")
         else:
+            _need_elementwise(together, alone)
             return _Both(function, call)
     raise Refusal(
         f"the profile cannot be called on radii, {failures[0]}; give a function of a number or of "
@@ -248,9 +273,40 @@ def _way(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     )
 
 
+def _same(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Elementwise, whether two computations of the profile agree."""
+    finite = others[np.isfinite(others)]
+    allowed = _SAME * float(np.abs(finite).max(initial=0.0))
+    return np.isclose(values, others, rtol=_SAME, atol=allowed, equal_nan=True)
+
+
+def _need_elementwise(together: np.ndarray, alone: np.ndarray) -> None:
+    """Raises Refusal where the value at a radius depends on the other radii, or on chance."""
+    if not (same := _same(together, alone)).all():
+        k = int((~same).argmax())
+        raise Refusal(
+            f"the profile at radius {_PROBE[k]:g} is {alone[k]:.6g} alone and {together[k]:.6g} in "
+            "an array of radii; compute each value from its own radius (np.maximum, not np.max), "
+            "without chance"
+        )
+
+
+def _shaped(found: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Values as float64, one for each radius; a single one is that of all radii."""
+    found = np.asarray(found)
+    if found.dtype.kind == "c":
+        raise Refusal("the profile has complex values; give real ones, such as their real part")
+    if found.shape not in ((), shape):
+        raise Refusal(
+            f"the profile gives values of shape {found.shape} for radii of shape {shape}; give one "
+            "value for each radius"
+        )
+    return np.broadcast_to(found.astype(np.float64), shape).copy()
+
+
 def _on_arrays(function: Callable[[Any], Any]) -> Callable[[np.ndarray], np.ndarray]:
     def call(r: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(np.asarray(function(r), dtype=np.float64), np.shape(r)).copy()
+        return _shaped(function(r), r.shape)
 
     return call
 
@@ -259,35 +315,52 @@ def _on_tensors(function: Callable[[Any], Any]) -> Callable[[np.ndarray], np.nda
     def call(r: np.ndarray) -> np.ndarray:
         import torch
 
-        found = torch.as_tensor(function(torch.from_numpy(np.asarray(r, dtype=np.float64).copy())))
-        return np.broadcast_to(found.detach().numpy(), np.shape(r)).copy()
+        found = torch.as_tensor(function(torch.from_numpy(r.copy())))
+        return _shaped(found.detach().cpu().numpy(), r.shape)
 
     return call
 
 
 def _one_by_one(function: Callable[[Any], Any]) -> Callable[[np.ndarray], np.ndarray]:
-    return np.vectorize(lambda r: function(float(r)), otypes=[float])
+    return np.vectorize(lambda r: float(_shaped(function(float(r)), ())), otypes=[float])
 
 
 @dataclass(frozen=True)
 class _Both:
-    """A function that takes arrays and tensors, from one that takes something."""
+    """A function that takes arrays and tensors of any shape, from one that takes rows of some."""
 
     function: Callable[[Any], Any]
-    on_arrays: Callable[[Any], Any]
+    in_rows: Callable[[np.ndarray], np.ndarray]
+
+    def on_arrays(self, r: np.ndarray) -> np.ndarray:
+        return self.in_rows(r.ravel()).reshape(r.shape)
 
     def __call__(self, r: Any) -> Any:
         if not hasattr(r, "detach"):
             return self.on_arrays(np.asarray(r, dtype=np.float64))
+        if self._takes_tensors and (found := self._tensor(r)) is not None:
+            return found
+        return self._differenced(r)
+
+    def _tensor(self, r: torch.Tensor) -> torch.Tensor | None:
+        """What the function itself makes of a tensor; None where that is no tensor of values."""
         import torch
 
         try:
-            found = self.function(r)
+            found = self.function(r.reshape(-1))
         except Exception:  # written for arrays or for single numbers
-            found = None
-        if isinstance(found, torch.Tensor) and found.requires_grad == r.requires_grad:
-            return found.to(r).expand_as(r)
-        return self._differenced(r)
+            return None
+        if not isinstance(found, torch.Tensor) or found.shape != (r.numel(),):
+            return None
+        return found.to(r).reshape(r.shape) if found.requires_grad == r.requires_grad else None
+
+    @cached_property
+    def _takes_tensors(self) -> bool:
+        """Whether it gives the values of arrays for tensors."""
+        import torch
+
+        found = self._tensor(torch.from_numpy(_PROBE.copy()))
+        return found is None or bool(_same(found.numpy(), self.in_rows(_PROBE)).all())
 
     def _differenced(self, r: torch.Tensor) -> torch.Tensor:
         """Values by numpy; the gradient, which only searches use, from a difference quotient."""
