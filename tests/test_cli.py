@@ -168,7 +168,7 @@ def test_killed_half_way_leaves_no_half_row(tmp_path: Path) -> None:
         ("failure_probability=7", "failure_probability=7.0 is not in [0, 1)"),
         ("experiment_name=../x", "is no folder name"),
         ("distribution=uniform_cube", "the target on the ball"),
-        ("target.input_dim=100000", "lower evaluation.points"),
+        ("target.input_dim=100000", "lower input_dim"),
         ("output=/proc/nope", "/proc/nope/comparison"),
         ("output=/proc/nope", "cannot be written to"),
         ("accuracy=0", "accuracy=0.0 is not a positive number"),

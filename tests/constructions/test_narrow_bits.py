@@ -177,8 +177,8 @@ def chain(*maps, radius):
     """Matrices and biases as a target."""
     state = {}
     for i, (matrix, bias) in enumerate(maps):
-        state[f"layers.{i}.weight"] = torch.tensor(matrix, dtype=torch.float64)
-        state[f"layers.{i}.bias"] = torch.tensor(bias, dtype=torch.float64)
+        state[f"{2 * i}.weight"] = torch.tensor(matrix, dtype=torch.float64)
+        state[f"{2 * i}.bias"] = torch.tensor(bias, dtype=torch.float64)
     return Network(state, radius=radius)
 
 

@@ -214,9 +214,9 @@ def weight_above_two(layer):
 def test_formulas_hold_where_sums_of_weights_leave_the_range(inner):
     """Rows that add up to 3.4e308, offsets near 2^2050."""
     state = {
-        "layers.1.weight": [[1.7e308, 1.7e308], [1.0, 1.0]],
-        "layers.2.weight": [[-1.7e308, 1e-300]],
-        "layers.3.weight": [[1e-300]],
+        "0.weight": [[1.7e308, 1.7e308], [1.0, 1.0]],
+        "2.weight": [[-1.7e308, 1e-300]],
+        "4.weight": [[1e-300]],
     }
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in state.items()}
     target = Network(tensors, radius=1e-3)

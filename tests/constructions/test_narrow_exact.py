@@ -167,10 +167,11 @@ def test_bad_targets_are_refused(kind):
 def test_offsets_do_not_vanish_where_their_factors_are_tiny():
     """3e-100 − 2e-200·x, times 1e100: the offset is a product below the range of float64."""
     state = {
-        "layers.1.weight": [[1e-200], [1e-200]],
-        "layers.2.weight": [[-1e-200, -1e-200]],
-        "layers.2.bias": [3e-100],
-        "layers.3.weight": [[1e100]],
+        "0.weight": [[1e-200], [1e-200]],
+        "0.bias": [0.0, 0.0],
+        "2.weight": [[-1e-200, -1e-200]],
+        "2.bias": [3e-100],
+        "4.weight": [[1e100]],
     }
     tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in state.items()}
     target = Network(tensors, radius=1e300)

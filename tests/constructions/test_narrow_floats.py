@@ -209,7 +209,7 @@ def test_a_box_without_a_float32_has_no_claim_for_them(kind, low, high):
     """Between two of them, below the least, beyond the largest."""
     given = {"lower": [-1.0, low], "upper": [1.0, high]}
     target = RandomNetwork(2, 3, 2, seed=0)
-    state = {f"layers.{k}.weight": w for k, w in enumerate(map(torch.from_numpy, target.weights))}
+    state = {f"{2 * k}.weight": w for k, w in enumerate(map(torch.from_numpy, target.weights))}
     with pytest.raises(Refusal, match=r"no float32 lies in .* of coordinate 1; give a wider box"):
         kind(Network(state, **given), max(abs(high), 1.0), inputs="float32")
 
@@ -221,8 +221,8 @@ def test_a_box_without_a_float32_has_no_claim_for_them(kind, low, high):
 def test_a_box_with_a_float32_has_one(kind, low, high):
     """The one above 1/10, 0, and those next to the largest."""
     state = {
-        "layers.0.weight": torch.ones(1, 1).double(),
-        "layers.1.weight": torch.ones(1, 1).double(),
+        "0.weight": torch.ones(1, 1).double(),
+        "2.weight": torch.ones(1, 1).double(),
     }
     target = Network(state, lower=[low], upper=[high])
     assert kind(target, max(abs(high), abs(low), 1.0), inputs="float32").covered

@@ -216,7 +216,6 @@ def test_the_command_has_a_version_a_module_and_takes_a_plus(tmp_path: Path) -> 
     ("override", "told"),
     [
         ("output=/a(b", "output=/a(b cannot be read; write KEY=VALUE, as in \"output='/a(b'\""),
-        ("matching=architecture", "write matching=[architecture]"),
         ("output=~nobody_is_called_so/x", "is in nobody's home"),
         ("target=null", "target=null chooses no target; leave it out, or choose one of cone, hat"),
         (

@@ -143,5 +143,5 @@ def test_a_full_folder_of_wandb_loses_no_row(tmp_path: Path) -> None:
         done = python(tmp_path, *DEPTHWRIGHT[1:], *TRIVIAL, **places)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert len(results.read(folder)) == 1
+    assert len(results.read(folder)) == 2
     assert not halves(folder)

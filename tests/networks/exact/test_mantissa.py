@@ -156,8 +156,8 @@ def active(d, n, depth, radius, outputs=1):
     for i, (matrix, bias) in enumerate(zip(drawn.weights, drawn.biases, strict=True)):
         size = np.abs(matrix) if i else matrix
         state |= {
-            f"layers.{i}.weight": size,
-            f"layers.{i}.bias": np.abs(bias) + (0 if i else 2 * d * radius),
+            f"{2 * i}.weight": size,
+            f"{2 * i}.bias": np.abs(bias) + (0 if i else 2 * d * radius),
         }
     return Network(state, radius=radius)
 
