@@ -175,4 +175,4 @@ def test_state_dicts_name_their_layers_at_any_length():
         read({f"{long}a.weight": eye, f"{long}b.weight": eye})
     with pytest.raises(Refusal, match="do not fix the order"):
         read({f"{'9' * 5000}.weight": eye, f"{'8' * 5000}.weight": eye})
-    assert read({"net.0.1.weight": 2 * eye, "net.0.0.weight": eye}).weights[1][0, 0] == 2
+    assert read({"net.0.2.weight": 2 * eye, "net.0.0.weight": eye}).weights[1][0, 0] == 2
