@@ -160,7 +160,7 @@ def test_two_at_once_share_the_cells_and_a_bad_one_stops_neither(tmp_path: Path)
         assert "4 of 5 cells finished" in said
         assert "  target.input_dim=1: input_dim=1 has no sphere" in said
         assert "Traceback" not in said
-    assert sorted(row["input_dim"] for (row,) in rows(tmp_path).values()) == [2, 3, 4, 5]
+    assert sorted(found[0]["input_dim"] for found in rows(tmp_path).values()) == [2, 3, 4, 5]
     computed = [line for said in told for line in said.splitlines() if line.endswith(" s")]
     assert len(computed) == len({line.split(":")[0] for line in computed}) == 4, "each once"
     states = {f: cell.state(f) for f in tmp_path.glob("outputs/comparison/*")}
