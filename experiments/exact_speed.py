@@ -160,7 +160,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     out = np.empty((tile, len(program.outputs)))
     done = kernel.run(
-        x[:tile], tables, program.input_grid, program.places, program.arena, tile, out, 1
+        x[:tile], tables, program.input_grid, program.places, program.arena, tile, out
     )
     return {
         "values": values,

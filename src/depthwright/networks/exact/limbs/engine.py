@@ -11,8 +11,8 @@ noise).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -34,18 +34,6 @@ CACHED = 1 << 20
 """Bytes of a tile's live slots that should stay in a core's second-level cache."""
 
 _loaded: set[str] = set()
-_in_child = False
-"""Whether this process was forked. The threads that numba started in its parent do not exist here,
-and an OpenMP that finds them missing ends the process."""
-
-
-def _forked() -> None:
-    global _in_child
-    _in_child = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -169,7 +157,7 @@ def tile_size(program: LimbProgram, points: int) -> int:
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, on all of numba's threads; in a forked process, on the calling thread alone.
+    """On the CPU, on as many threads as numba has.
 
     Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
     """
@@ -180,21 +168,21 @@ def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
 
     numba_cache.need_compiler()
     out = np.empty((len(x), len(program.outputs)))
-    tile = tile_size(program, len(x))
-    threads = 1 if _in_child else numba.get_num_threads()
-    chunk = tile * threads
+    tile, threads = tile_size(program, len(x)), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
-    done = 0
-    with Bar("exact values") as bar:
+    sizes = (program.input_grid, program.places, program.arena, tile)
+
+    def work(part: slice) -> None:
+        kernel.run(x[part], tables, *sizes, out[part])
+
+    done, share = 0, tile
+    # Threads of this call alone: those that numba keeps would be missing in a forked process.
+    with Bar("exact values") as bar, ThreadPoolExecutor(threads) as pool:
         while done < len(x):
-            part = slice(done, done + chunk)
-            sizes = (program.input_grid, program.places, program.arena, tile)
-            if _in_child:
-                kernel.run_alone(x[part], tables, *sizes, out[part])
-            else:
-                kernel.run(x[part], tables, *sizes, out[part], threads)
+            end = min(done + threads * share, len(x))
+            list(pool.map(work, [slice(at, at + share) for at in range(done, end, share)]))
             _loaded.add("numba")
-            done += chunk
-            bar(min(done / len(x), 1.0))
-            chunk *= 2  # a second at most, small against the work at that point
+            done = end
+            bar(done / len(x))
+            share *= 2  # a second at most, small against the work at that point
     return program.values(out)
