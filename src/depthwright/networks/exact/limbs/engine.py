@@ -12,7 +12,6 @@ noise).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -157,32 +156,31 @@ def tile_size(program: LimbProgram, points: int) -> int:
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, on as many threads as numba has.
+    """On the CPU, shared among threads.
 
     Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
     """
-    import numba
-
-    from depthwright.machine import numba_cache
+    from depthwright.machine.numba_cache import need_compiler
+    from depthwright.machine.threads import shared, threads
     from depthwright.networks.exact.limbs import kernel
 
-    numba_cache.need_compiler()
+    need_compiler()
     out = np.empty((len(x), len(program.outputs)))
-    tile, threads = tile_size(program, len(x)), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    tile = tile_size(program, len(x))
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     sizes = (program.input_grid, program.places, program.arena, tile)
 
-    def work(part: slice) -> None:
-        kernel.run(x[part], tables, *sizes, out[part])
-
-    done, share = 0, tile
-    # Threads of this call alone: those that numba keeps would be missing in a forked process.
-    with Bar("exact values") as bar, ThreadPoolExecutor(threads) as pool:
+    done, chunk = 0, tile * threads()
+    with Bar("exact values") as bar:
         while done < len(x):
-            end = min(done + threads * share, len(x))
-            list(pool.map(work, [slice(at, at + share) for at in range(done, end, share)]))
+            points, values = x[done : done + chunk], out[done : done + chunk]
+
+            def work(part: slice, points: np.ndarray = points, values: np.ndarray = values) -> None:
+                kernel.run(points[part], tables, *sizes, values[part])
+
+            shared(work, len(points), tile)
             _loaded.add("numba")
-            done = end
-            bar(done / len(x))
-            share *= 2  # a second at most, small against the work at that point
+            done += chunk
+            bar(min(done / len(x), 1.0))
+            chunk *= 2  # a second at most, small against the work at that point
     return program.values(out)
