@@ -173,6 +173,11 @@ def series(
     )
 
 
+def tick_text(value: float) -> str:
+    """A tick as it is read: 12,141 and 3.33."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
 def _numbers(values: Iterable[Any]) -> Numbers:
     return tuple(None if v is None else float(v) for v in values)
 

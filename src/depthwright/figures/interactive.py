@@ -9,7 +9,7 @@ import math
 import textwrap
 from typing import Any
 
-from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series
+from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series, tick_text
 
 DASHES: dict[Kind, str] = {
     "sampled": "dot",
@@ -93,7 +93,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         layout["xaxis"] |= {
             "tickmode": "array",
             "tickvals": list(panel.ticks),
-            "ticktext": [f"{tick:g}" for tick in panel.ticks],
+            "ticktext": [tick_text(tick) for tick in panel.ticks],
         }
     if panel.x_range:
         layout["xaxis"]["range"] = list(panel.x_range)

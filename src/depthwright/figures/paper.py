@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series
-from depthwright.figures.style import CLAIM, below, figure, powers, save
+from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series, tick_text
+from depthwright.figures.style import CLAIM, below, figure, lay_out, powers, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +38,9 @@ def paper(chart: Chart, *paths: Path) -> None:
         _panel(at, panel)
     if chart.thin:
         drawing.suptitle(THIN, fontsize=9, color="#a4302a")
+    lay_out(drawing)
     for path in paths:
         save(drawing, path)
-        drawing.set_layout_engine("none")  # is laid out: the next file costs half
 
 
 def _panel(at: Axes, panel: Panel) -> None:
@@ -52,7 +52,7 @@ def _panel(at: Axes, panel: Panel) -> None:
     for name, height in panel.lines:
         at.axhline(height, color="#222222", linewidth=0.8, label=name)
     if panel.ticks:
-        at.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
+        at.set_xticks(panel.ticks, [tick_text(tick) for tick in panel.ticks])
         at.xaxis.minorticks_off()
     if panel.x_range:
         at.set_xlim(*panel.x_range)
