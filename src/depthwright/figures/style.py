@@ -36,6 +36,24 @@ COLOURS = {
 """Distinct in grey and with red–green blindness, for contenders that share a picture."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
 """For other contenders; chosen by name, so that each is the same everywhere."""
+MARKS = {
+    "#222222": "triangle-up",
+    "#0b6e99": "circle",
+    "#c8553d": "square",
+    "#e09f3e": "diamond",
+    "#6d1a36": "triangle-down",
+    "#4c956c": "cross",
+    "#7a5195": "x",
+    "#6b705c": "triangle-left",
+    "#b56576": "triangle-right",
+    "#3d5a80": "star",
+    "#a3b18a": "pentagon",
+    "#86b9d1": "circle",
+    "#e6a99c": "square",
+    "#f0c98f": "diamond",
+}
+"""A mark for each colour (the last three are pale blue, red and yellow): in grey, too, one can tell
+who is who. What a number is, the line says (chart.py)."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
@@ -44,6 +62,12 @@ def colour(contender: str) -> str:
     if contender.startswith("#"):
         return contender
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
+
+
+def mark(colour: str) -> str:
+    """The mark that goes with a colour (#rrggbb), in plotly's words."""
+    names = list(MARKS.values())
+    return MARKS.get(colour) or names[zlib.crc32(colour.encode()) % len(names)]
 
 
 def label(contender: str, style: str | None = None) -> str:
