@@ -1,4 +1,4 @@
-"""Depth and error of narrow twins against log 1/ε.
+"""The depth of narrow twins grows like log 1/ε, and their errors stay below the promise.
 
     python experiments/narrow_error_vs_inverse_accuracy.py [--scale smoke|cpu|gpu]
 
