@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -154,7 +154,7 @@ def test_copies_of_the_loader_compose_each_choice_once_a_process(a_sweep: Sweep)
 
 def test_what_a_launcher_keeps_of_a_cell_is_small(a_sweep: Sweep) -> None:
     class Seen(Callbacks):
-        configs: list[Any] = []
+        configs: ClassVar[list[Any]] = []
 
         def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
             self.configs.append((config, job_return.cfg))

@@ -88,10 +88,11 @@ def repeated(entries, start, rows, columns):  # type: ignore[no-untyped-def]
 #                   A[r + 3, k], repeated  │     sums_3: 2 registers    │
 #
 # Each k takes two loads from B and four repeated entries of A for eight fused multiply-adds: enough
-# independent sums to hide how long one takes. Where one vector is left, the block is 4 × 1. So it is
-# everywhere on a processor whose registers are narrower than a vector: one row of the picture is
-# four registers there, of sixteen in all, and sums that do not fit are written to memory and read
-# again at every k. The numbers are the same in blocks of either size.
+# independent sums to hide how long one takes. Where one vector is left, the block is 4 × 1.
+#
+# On a processor whose registers are narrower than a vector all blocks are 4 × 1: with AVX2 a row of
+# the picture is four registers, of sixteen in all, and sums without a place go to memory and
+# back at every k. The numbers are the same in blocks of either size.
 def _block(load, broadcast):  # type: ignore[no-untyped-def]
     """The block whose columns `load` reads at once."""
 
