@@ -65,7 +65,7 @@ from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
-MOST_SOLVED = 4000  # neurons
+MOST_SOLVED = 12_500  # neurons
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
