@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import re
 import typing
 from collections.abc import Callable, Iterable
@@ -177,13 +178,19 @@ def comparison(config: DictConfig) -> Comparison:
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _width(first: Construction) -> int:
+    """Equal constructions are planned once: the cells of a sweep often share theirs."""
+    return first.architecture().width
+
+
 def _solved(
     first: Construction, config: DictConfig, fits: Callable[[int], bool] = solvable
 ) -> SparseRidge | None:
     """A solved network for the same target, as wide as `first`; None where there is none."""
     if not isinstance(first, (Ridge, SparseRidge)) or getattr(first, "solved", PROGRAM) != PROGRAM:
         return None
-    width = first.architecture().width
+    width = _width(first)
     if width < 4 or not fits(width):
         return None
     shared = {field: config[field] for field in classes.FOLLOWED}
