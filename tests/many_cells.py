@@ -27,6 +27,7 @@ from depthwright.runs import watch
 
 NOTHING = (
     "matching=[]",
+    "beside=[]",
     "target.input_dim=2",
     "accuracy=0.5",
     "evaluation.points=100",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from omegaconf import DictConfig
 
 from depthwright import comparison, results
+from depthwright.constructions import Ridge
 from depthwright.distributions import UniformBox
 from depthwright.progress import Listener
 from depthwright.refusal import Refusal
@@ -212,3 +214,16 @@ def test_a_law_that_the_claim_says_nothing_of_is_refused(composed: Composed) -> 
     grid = dataclasses.replace(floats, grid=0.5)
     with pytest.raises(Refusal, match=r"different inputs, every float32 of .* and of the points"):
         dataclasses.replace(ready, construction=grid, beside={"narrow_bits": single})
+
+
+def test_sizes_are_found_once_and_count_as_building(composed: Composed, tmp_path: Path) -> None:
+    ready = configs.comparison(composed(*QUICK, "matching=[]"))
+    with mock.patch.object(
+        Ridge, "_narrowest", autospec=True, side_effect=Ridge._narrowest
+    ) as found:
+        ready.matches()
+        before = ready.construction.sizing_seconds
+        (row,) = comparison.run(ready, tmp_path, Tracker())
+    assert found.call_count == 1
+    assert row.build_seconds is not None
+    assert row.build_seconds > before > 0

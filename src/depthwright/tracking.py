@@ -57,6 +57,9 @@ class LoggerConfig:
     entity: str | None = None
     networks: bool | None = None
     """Whether networks are kept as artifacts; null: those of a single run, and none of a sweep."""
+    picture: bool | None = None
+    """Whether a run's picture is drawn and logged; null: that of a single run, and none of a sweep,
+    whose cells have theirs drawn when they are run once more by themselves."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

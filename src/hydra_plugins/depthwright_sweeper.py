@@ -8,6 +8,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 MOST_CELLS = 100_000
 
@@ -15,9 +17,18 @@ MOST_CELLS = 100_000
 class CellSweeper(BasicSweeper):
     """Hydra's grid of cells: finished ones are skipped, failing ones do not stop the others."""
 
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from depthwright.runs.composer import for_cells
+
+        super().setup(
+            hydra_context=for_cells(hydra_context), task_function=task_function, config=config
+        )
+
     def sweep(self, arguments: list[str]) -> Any:
         """The cells, once each of them has rows; raises depthwright.runs.sweep.Incomplete."""
-        from depthwright.runs.composer import composer
+        from depthwright.runs.composer import CellLoader
         from depthwright.runs.slurm import need_cluster
         from depthwright.runs.sweep import launch_with, run
 
@@ -25,6 +36,7 @@ class CellSweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.config is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
+        assert isinstance(loader, CellLoader)  # by setup
         parser = OverridesParser.create(config_loader=loader)
         self._need_used()
         need_cluster(launcher)
@@ -33,7 +45,7 @@ class CellSweeper(BasicSweeper):
         (grid,) = self.split_arguments(given, None)  # of one key's values, the last are taken
         return run(
             grid,
-            compose=composer(loader, config),
+            compose=loader.composer(config),
             launch=lambda cells: launch_with(launcher, cells),
         )
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from depthwright import cli
 from depthwright.runs import config as configs
-from depthwright.runs.composer import composer
+from depthwright.runs.composer import CellLoader, Composer, for_cells
 
 Sweep = tuple[ConfigLoader, DictConfig]
 AXES = (
@@ -82,7 +87,7 @@ def by_hydra(sweep: Sweep, words: list[str]) -> DictConfig:
 @pytest.mark.slow
 def test_a_drawn_sample_of_cells_is_as_hydra_composes_it(a_sweep: Sweep) -> None:
     chance = random.Random(0)
-    compose = composer(*a_sweep)
+    compose = Composer(*a_sweep)
     composed = 0
     for _ in range(25):
         axes = chance.sample(AXES, chance.randint(1, 6))
@@ -95,7 +100,7 @@ def test_a_drawn_sample_of_cells_is_as_hydra_composes_it(a_sweep: Sweep) -> None
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_hydra_refuses_is_refused_in_its_words(a_sweep: Sweep, wrong: str) -> None:
-    compose = composer(*a_sweep)
+    compose = Composer(*a_sweep)
     found = told(compose, ["accuracy=0.2", wrong])
     assert found == told(lambda given: by_hydra(a_sweep, given), ["accuracy=0.2", wrong])
     assert any(word in found for word in ("Error", "Exception", "Refusal"))
@@ -103,7 +108,7 @@ def test_what_hydra_refuses_is_refused_in_its_words(a_sweep: Sweep, wrong: str) 
 
 
 def test_cells_share_nothing_that_one_could_change(a_sweep: Sweep) -> None:
-    compose = composer(*a_sweep)
+    compose = Composer(*a_sweep)
     first, second = (compose(["matching=[width]", f"seed={k}"]) for k in range(2))
     first.matching.append("parameters")
     first.target.input_dim = 9
@@ -114,8 +119,59 @@ def test_cells_share_nothing_that_one_could_change(a_sweep: Sweep) -> None:
 def test_hydra_composes_each_choice_of_groups_once(a_sweep: Sweep) -> None:
     loader, config = a_sweep
     with mock.patch.object(loader, "load_sweep_config", wraps=loader.load_sweep_config) as composed:
-        compose = composer(loader, config)
+        compose = Composer(loader, config)
         for target in ("hat", "cone"):
             for k in range(5):
                 compose([f"target={target}", f"seed={k}", "matching=[]"])
     assert composed.call_count == 2
+
+
+def test_a_launcher_gets_hydra_s_own_part_as_well(a_sweep: Sweep) -> None:
+    loader, config = a_sweep
+    compose = Composer(loader, config)
+    for words in (
+        ["target=hat", "seed=3", "hydra.job.name=mine", "matching=[width]"],
+        ["target=hat", "accuracy=0.2", "hydra.job.name=mine"],
+    ):
+        found, right = compose.with_hydra(words), loader.load_sweep_config(config, words)
+        assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(right)
+        assert "target=hat" in found.hydra.job.override_dirname
+
+
+def test_copies_of_the_loader_compose_each_choice_once_a_process(a_sweep: Sweep) -> None:
+    loader, config = a_sweep
+    sent = CellLoader(loader)
+    method = ConfigLoaderImpl.load_sweep_config
+    with mock.patch.object(ConfigLoaderImpl, "load_sweep_config", autospec=True) as composed:
+        composed.side_effect = method
+        for k in range(4):
+            found = copy.copy(sent).load_sweep_config(config, [f"seed={k}"])
+            assert found.seed == k
+        assert composed.call_count == 1
+        CellLoader(loader).load_sweep_config(config, ["seed=4"])
+        assert composed.call_count == 2, "another sweep, whose files may be others"
+
+
+def test_what_a_launcher_keeps_of_a_cell_is_small(a_sweep: Sweep) -> None:
+    class Seen(Callbacks):
+        configs: ClassVar[list[Any]] = []
+
+        def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+            self.configs.append((config, job_return.cfg))
+
+    loader, config = a_sweep
+    before = Callbacks()
+    before.callbacks = [Seen()]
+    context = for_cells(HydraContext(loader, before))
+    cell = context.config_loader.load_sweep_config(config, ["seed=7"])
+    kept = run_job(
+        hydra_context=context,
+        task_function=lambda given: given.seed,
+        config=cell,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key=None,
+    )
+    assert kept.return_value == 7
+    assert kept.cfg is kept.hydra_cfg is None
+    ((given, own),) = Seen.configs
+    assert given.seed == own.seed == 7, "the user's callbacks see all"

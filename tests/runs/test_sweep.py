@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from command_line import HANGS, multirun, rows, until
+from command_line import DEPTHWRIGHT, HANGS, multirun, rows, until
 from depthwright import results
 from depthwright.files import read_json
 from depthwright.refusal import Refusal
@@ -29,6 +29,7 @@ from rows_by_hand import ROW
 
 NOTHING = (
     "matching=[]",
+    "beside=[]",
     "accuracy=0.5",
     "target.input_dim=2",
     "evaluation.points=100",
@@ -77,8 +78,13 @@ def test_killed_three_times_ends_as_if_undisturbed(tmp_path: Path) -> None:
     assert len(rows(quiet)) == CELLS
     files = {path.name for path in quiet.rglob("*") if path.is_file()}
     assert {path.name for path in disturbed.rglob("*") if path.is_file()} == files, "no torn ones"
-    for picture in disturbed.rglob("*.png"):
-        assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
+    assert not list(quiet.rglob("*.png")), "cells are drawn when they are run by themselves"
+    alone = subprocess.run(
+        [*DEPTHWRIGHT, *NOTHING, "seed=0"], cwd=quiet, capture_output=True, text=True, check=True
+    )
+    assert "finished before" in alone.stderr
+    (picture,) = quiet.rglob("comparison.png")
+    assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
 KILLED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -36,6 +37,8 @@ class Construction(ABC):
         cls.__repr__ = cls.__repr__  # type: ignore[method-assign] # a dataclass leaves it alone
         if "build" in vars(cls):
             cls.build = _signed(cls.build)  # type: ignore[method-assign, assignment]
+        if "architecture" in vars(cls):
+            cls.architecture = _timed(cls.architecture)  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         others = [f for f in fields(self) if f.init and f.name != "target"]
@@ -61,6 +64,11 @@ class Construction(ABC):
         """The size, from formulas; no network is built."""
 
     @property
+    def sizing_seconds(self) -> float:
+        """What its sizes took so far; what was found then is not looked for again by `build`."""
+        return float(vars(self).get(_SIZING, 0.0))
+
+    @property
     def covered(self) -> Inputs | None:
         """The inputs for which the claim holds; None: all of the target's domain.
 
@@ -84,3 +92,18 @@ def _signed(build: Callable[[Any], Built]) -> Callable[[Any], Built]:
         return replace(build(self), target=self.target, construction=type(self).__name__)
 
     return signed
+
+
+_SIZING = "_sizing_seconds"
+
+
+def _timed(size: Callable[[Any], Architecture]) -> Callable[[Any], Architecture]:
+    @wraps(size)
+    def timed(self: Construction) -> Architecture:
+        start = time.perf_counter()
+        try:
+            return size(self)
+        finally:  # no field: it tells no construction from another
+            vars(self)[_SIZING] = self.sizing_seconds + time.perf_counter() - start
+
+    return timed

@@ -55,6 +55,7 @@ from depthwright.approximation.deviation import Hinge, joint_exponent
 from depthwright.approximation.directions import frames, spread
 from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
+from depthwright.approximation.neurons import MOST_SOLVED, MOST_SOLVED_ON_GPU, solvable
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
@@ -65,7 +66,6 @@ from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
-MOST_SOLVED = 4000  # neurons
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -143,10 +143,10 @@ class SparseRidge(Construction):
             raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
         if self.solved not in SOLVED:
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
-        if self.solved != PROGRAM and not (self.width and self.width <= MOST_SOLVED):
+        if self.solved != PROGRAM and not (self.width and solvable(self.width)):
             raise Refusal(
                 f"solved={self.solved!r} with width={self.width} outlasts a comparison; give a "
-                f"width up to {MOST_SOLVED}"
+                f"width up to {MOST_SOLVED} (with a GPU {MOST_SOLVED_ON_GPU})"
             )
         if self.width is not None and self.width > (most := LARGEST // d):
             raise Refusal(

@@ -24,8 +24,9 @@ PARTS = (
         "1/ε for fixed d; when both grow together, no polynomial will do.",
         (
             *("no_polynomial_in_both", "path_norm", "radial_vs_dimension"),
-            *("radial_vs_inverse_accuracy", "sparse_sizes", "depth_two_vs_three"),
-            *("ball_indicator", "random_feature_floor", "radial_checks", "certified_checks"),
+            *("radial_vs_inverse_accuracy", "longer_training", "sparse_sizes"),
+            *("depth_two_vs_three", "ball_indicator", "random_feature_floor"),
+            *("radial_checks", "certified_checks"),
         ),
     ),
     Part(

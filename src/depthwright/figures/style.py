@@ -83,14 +83,20 @@ def label(contender: str, style: str | None = None) -> str:
     return contender.replace("constructed_", "").replace("_", " ")
 
 
-def figure(columns: int) -> tuple[Figure, list[Axes]]:
-    """A row of `columns` panels, without pyplot, which has global state."""
+ACROSS = 4
+"""Most panels in one row."""
+
+
+def figure(panels: int) -> tuple[Figure, list[Axes]]:
+    """One row of panels, or two equal ones; without pyplot, which has global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(5.2 * columns, 4.4), layout="tight", dpi=140)
+    rows = 1 if panels <= ACROSS else 2
+    columns = -(-panels // rows)
+    drawing = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="tight", dpi=140)
     FigureCanvasAgg(drawing)
-    axes = [drawing.add_subplot(1, columns, k + 1) for k in range(columns)]
+    axes = [drawing.add_subplot(rows, columns, k + 1) for k in range(panels)]
     for panel in axes:
         panel.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)

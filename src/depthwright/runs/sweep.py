@@ -29,6 +29,7 @@ from depthwright.runs import config as configs
 from depthwright.runs import task
 from depthwright.runs.aggregate import aggregate
 from depthwright.runs.cell import sentence
+from depthwright.runs.composer import for_cells
 from depthwright.runs.store import Cell, Incomplete, Launch, complete
 from depthwright.runs.table import conclude
 from depthwright.tracking import LoggerConfig
@@ -154,7 +155,7 @@ def launcher(overrides: Sequence[str], compute: Callable[[Cell], None]) -> Launc
             )
             context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
             chosen = Plugins.instance().instantiate_launcher(
-                hydra_context=context,
+                hydra_context=for_cells(context),
                 task_function=_Numbered(tuple(cells), compute),
                 config=config,
             )

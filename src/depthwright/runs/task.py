@@ -85,8 +85,11 @@ def _computed(config: DictConfig, console: Console) -> bool:
     from depthwright.figures.comparison import PICTURE
 
     ready, watching = configs.comparison(config), configs.logger(config)
+    alone = HydraConfig.get().mode == RunMode.RUN
     if watching.networks is None:  # those of a sweep would fill a disk
-        watching = replace(watching, networks=HydraConfig.get().mode == RunMode.RUN)
+        watching = replace(watching, networks=alone)
+    if watching.picture is None:  # a sweep would spend half its time on small cells' pictures
+        watching = replace(watching, picture=alone)
     ready.matches()  # sizes everything: a network too large is refused before torch is imported
     folder = configs.run_folder(config)
     if not results.finished(folder, NEEDED):
@@ -96,7 +99,7 @@ def _computed(config: DictConfig, console: Console) -> bool:
         compute = partial(_run, config, ready, watching, folder, console)
         if store.once(folder, compute, NEEDED):
             return True
-    if not (folder / PICTURE).exists():
+    if watching.picture and not (folder / PICTURE).exists():
         _picture(folder, results.read(folder))
     return False
 
@@ -154,7 +157,7 @@ def _run(
         console.status("starting") as status,
     ):
         rows = comparisons.compute(ready, folder, tracker, _OnScreen(status, console))
-        if picture := _picture(folder, rows):
+        if watching.picture and (picture := _picture(folder, rows)):
             tracker.image("comparison", picture)
         store.write_provenance(folder)
         if tracker.folder:

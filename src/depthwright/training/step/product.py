@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numba
 
 from depthwright.training.step.simd import (
+    WIDE,
     broadcast,
     broadcast_pair,
     count,
@@ -88,6 +89,10 @@ def repeated(entries, start, rows, columns):  # type: ignore[no-untyped-def]
 #
 # Each k takes two loads from B and four repeated entries of A for eight fused multiply-adds: enough
 # independent sums to hide how long one takes. Where one vector is left, the block is 4 × 1.
+#
+# On a processor whose registers are narrower than a vector all blocks are 4 × 1: with AVX2 a row of
+# the picture is four registers, of sixteen in all, and sums without a place go to memory and
+# back at every k. The numbers are the same in blocks of either size.
 def _block(load, broadcast):  # type: ignore[no-untyped-def]
     """The block whose columns `load` reads at once."""
 
@@ -132,10 +137,12 @@ def product(a, b, initial, result, activate):  # type: ignore[no-untyped-def]
     """
     n = count(b.entries)
     column = 0
-    while column + 2 * n <= result.columns:
-        for row in range(0, result.rows, 4):
-            _block_of_pairs(a, b, initial, result, row, column, activate)
-        column += 2 * n
-    if column < result.columns:
+    if WIDE:
+        while column + 2 * n <= result.columns:
+            for row in range(0, result.rows, 4):
+                _block_of_pairs(a, b, initial, result, row, column, activate)
+            column += 2 * n
+    while column < result.columns:
         for row in range(0, result.rows, 4):
             _block_of_vectors(a, b, initial, result, row, column, activate)
+        column += n

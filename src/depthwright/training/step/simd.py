@@ -22,10 +22,13 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 BYTES = 64
 """Of a vector."""
+WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+"""Whether a register of the processor that numba compiles for holds a whole vector."""
 
 
 def vector_length(itemsize: int) -> int:
