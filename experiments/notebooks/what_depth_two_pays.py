@@ -251,11 +251,12 @@ def _(glances, least, panels, seconds, target):
 def _():
     mo.md("""
     **How to read it.** The mean of a network over all rotations depends on r = ‖x‖ alone and is
-    no farther from ϕ than the network. It is a sum of *averaged hinges* T h<sub>b</sub>, one per neuron, and
-    a neuron adds |a<sub>i</sub>|·‖w<sub>i</sub>‖/2 to their total weight. The least total weight is a linear program;
-    the answer here comes from a coarse solution of it, whose floor is proved with any gap. Its dual
-    is a measure μ on radii: the floor is 2·(∫ϕ dμ − ε‖μ‖), and holds because no hinge gets more
-    than 1 from μ. Proof: `src/depthwright/bounds/norm_floor.py`.
+    no farther from ϕ than the network. It is a sum of *averaged hinges* T h<sub>b</sub>, one per
+    neuron, and a neuron adds |a<sub>i</sub>|·‖w<sub>i</sub>‖/2 to their total weight. The least
+    total weight is a linear program; the answer here comes from a coarse solution of it, whose
+    floor is proved with any gap. Its dual is a measure μ on radii: the floor is 2·(∫ϕ dμ − ε‖μ‖),
+    and holds because no hinge gets more than 1 from μ. Proof:
+    `src/depthwright/bounds/norm_floor.py`.
     """)
     return
 
