@@ -157,7 +157,7 @@ def test_climbers_go_up_with_shrinking_steps_and_begin_anew_when_old() -> None:
         assert flock.lengths[oldest].numpy() == pytest.approx(SHORTEST)
         before = flock.x.clone()
         active = networks.active(with_ones(flock.x))
-        flock.move(active, networks.values(active) - target.profile(flock.x.norm(dim=2)))
+        flock.move(active, networks.values(active) - flock.heights())
         way = (flock.x - before).norm(dim=2)[0]
         assert flock.lengths[oldest].numpy() == pytest.approx(LONGEST)
         kept = torch.ones(2 * LIFE, dtype=torch.bool)

@@ -136,9 +136,14 @@ class Climbers:
         inner = self.networks.inner
         return fresh(inner[..., :-1], self.count // LIFE, self.generator)
 
+    def heights(self) -> torch.Tensor:
+        """(K, count) f here; call it before `move`."""
+        height, self._pull = profile_and_pull(self.target, self.x)
+        return height
+
     def move(self, active: torch.Tensor, error: torch.Tensor) -> None:
         """One step of all, from what the networks gave here; the oldest group begins anew."""
-        self.x = _climbed(self.networks, self.target, self.x, active, error, self.lengths)
+        self.x = _climbed(self.networks, self.x, active, error, self._pull, self.lengths)
         each = self.count // LIFE
         self.x[:, self._oldest * each : (self._oldest + 1) * each] = self._fresh()
         self.lengths = self.lengths.roll(-each)
@@ -159,19 +164,24 @@ def fresh(directions: torch.Tensor, count: int, generator: torch.Generator) -> t
     return x
 
 
+def profile_and_pull(target: Radial, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(K, points) f at `x` (K, points, d), and its gradient as a multiple of x."""
+    r = x.norm(dim=2).clamp_max(1)
+    inner = (r - INWARD).clamp_min(0)
+    height, below = target.profile(torch.stack([r, inner]))
+    return height, (height - below) / (r - inner).clamp_min(1e-9) / r.clamp_min(1e-6)
+
+
 def _climbed(
     networks: Networks,
-    target: Radial,
     x: torch.Tensor,
     active: torch.Tensor,
     error: torch.Tensor,
-    length: torch.Tensor,
+    pull: torch.Tensor,
+    length: torch.Tensor | float,
 ) -> torch.Tensor:
     """`x` (K, points, d) one step up abs(N − f), of `length` (points,), and back into the ball."""
-    r = x.norm(dim=2)
-    inner = (r - INWARD).clamp_min(0)
-    steep = (target.profile(r) - target.profile(inner)) / (r - inner).clamp_min(1e-9)
-    up = networks.uphill(active) - (steep / r.clamp_min(1e-6))[..., None] * x
+    up = networks.uphill(active) - pull[..., None] * x
     up *= (error.sign() * length / up.norm(dim=2).clamp_min(1e-20))[..., None]
     x = x + up
     return x / x.norm(dim=2, keepdim=True).clamp_min(1)
@@ -264,7 +274,7 @@ class Descent:
                 x, wanted = batch
                 parts.append((x.expand(len(now.inner), -1, -1), wanted.expand(len(now.inner), -1)))
             if flock is not None:
-                parts.append((flock.x, self.target.profile(flock.x.norm(dim=2))))
+                parts.append((flock.x, flock.heights()))
             x, wanted = (torch.cat(some, dim=1) for some in zip(*parts, strict=True))
             ones = with_ones(x)
             active = now.active(ones)
@@ -351,12 +361,12 @@ def worst(
         highest = torch.full(part.shape[:2], -1.0, device=x.device)
         for k in range(steps):
             active = networks.active(with_ones(now))
-            error = networks.values(active) - target.profile(now.norm(dim=2).clamp_max(1))
+            height, pull = profile_and_pull(target, now)
+            error = networks.values(active) - height
             higher = error.abs() > highest
             highest = torch.where(higher, error.abs(), highest)
             at = torch.where(higher[..., None], now, at)
-            length = torch.full((now.shape[1],), LONGEST * decay**k, device=x.device)
-            now = _climbed(networks, target, now, active, error, length)
+            now = _climbed(networks, now, active, error, pull, LONGEST * decay**k)
         places.append(at)
         heights.append(highest)
     return torch.cat(places, dim=1), torch.cat(heights, dim=1)
