@@ -28,8 +28,10 @@ from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
-WORK = {"cpu": 8e10, "cuda": 4e13}
-"""Multiply-adds of one descent, by device: up to a minute on a core, or half a minute on a GPU."""
+WORK = {"cpu": 2e11, "cuda": 4e13}
+"""Multiply-adds of a descent of the mean square, by device: minutes on a core, seconds on a GPU."""
+CLIMBING_WORK = {"cpu": 6e10, "cuda": 4e13}
+"""The same of one with climbers, who take most of it."""
 REST = 12
 """What is done to a number beside products, in multiply-adds, for each point and neuron."""
 LAW = {"cpu": 256, "cuda": 4096}
@@ -222,7 +224,8 @@ def descend(
     law_count = 0 if share is None else LAW[device.type]
     count = CLIMBERS[device.type] if largest else 0
     each = 3 * n * (d + REST) * (law_count + count) * len(starts)
-    steps = int(np.clip(WORK[device.type] / each, FEWEST_STEPS, MOST_STEPS))
+    work = (CLIMBING_WORK if largest else WORK)[device.type]
+    steps = int(np.clip(work / each, FEWEST_STEPS, MOST_STEPS))
     judge = _Judge(target, share or 0.0, largest, device, seed)
     before = judge(first := Networks.of(starts, device))
     now, done = first, 0
@@ -260,7 +263,7 @@ class Descent:
         flock = None
         if self.climbers:
             flock = Climbers(now, self.target, self.climbers, self.generator)
-        batches = iter(())
+        batches: Iterator[tuple[torch.Tensor, torch.Tensor]] = iter(())
         at_once = int(np.clip(AT_ONCE // 8 // (max(self.law, 1) * (d + 1)), 1, 50))
         for k in range(first, last):
             part = k / self.steps
