@@ -151,8 +151,9 @@ def test_a_comparison_keeps_its_promises_there(tmp_path: Path, composed) -> None
 
 @pytest.mark.parametrize("solved", ["least_squares", "minimax"])
 def test_networks_descend_on_the_gpu(solved, monkeypatch):
-    """As far as on the processor, without being told to, and twice to the same network."""
+    """As far as on the processor, and twice to the same network; here a small one as well."""
     target = targets.Hat(4)
+    monkeypatch.setattr(descent, "LEAST_ON_GPU", 0)
     x = UniformRadius(4).sample(20_000, torch.Generator().manual_seed(0))
     for device in ("cpu", "cuda"):
         monkeypatch.setitem(descent.LAW, device, 256)

@@ -249,3 +249,9 @@ def test_a_start_that_is_better_is_kept(few_steps: None, monkeypatch: pytest.Mon
     monkeypatch.setattr(descent, "RATE", 30.0)
     start = least_squares(drawn(16, 3, bias=0.0), Cone(3), np.zeros((1, 3)))
     assert descend([start], Cone(3), 0, 1.0, False, quiet) is start
+
+
+def test_a_gpu_takes_the_networks_that_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "best_device", lambda: torch.device("cuda"))
+    assert descent.device_for(407, 5).type == "cpu"
+    assert descent.device_for(1500, 100).type == "cuda"

@@ -11,8 +11,9 @@ elsewhere. So the errors that count are always those an attack would meet now; p
 
 *Several starts.* Small networks descend from many starts at once, and the best third goes on.
 
-*Device.* A CUDA GPU where there is one, as for the trainer's accelerator "auto"; float32. The same
-seed on the same device gives the same network. What a descent may take is counted in arithmetic.
+*Device.* A CUDA GPU where there is one, as for the trainer's accelerator "auto", and the network is
+not small; float32. The same seed on the same device gives the same network. What a descent may take
+is counted in arithmetic.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ REST = 12
 LAW = {"cpu": 256, "cuda": 4096}
 CLIMBERS = {"cpu": 500, "cuda": 8000}
 """Points of a step; the climbers' number is a multiple of LIFE."""
+LEAST_ON_GPU = 20_000
+"""n·(d + REST) from which a GPU is faster than a core: smaller networks wait for launches there."""
 FEWEST_STEPS = 500
 MOST_STEPS = {"cpu": 8000, "cuda": 4000}
-"""A GPU has more points a step, and its small networks wait for launches, not for arithmetic."""
+"""A GPU has more points a step."""
 RATE, RATE_OF_LARGEST = 0.05, 0.01
 """Adam's rate as a part of the inner weights' root mean square."""
 WARM_UP = 0.05
@@ -191,6 +194,11 @@ def _climbed(
     return x / x.norm(dim=2, keepdim=True).clamp_min(1)
 
 
+def device_for(n: int, d: int) -> torch.device:
+    """Where a network of n neurons on d inputs descends."""
+    return best_device() if n * (d + REST) >= LEAST_ON_GPU else torch.device("cpu")
+
+
 def with_ones(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
 
@@ -220,9 +228,9 @@ def descend(
     `share` is the weight of the root mean square beside the largest error; None leaves it out.
     With `largest` false the mean square alone descends.
     """
-    device = device or best_device()
-    generator = torch.Generator(device).manual_seed(seed)
     n, d = starts[0].weight.shape
+    device = device or device_for(n, d)
+    generator = torch.Generator(device).manual_seed(seed)
     law_count = 0 if share is None else LAW[device.type]
     count = CLIMBERS[device.type] if largest else 0
     each = 3 * n * (d + REST) * (law_count + count) * len(starts)
