@@ -87,7 +87,7 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     middle = over_seeds(rows, "input_dim")
     ticks = tuple(float(d) for d in sorted(set(rows["input_dim"].to_list())))
-    about = {"x": "input dimension d", "x_log": True, "y_log": True, "ticks": ticks}
+    about: dict[str, Any] = {"x": "input dimension d", "x_log": True, "y_log": True, "ticks": ticks}
     panels, norms, sizes, seconds = [], [], [], []
     for number, target in enumerate(WIDTHS):
         part = middle.filter(middle["target"] == target)
