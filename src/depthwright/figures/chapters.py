@@ -19,7 +19,7 @@ PARTS = (
     Part(
         "radial",
         "Radial functions: depth 2 against depth 3",
-        "SES19 asks what separates depth 2 from depth 3. For functions of ‖x‖ alone, depth 2 "
+        "SES19 asks what separates depth 2 from depth 3. For Lipschitz functions of ‖x‖, depth 2 "
         "manages with a number of neurons that is polynomial in d for fixed ε, and polynomial in "
         "1/ε for fixed d; when both grow together, no polynomial will do.",
         (
