@@ -28,7 +28,7 @@ from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors.l2 import l2_error
 from depthwright.errors.sup import attack, residuals
-from depthwright.figures.chart import Series, series
+from depthwright.figures.chart import Kind, Series, series
 from depthwright.refusal import Refusal
 from depthwright.runs.config import conf_folder
 from depthwright.training import TrainerConfig, TrainingConfig, TrainingDiverged, train_rivals
@@ -92,11 +92,13 @@ EFFORTS = {"smoke": Effort(4000, 10_000, 3600), "cpu": Effort(), "gpu": Effort(p
 
 def search(budget: int, criterion: str = "l2", noises: list[float] | None = None) -> TrainingConfig:
     """conf/training/search.yaml, of another budget."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
-    kept: dict[str, Any] = {}
+    kept: dict[Any, Any] = {}
     for name in ("default", "search"):
-        kept |= OmegaConf.to_container(OmegaConf.load(f"{conf_folder()}/training/{name}.yaml"))  # type: ignore[operator]
+        read = OmegaConf.load(f"{conf_folder()}/training/{name}.yaml")
+        assert isinstance(read, DictConfig)
+        kept |= read
     own = {"budget": budget, "criterion": criterion, "tuned_noises": noises or []}
     return TrainingConfig(**{k: v for k, v in (kept | own).items() if k != "defaults"})
 
@@ -261,14 +263,15 @@ def lines(
         part = middle.filter(middle["contender"] == contender)
 
         colour = COLOURS[contender][number]
-        for y, name, kind, place in (
+        looks: tuple[tuple[str, str, Kind, str], ...] = (
             ("error_l2", f"{contender}: L2", "measured", "error"),
             ("error_sup_attacked", f"{contender}: sup, attacked", "sampled", "error"),
             ("path_norm", f"{named}{contender}", "size", "norm"),
             ("neurons", f"{named}{contender}", "size", "size"),
             ("build_seconds", f"{named}{contender}", "size", "seconds"),
             ("train_seconds", f"{named}{contender}", "matched", "seconds"),
-        ):
+        )
+        for y, name, kind, place in looks:
             if y in part.columns and part[y].is_not_null().any():
                 ends = (f"{y}_least", f"{y}_most")
                 one = series(
