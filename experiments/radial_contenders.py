@@ -131,8 +131,8 @@ def measure(
 ) -> dict[str, Any]:
     """The row of one contender; `left_out` says why it has no network."""
     radial = getattr(targets, target)(input_dim)
-    place = {"target": target, "input_dim": input_dim, "accuracy": accuracy}
-    place |= {"contender": contender, "seed": seed}
+    place: dict[str, Any] = {"target": target, "input_dim": input_dim, "accuracy": accuracy}
+    place |= {"contender": contender, "seed": seed, "left_out": None}
     if contender == FLOOR:
         return place | {"path_norm_needed": mass_floor(radial, accuracy)}
     started = time.perf_counter()
