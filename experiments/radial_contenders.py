@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from depthwright import targets
@@ -135,12 +136,10 @@ def measure(
     place |= {"contender": contender, "seed": seed, "left_out": None}
     if contender == FLOOR:
         return place | {"path_norm_needed": mass_floor(radial, accuracy)}
-    started = time.perf_counter()
     try:
         if contender in BUILT:
-            built = recipe(contender, radial, accuracy, width, seed).build()
-            network, row = built.network, _claimed(built)
-            row["build_seconds"] = time.perf_counter() - started
+            built, seconds = _built(contender, radial, accuracy, width, seed)
+            network, row = built.network, _claimed(built) | {"build_seconds": seconds}
         else:
             assert width is not None
             network, row = _trained(contender, radial, accuracy, width, seed, budget)
@@ -149,6 +148,16 @@ def measure(
     work = 4 * network.architecture.parameters * evaluations
     attacks = evaluations if row.get("error_promised") is None or work <= LARGEST else 0
     return place | row | _sizes(network, radial) | _errors(network, radial, points, attacks)
+
+
+@lru_cache(1)
+def _built(
+    contender: str, target: Radial, accuracy: float, width: int | None, seed: int
+) -> tuple[Built, float]:
+    """With its seconds; the last one is kept, from which several trainings may go on."""
+    started = time.perf_counter()
+    built = recipe(contender, target, accuracy, width, seed).build()
+    return built, time.perf_counter() - started
 
 
 def _claimed(built: Built) -> dict[str, Any]:
@@ -165,7 +174,7 @@ def _trained(
     shapes = {"rival": [(d, width, 1)]}
     config = search(budget, "sup" if contender == FOR_SUP else "l2")
     if contender == TUNED:
-        solved = recipe(SOLVED, target, accuracy, width, seed).build().network
+        solved = _built(SOLVED, target, accuracy, width, seed)[0].network
         shapes, starts = {}, {TUNED: start(solved)}
         config = replace(config, tuned_noises=NOISES)
     found = train_rivals(
