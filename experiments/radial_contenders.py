@@ -51,16 +51,17 @@ NUMBERS = (
     *("path_norm_needed", "build_seconds", "train_seconds", "network_steps"),
 )
 COLOURS = {
-    SPARSE: ("#0b6e99", "#7fb8d1"),
-    SOLVED: ("#2f6b45", "#93c7a4"),
-    TRAINED: ("#c8553d", "#e8a798"),
-    FOR_SUP: ("#e09f3e", "#efcf9f"),
-    TUNED: ("#7a5195", "#b99cc9"),
-    CERTIFIED: ("#3d5a80", "#98b0cc"),
-    RIDGE: ("#6b705c", "#b4b8a8"),
-    DEPTH_THREE: ("#6d1a36", "#b97f92"),
+    SPARSE: ("#0b6e99", "#7fb8d1", "#08405a"),
+    SOLVED: ("#2f6b45", "#93c7a4", "#17351f"),
+    TRAINED: ("#c8553d", "#e8a798", "#6e2a1c"),
+    FOR_SUP: ("#e09f3e", "#efcf9f", "#8f6420"),
+    TUNED: ("#7a5195", "#b99cc9", "#43285a"),
+    CERTIFIED: ("#b56576", "#dcb0ba", "#6a3541"),
+    RIDGE: ("#6b705c", "#b4b8a8", "#3b3e32"),
+    DEPTH_THREE: ("#6d1a36", "#b97f92", "#38091a"),
+    FLOOR: ("#222222", "#999999", "#666666"),
 }
-"""Of a contender; the second where two targets share a panel."""
+"""Of a contender; the others where several targets or dimensions share a panel."""
 ATTACK_STEPS = 200
 CHANCE = 1e-3
 """That a drawn network breaks its claim, where the ball is not covered (d > 4)."""
@@ -263,7 +264,7 @@ def lines(
         for y, name, kind, place in (
             ("error_l2", f"{contender}: L2", "measured", "error"),
             ("error_sup_attacked", f"{contender}: sup, attacked", "sampled", "error"),
-            ("path_norm", contender, "size", "norm"),
+            ("path_norm", f"{named}{contender}", "size", "norm"),
             ("neurons", f"{named}{contender}", "size", "size"),
             ("build_seconds", f"{named}{contender}", "size", "seconds"),
             ("train_seconds", f"{named}{contender}", "matched", "seconds"),
@@ -276,9 +277,10 @@ def lines(
                 found[place].append(one)
     part = middle.filter(middle["contender"] == FLOOR)
     if "path_norm_needed" in part.columns and len(part):
-        told = "no depth-2 network within the accuracy is below"
+        told = f"{named}no depth-2 network within ε is below"
         found["norm"].append(
-            series(part, column, "path_norm_needed", told, "floor", contender="floor",
+            series(part, column, "path_norm_needed", told, "floor",
+                   contender=COLOURS[FLOOR][number],
                    inverse=inverse)
         )  # fmt: skip
     return {name: tuple(each) for name, each in found.items()}

@@ -48,8 +48,9 @@ WIDTHS = {
     "Hat": {2: 16, 3: 32, 5: 110, 10: 400, 20: 1000, 50: 2500, 100: 5500},
 }
 LARGEST = {"smoke": 2, "cpu": 100, "gpu": 1000}
-ONE_SEED = {"smoke": 2, "cpu": 50, "gpu": 500}
-"""From this dimension on there is one seed, where a training takes minutes."""
+ONE_SEED = {"smoke": 3, "cpu": 50, "gpu": 500}
+"""From this dimension on, where a training takes minutes, there is one seed, and only the network
+chosen by L2."""
 FEWER_POINTS = 200_000
 """Samples for L2 in dimensions above those of scale cpu."""
 EQUAL = (SPARSE, SOLVED, TRAINED, FOR_SUP)
@@ -64,7 +65,7 @@ def cells(scale: str) -> Iterator[dict[str, Any]]:
     once = (FLOOR, DEPTH_THREE, RIDGE)
     rounds = [(usual, EQUAL, 0), (usual, once, 0), (usual, EQUAL, 1), (usual, EQUAL, 2)]
     rounds += [(large, (*EQUAL, *once[:2]), 0), (large, EQUAL, 1), (large, EQUAL, 2)]
-    for part, who, seed in rounds:
+    for part, who, seed in rounds[: 2 if scale == "smoke" else None]:
         for d, target in part:
             if seed and d >= ONE_SEED[scale]:
                 continue
@@ -72,6 +73,8 @@ def cells(scale: str) -> Iterator[dict[str, Any]]:
             if d > LARGEST["cpu"]:
                 own["points"] = min(own["points"], FEWER_POINTS)
             for contender in who:
+                if contender == FOR_SUP and d >= ONE_SEED[scale]:
+                    continue
                 width = WIDTHS[target][d] if contender in EQUAL else None
                 place = {"target": target, "input_dim": d, "accuracy": ACCURACY}
                 yield place | {"contender": contender, "width": width, "seed": seed} | own

@@ -1,6 +1,6 @@
 """What many cells cost: a sweep of cells that compute nothing, run, resumed and looked at.
 
-    python tests/many_cells.py [--cells 3000] [--made 100000]
+    python tests/many_cells.py [--cells 3000] [--made 100000] [--logger offline]
 
 The first cells are computed by the command itself, in this process, one after the other; the second
 ones are copies of finished tables, made by hand, of an experiment's cells. Seconds are of this
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import sys
@@ -28,6 +29,9 @@ from depthwright.runs import watch
 NOTHING = (
     "matching=[]",
     "beside=[]",
+    "target=sine_ridge",
+    "construction=single_ridge",
+    "distribution=uniform_box",
     "target.input_dim=2",
     "accuracy=0.5",
     "evaluation.points=100",
@@ -35,8 +39,8 @@ NOTHING = (
     "evaluation.attack_steps=1",
     "trainer=cpu",
     "trainer.progress=false",
-    "logger=none",
 )
+"""The smallest comparison: its network comes from a formula, and nothing is trained."""
 
 
 @contextlib.contextmanager
@@ -53,9 +57,9 @@ def measured(what: str, count: int) -> Iterator[None]:
     )
 
 
-def sweep(cells: int) -> None:
+def sweep(cells: int, logger: str) -> None:
     """`depthwright --multirun seed=range(CELLS) …`."""
-    words = ["depthwright", "--multirun", f"seed=range({cells})", *NOTHING]
+    words = ["depthwright", "--multirun", f"seed=range({cells})", *NOTHING, f"logger={logger}"]
     with mock.patch.object(sys, "argv", words):
         cli.main()
 
@@ -64,14 +68,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", type=int, default=3000)
     parser.add_argument("--made", type=int, default=100_000)
+    parser.add_argument("--logger", default="none", help="none or offline: without W&B, or with it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
-        for count in (10, options.cells):
-            with measured(f"{count} cells", count):
-                sweep(count)
+        start = time.perf_counter()
+        with measured("the first cell", 1):
+            sweep(1, options.logger)
+        print(f"{time.perf_counter() - start:.1f} s until its end")
+        for before, count in itertools.pairwise((1, 11, options.cells)):
+            with measured(f"{count - before} cells", count - before):
+                sweep(count, options.logger)
         with measured(f"{options.cells} cells again", options.cells):
-            sweep(options.cells)
+            sweep(options.cells, options.logger)
         with measured("a look at them", options.cells):
             watch.draw(watch.look(Path("outputs")))
         run = Run("made", "smoke", Path("made"))

@@ -138,8 +138,8 @@ def test_what_boxes_prove_of_a_solved_network_holds(solved):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    monkeypatch.setattr(descent, "FEWEST_STEPS", 50)
-    monkeypatch.setattr(descent, "MOST_STEPS", 50)
+    for name, value in {"FEWEST_STEPS": 50, "MOST_STEPS": 50, "JUDGED_STARTS": 100}.items():
+        monkeypatch.setattr(descent, name, value)
 
 
 def test_nothing_is_claimed_of_a_solved_network_in_four_dimensions(few_steps):

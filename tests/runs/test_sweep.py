@@ -24,7 +24,7 @@ from depthwright.files import read_json
 from depthwright.refusal import Refusal
 from depthwright.runs import cell, store, sweep, watch
 from depthwright.runs.cell import State
-from depthwright.runs.store import Incomplete
+from depthwright.runs.store import Cell, Incomplete
 from rows_by_hand import ROW
 
 NOTHING = (
@@ -392,6 +392,18 @@ def test_watching_tells_states_and_the_time_left(
         assert watch.look(tmp_path).cells[failed] == State.WAITING, "to be made up for"
         monkeypatch.chdir(tmp_path)
         watch.watch([str(tmp_path)])
+
+
+def test_the_list_of_a_long_sweep_is_read_again(tmp_path: Path) -> None:
+    count, folder = 8_000, tmp_path / "comparison"
+    alike = tuple(f"evaluation.key_{k}={'x' * 100}" for k in range(20))
+    cells = [Cell((*alike, f"seed={k}"), folder / f"cone-d2-ridge-{k:06}") for k in range(count)]
+    store._write_down(tmp_path, cells)
+    (path,) = tmp_path.glob(f"{store.SWEEPS}/*.json")
+    found = watch._list(path)
+    assert found is not None, "too long to be read"
+    assert [each["overrides"] for each in found["cells"][:2]] == [["seed=0"], ["seed=1"]]
+    assert len(found["cells"]) == count
 
 
 def test_watch_prints_what_it_sees(

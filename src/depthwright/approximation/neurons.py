@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RIDGE = 1e-10
 """Of the mean diagonal of a Gram matrix, added to it: directions may coincide."""
-MOST_SOLVED, MOST_SOLVED_ON_GPU = 4000, 20_000
+MOST_SOLVED, MOST_SOLVED_ON_GPU = 6000, 20_000
 """Neurons of a network that descends."""
 CHUNK_ELEMENTS = 1 << 22
 """Points × neurons that are held at once."""

@@ -41,18 +41,12 @@ def starts(own: Neurons, target: Radial, rng: np.random.Generator) -> list[Neuro
     tried = [least_squares(part(one, chosen), target, few, RIDGE) for one in [own, *rows]]
     order = np.argsort([mean_square(one, target, few) for one in tried], kind="stable")
     found = [[own, *rows][k] for k in order]
-    if not small(own):
+    if n * (d + 2) + 1 > SMALL:
         return [least_squares(found[0], target, x, RIDGE)]
     while len(found) < DRAWS:
         w = directions(n, d, rng)
         found.append(Neurons(w, -REACH * rng.random(n), np.ones(n), 0.0))
     return [least_squares(one, target, x, RIDGE) for one in found[:DRAWS]]
-
-
-def small(neurons: Neurons) -> bool:
-    """Whether it has several starts."""
-    n, d = neurons.weight.shape
-    return n * (d + 2) + 1 <= SMALL
 
 
 def part(neurons: Neurons, chosen: np.ndarray) -> Neurons:

@@ -24,7 +24,7 @@ from depthwright.approximation.branch_and_bound import Search, sup_error
 from depthwright.approximation.descent import descend
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, one_sided
-from depthwright.approximation.starts import small, starts
+from depthwright.approximation.starts import starts
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.progress import Bar
 from depthwright.targets.radial import Radial
@@ -49,11 +49,11 @@ def solve(
     rng = np.random.default_rng(seed)
     own = one_sided(hinges, offset, width, rng)
     with Bar("solving") as bar:
-        neurons = own
-        if goal == "least_squares" or small(own):
-            neurons = descend(starts(own, target, rng), target, seed, 1.0, False, bar)
+        begun = starts(own, target, rng)
+        if goal == "least_squares" or len(begun) > 1:
+            begun = [descend(begun, target, seed, 1.0, False, bar)]
         share = SHARE if goal == "least_squares" else None
-        neurons = descend([neurons], target, seed, share, True, bar)
+        neurons = descend(begun, target, seed, share, True, bar)
     return _network(neurons), _proved(neurons, target)
 
 

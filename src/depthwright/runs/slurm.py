@@ -1,4 +1,4 @@
-"""Cells as jobs of a cluster: submitted all at once, waited for to the last one.
+"""Cells as jobs of a cluster: submitted all at once, in arrays, waited for to the last one.
 
 The launcher of hydra-submitit-launcher gives up at the first job that is killed, and waits for
 none of the others; its configuration and its job are used here, its waiting is not. A job that is
@@ -19,6 +19,8 @@ from depthwright.refusal import Refusal
 
 POLL = 1.0
 """Seconds between two looks at the jobs."""
+ARRAY = 500
+"""Most jobs of one array; clusters refuse larger ones than their MaxArraySize, 1,001 by default."""
 INIT_ONLY = ("submitit_folder", "max_num_timeout")
 """Settings of submitit's executor, not of its jobs."""
 SHARED = (
@@ -63,23 +65,34 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
         }
     )
     state = Singleton.get_state()
-    numbers = range(len(cells))
-    jobs = executor.map_array(
-        launcher,
-        [list(overrides) for overrides in cells],
-        ["hydra.sweep.dir"] * len(cells),
-        numbers,
-        [f"cell_{k}" for k in numbers],
-        [state] * len(cells),
-    )
+    shares = _shares(len(cells))
+    if at_once := given.get("array_parallelism"):  # of all arrays together
+        each = max(1, at_once // len(shares))
+        executor.update_parameters(**{f"{cluster}_array_parallelism": each})
+    jobs: list[Any] = [None] * len(cells)
     try:
+        for share in shares:
+            jobs[share] = executor.map_array(
+                launcher,
+                [list(overrides) for overrides in cells[share]],
+                ["hydra.sweep.dir"] * len(cells[share]),
+                numbers := range(len(cells))[share],
+                [f"cell_{k}" for k in numbers],
+                [state] * len(cells[share]),
+            )
         while not all(job.done() for job in jobs):
             time.sleep(POLL)
     except BaseException:
-        for job in jobs:
+        for job in filter(None, jobs):
             job.cancel(check=False)
         raise
     return [_fate(job, cluster) for job in jobs]
+
+
+def _shares(count: int) -> list[slice]:
+    """Which cells go into which array: neighbours into different ones, so that all end together."""
+    arrays = -(-count // ARRAY)
+    return [slice(k, None, arrays) for k in range(arrays)]
 
 
 def _fate(job: Any, cluster: str) -> str | None:

@@ -174,6 +174,7 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> None:
     folders = sorted(str(each.folder.relative_to(output)) for each in cells)
     name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:10]
     path = output / SWEEPS / f"{name}.json"
+    shared = _shared(cells)
     set_aside(path)
     write_json(
         path,
@@ -182,13 +183,21 @@ def _write_down(output: Path, cells: Sequence[Cell]) -> None:
             "columns": sorted({column for each in cells for column in each.columns}),
             "cells": [
                 {
-                    "overrides": each.overrides,
+                    "overrides": [word for word in each.overrides if word not in shared],
                     "folder": str(each.folder.relative_to(output)),
                 }
                 for each in cells
             ],
         },
     )
+
+
+def _shared(cells: Sequence[Cell]) -> set[str]:
+    """What all cells set alike."""
+    found = set(cells[0].overrides) if cells else set()
+    for each in cells:
+        found.intersection_update(each.overrides)
+    return found
 
 
 def _program() -> list[str]:
@@ -202,7 +211,7 @@ def _program() -> list[str]:
 def _conclude(cells: Sequence[Cell], given_up: Mapping[Cell, str]) -> None:
     lacking = [each for each in cells if not each.finished]
     say(f"{len(cells) - len(lacking)} of {len(cells)} cells finished")
-    shared = set.intersection(*(set(each.overrides) for each in cells)) if lacking else set()
+    shared = _shared(cells)
     for each in lacking:
         point = " ".join(o for o in each.overrides if o not in shared)
         told = given_up.get(each) or cell.error(each.folder) or "stopped before it was done"

@@ -30,6 +30,8 @@ SHOWN = 8
 """Running and failed cells that are named, each."""
 INTERVAL = 1.0
 """Seconds between two looks."""
+LIST_LIMIT = 2**26
+"""Bytes of a list of cells that is read: the longest sweep, 100,000 cells, takes a quarter."""
 COLOURS = {
     State.FINISHED: "green",
     State.RUNNING: "cyan",
@@ -87,11 +89,7 @@ def look(output: Path) -> View:
             f"{output} holds no sweep; give the results folder of a `depthwright --multirun`"
         )
     begun, last = max(sweeps, key=lambda sweep: sweep[0])
-    shared = set.intersection(*(set(each["overrides"]) for each in last["cells"]))
-    points = {
-        output / each["folder"]: " ".join(o for o in each["overrides"] if o not in shared)
-        for each in last["cells"]
-    }
+    points = {output / each["folder"]: " ".join(each["overrides"]) for each in last["cells"]}
     return View(
         command=last["command"],
         begun=begun,
@@ -103,7 +101,7 @@ def look(output: Path) -> View:
 
 def _list(path: Path) -> dict[str, Any] | None:
     """A list of cells as the store writes it; None where it cannot be read."""
-    found = read_json(path)
+    found = read_json(path, LIST_LIMIT)
     try:
         cells = [{k: each[k] for k in ("overrides", "folder")} for each in found["cells"]]
         texts = [found["command"], *found["columns"], *(each["folder"] for each in cells)]
