@@ -1,4 +1,4 @@
-"""Depth 2 against depth 3 for one radial function: sizes, and trained networks of equal size.
+"""One radial function: depth 3 is soon the smaller network, built and trained.
 
     python experiments/depth_two_vs_three.py [--scale smoke|cpu|gpu]
 

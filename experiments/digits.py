@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -28,6 +27,7 @@ from depthwright.targets import Network
 
 if TYPE_CHECKING:
     import polars
+    import pytorch_lightning as pl
 
 EPOCHS = 30
 COUNTS = {"smoke": 40, "cpu": 1797, "gpu": 1797}
@@ -36,22 +36,26 @@ LEVELS = 8
 """Half of the pixel range 0…16: inputs are (pixel − LEVELS)/LEVELS."""
 
 
-class Classifier(pl.LightningModule):
+def classifier() -> pl.LightningModule:
     """The perceptron, trained with cross entropy."""
+    import pytorch_lightning as pl  # takes seconds, and the picture is drawn without it
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = nn.Sequential(
-            nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
-        )
+    class Classifier(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Sequential(
+                nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+            )
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        images, classes = batch
-        return nn.functional.cross_entropy(self.model(images), classes)
+        def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
+            images, classes = batch
+            return nn.functional.cross_entropy(self.model(images), classes)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with weight decay: it keeps the norms small, and so the narrow network small."""
-        return torch.optim.AdamW(self.parameters(), lr=3e-3, weight_decay=1e-2)
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            """Adam with weight decay: it keeps the norms small, and so the narrow network small."""
+            return torch.optim.AdamW(self.parameters(), lr=3e-3, weight_decay=1e-2)
+
+    return Classifier()
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,8 +70,10 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def train(images: torch.Tensor, classes: torch.Tensor) -> nn.Sequential:
     """Train on 1,500 of the images; the others measure how well it generalises."""
+    import pytorch_lightning as pl
+
     pl.seed_everything(0)
-    module = Classifier()
+    module = classifier()
     loader = DataLoader(TensorDataset(images[:1500].float(), classes[:1500]), 128, shuffle=True)
     trainer = pl.Trainer(
         max_epochs=EPOCHS,

@@ -1,4 +1,4 @@
-"""Limb programs against the integer reference, bit for bit.
+"""Limb programs give the integer reference's values, bit for bit.
 
     python experiments/exact_checks.py [--scale smoke|cpu|gpu]
 

@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import torch
 
@@ -34,6 +33,7 @@ from depthwright.constructions import NarrowPacked
 from depthwright.distributions import UniformCube
 from depthwright.experiment import Experiment, Run, fastest, largest, least
 from depthwright.figures.chart import Chart, Panel, series
+from depthwright.machine.threads import threads
 from depthwright.networks import ExactNetwork
 from depthwright.networks.exact import integers
 from depthwright.networks.exact.limbs import engine, kernel
@@ -145,8 +145,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
     start = time.perf_counter()
     program = network.programs.program(-64, network.programs.reach(x))
     compiling = time.perf_counter() - start
-    threads = numba.get_num_threads()
-    part = x[: threads * engine.tile_size(program, len(x))]
+    part = x[: threads() * engine.tile_size(program, len(x))]
     for _ in range(4):  # the first run loads the machine code
         took = fastest(REPEATS, lambda part=part: engine.run(program, part))  # type: ignore[misc]
         if len(part) == len(x) or took > seconds:
@@ -160,7 +159,7 @@ def limbs(network: ExactNetwork, x: np.ndarray, seconds: float) -> dict[str, Any
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
     out = np.empty((tile, len(program.outputs)))
     done = kernel.run(
-        x[:tile], tables, program.input_grid, program.places, program.arena, tile, out, 1
+        x[:tile], tables, program.input_grid, program.places, program.arena, tile, out
     )
     return {
         "values": values,
@@ -265,7 +264,7 @@ def measure(n: int, points: int, seconds: float, patience: float | None) -> dict
         "chosen_from": chosen_from(network),
         "compared": compared,
         "differ": differ,
-        "threads": numba.get_num_threads(),
+        "threads": threads(),
         "limb_points": limb["points"],
         "layers": len(network.layers),
         "value_bits": network.value_bits,

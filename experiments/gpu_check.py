@@ -13,7 +13,8 @@ forms      what a chunk of training takes, part by part, and the Triton step wit
 trainers   training_speed.py: the slower trainers
 exact      exact_speed.py: exact values in Triton, their bits, points a second
 ridge      ridge_speed.py: ridge networks in dimension 100, by their structure and dense
-radial     radial_vs_dimension.py, as many cells as there is time for
+radial     radial_vs_dimension.py, longer_training.py and radial_vs_inverse_accuracy.py, as many
+           cells as there is time for; FOLDER/cells.tgz holds them
 
 FOLDER/gpu_check.json holds what was found, written as it comes, FOLDER/gpu_check.log what was
 printed. No network is needed, nor W&B; where only torch, Triton, JAX, Lightning and the usual
@@ -47,17 +48,17 @@ LARGEST_LOG = 8 << 20
 """Bytes of the log that are kept."""
 
 
-def run_part(name: str, cpu: bool, rows: Path) -> None:
+def run_part(name: str, options: argparse.Namespace) -> None:
     """In the part's own process: rows go to a file, a line each."""
     sys.path.insert(0, str(ROOT / "src"))
 
     def found(row: dict[str, Any]) -> None:
-        with rows.open("a", encoding="utf-8") as file:
+        with options.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, default=float) + "\n")
         print(name, json.dumps(row, default=float)[:400], flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        PARTS[name].run(Job(cpu, Path(folder), found))
+        PARTS[name].run(Job(options.cpu, Path(folder), options.output, options.limit, found))
 
 
 def supervise(command: Sequence[str], seconds: float, log: Path, news: Callable[[], None]) -> str:
@@ -161,7 +162,10 @@ FIGURES = {
         "skipped",
     ),
     "ridge": ("chunk", "structured_seconds", "processor_seconds", "ratio", "difference_of_devices"),
-    "radial": ("input_dim", "contender", "width", "error_l2", "train_seconds", "after_seconds"),
+    "radial": (
+        *("target", "input_dim", "accuracy", "contender", "seed", "neurons", "error_l2"),
+        *("error_sup_attacked", "build_seconds", "train_seconds", "after_seconds", "left_out"),
+    ),
 }
 
 
@@ -208,7 +212,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rows:
-        run_part(options.part[0], options.cpu, options.rows)
+        run_part(options.part[0], options)
         return
     limit = options.limit or (DRY_LIMIT if options.cpu else LIMIT)
     report, end = Report(options.output, options.cpu), time.monotonic() + limit
@@ -219,8 +223,9 @@ def main() -> None:
                 break
             rows = Path(folder, f"{name}.jsonl")
             command = [sys.executable, __file__, "--part", name, "--rows", str(rows)]
-            command += ["--cpu"] * options.cpu
-            report.run(name, command, min(left, PARTS[name].seconds * (1 + options.cpu)), rows)
+            seconds = min(left, PARTS[name].seconds * (1 + options.cpu))
+            command += ["--limit", str(seconds), "--output", str(options.output.absolute())]
+            report.run(name, [*command, *["--cpu"] * options.cpu], seconds, rows)
     print(table(report.parts))
     if not sound(report.parts):
         raise SystemExit("not all is well: see the table above")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
+import os
 import platform
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,10 @@ class Job:
     cpu: bool
     folder: Path
     """For its files; deleted afterwards."""
+    kept: Path
+    """For files that stay."""
+    seconds: float
+    """Its time limit."""
     found: Found
 
     @property
@@ -298,31 +304,67 @@ def ridge(job: Job) -> None:
             job.found(cell | row)
 
 
+CENTRAL = {
+    "radial_vs_dimension": 0.6,
+    "longer_training": 0.7,
+    "radial_vs_inverse_accuracy": 1.0,
+}
+"""Figure → the share of the time at whose end no cell of it is begun."""
+ENDING = 30
+"""Seconds before the end in which no cell is begun."""
+MOST_PROCESSES = 12
+
+
 def radial(job: Job) -> None:
-    """Cells are kept as they finish, and reported here."""
-    script = ROOT / "experiments" / "radial_vs_dimension.py"
-    options = ["--scale", job.scale, "--output", str(job.folder), "--logger", "none"]
-    process = subprocess.Popen([sys.executable, str(script), *options])
-    seen: set[Path] = set()
-    start = time.monotonic()
-    while True:
-        ended = process.poll() is not None
-        for path in sorted(job.folder.rglob("results.json")):
-            if path not in seen:
-                seen.add(path)
-                for row in json.loads(path.read_text("utf-8")):
-                    job.found(_shown(row) | {"after_seconds": time.monotonic() - start})
-        if ended:
-            break
-        time.sleep(0.5)
-    if process.returncode:
-        raise SystemExit(f"radial_vs_dimension ended with {process.returncode}")
+    """The central figures by many processes that share their cells, which are kept as they end.
+
+    `job.kept`/cells.tgz holds all of them: unpacked into the results folder of the same code, the
+    figures' own commands find them.
+    """
+    from depthwright.machine.provenance import cores
+
+    output, begun, seen = job.folder / "outputs", time.monotonic(), set[Path]()
+    count = min(MOST_PROCESSES, cores())
+    job.kept.mkdir(parents=True, exist_ok=True)
+    given = (job, output, begun + job.seconds - ENDING, str(max(1, cores() // count)))
+    workers = [threading.Thread(target=_compute, args=given, daemon=True) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        time.sleep(1)
+        _report(job, output, seen, begun)
+    _report(job, output, seen, begun)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("input_dim", "contender", "width", "error_l2", "error_sup_attacked")
-    names += ("error_sup_certified", "train_seconds", "device")  # type: ignore[assignment]
-    return {name: row.get(name) for name in names}
+def _compute(job: Job, output: Path, end: float, threads: str) -> None:
+    """One process after the other, each until its share of the time is over."""
+    whole = end - time.monotonic()
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    for name, share in CENTRAL.items():
+        left = end - (1 - share) * whole - time.monotonic()
+        script = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), "--scale", job.scale]
+        options = ["--output", str(output), "--logger", "none", "--limit", str(left)]
+        if left > 0:
+            subprocess.run([*script, *options], env=environment, check=False)
+
+
+def _report(job: Job, output: Path, seen: set[Path], begun: float) -> None:
+    """New rows, and all cells in one file, whole at every moment."""
+    from depthwright.machine.provenance import MADE
+    from depthwright.results import read_rows
+
+    fresh = [path for path in sorted(output.rglob("cells/*/results.json")) if path not in seen]
+    for path in fresh:
+        seen.add(path)
+        for row in read_rows(path.parent):
+            job.found(row | {"after_seconds": time.monotonic() - begun})
+    if fresh:
+        partial = job.kept / "cells.partial"
+        with tarfile.open(partial, "w:gz") as packed:
+            for path in sorted(seen):
+                for file in (path, path.with_name(MADE)):
+                    packed.add(file, file.relative_to(output))
+        partial.replace(job.kept / "cells.tgz")
 
 
 @dataclass(frozen=True)
@@ -341,5 +383,5 @@ PARTS = {
     "trainers": Part(trainers, 120),
     "exact": Part(exact, 75),
     "ridge": Part(ridge, 75),
-    "radial": Part(radial, 400),
+    "radial": Part(radial, 520),
 }

@@ -1,4 +1,4 @@
-"""Which inputs of real data a narrow twin misreads: VYS22's bad set, and borders between floats.
+"""A twin misreads real data in VYS22's bad set, and none with borders between floats.
 
     python experiments/misread_inputs.py [--scale smoke|cpu|gpu]   (extra: digits, as for digits.py)
 

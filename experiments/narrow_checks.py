@@ -1,4 +1,4 @@
-"""Every narrow construction against VYS22's promise, at random uniform points.
+"""Every narrow construction keeps VYS22's promise, at random uniform points.
 
     python experiments/narrow_checks.py [--scale smoke|cpu|gpu]
 

@@ -1,4 +1,4 @@
-"""Parameters of the narrow twin over its target's, up to a million neurons.
+"""The narrow twin becomes the smaller network: its parameters over its target's.
 
     python experiments/narrow_parameters_vs_width.py [--scale smoke|cpu|gpu]
 

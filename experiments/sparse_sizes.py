@@ -81,7 +81,7 @@ BUDGETS = (
     Case(Cone(20), width=360),
     Case(Cone(100), width=3500, record=3500, frames=5000),
     Case(Cone(100), width=1800),
-    Case(Cone(1000), width=20_000),
+    Case(Cone(1000), width=12_500),
     Case(Hat(20), width=3000, record=3000, frames=4040),
     Case(Hat(20), width=1000),
     Case(Hat(100), width=12_000, record=12_000, frames=16_200),

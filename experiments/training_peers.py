@@ -10,20 +10,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch.utils.data import DataLoader
 
 from depthwright.distributions import UniformRadius
 from depthwright.targets import Cone
-from depthwright.training import RivalTraining, TrainingConfig
+from depthwright.training import TrainingConfig
 from depthwright.training.family import schedule
-from depthwright.training.lightning_module import stream
 from depthwright.training.rivals import _quiet
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from depthwright.training import RivalTraining
 
 INPUT_DIM = 10
 RATE = 3e-3
@@ -59,6 +61,8 @@ class Work:
     module: RivalTraining = field(init=False)
 
     def __post_init__(self) -> None:
+        from depthwright.training.lightning_module import RivalTraining, stream
+
         size, law = self.size, UniformRadius(INPUT_DIM)
         shape = (INPUT_DIM, size.width, 1)
         self.module = RivalTraining({"a": [shape]}, Cone(INPUT_DIM), law, self.config, SEED)
@@ -88,37 +92,42 @@ Trainer = Callable[[Work, int], Finish]
 """Trains for the given number of steps; the function it returns is not timed."""
 
 
-class One(pl.LightningModule):
-    """One network, trained as Lightning's manual shows it."""
+def _one(network: torch.nn.Module, batches: list[Any]) -> pl.LightningModule:
+    """One network, trained as Lightning's manual shows it: Adam, this learning-rate schedule."""
+    import pytorch_lightning as pl  # takes seconds, and the picture is drawn without it
 
-    def __init__(self, network: torch.nn.Module, batches: list[Any]) -> None:
-        super().__init__()
-        self.network = network
-        self.given = batches
+    class One(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
 
-    def train_dataloader(self) -> Any:
-        return DataLoader(self.given, batch_size=None)  # type: ignore[arg-type]
+        def train_dataloader(self) -> Any:
+            return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
-    def training_step(self, batch: Any, index: int) -> torch.Tensor:
-        x, y = batch
-        return torch.nn.functional.mse_loss(self.network(x), y)
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            x, y = batch
+            return torch.nn.functional.mse_loss(self.network(x), y)
 
-    def configure_optimizers(self) -> Any:
-        """Adam with this learning-rate schedule."""
-        optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
-        steps = len(self.given)
-        rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: schedule(k, steps, 0.0))
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": rate, "interval": "step"},
-        }
+        def configure_optimizers(self) -> Any:
+            optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
+            steps = len(batches)
+            rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: schedule(k, steps, 0.0))
+            return {
+                "optimizer": optimiser,
+                "lr_scheduler": {"scheduler": rate, "interval": "step"},
+            }
+
+    return One()
 
 
 def lightning(work: Work, steps: int) -> Finish:
     """One Lightning run per network; two are run, and the time is multiplied."""
-    modules = []
+    import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import LightningEnvironment
+
+    networks = []
     for network in work.alone[:ALONE]:
-        module = One(copy.deepcopy(network), list(work.batches(steps)))
+        module = _one(copy.deepcopy(network), list(work.batches(steps)))
         with _quiet():
             pl.Trainer(
                 accelerator="cpu" if work.device == "cpu" else "gpu",
@@ -130,8 +139,8 @@ def lightning(work: Work, steps: int) -> Finish:
                 enable_progress_bar=False,
                 plugins=[LightningEnvironment()],
             ).fit(module)
-        modules.append(module.network)
-    return lambda: np.array([final(network, work) for network in modules])
+        networks.append(module.network)
+    return lambda: np.array([final(network, work) for network in networks])
 
 
 def bare(work: Work, steps: int) -> Finish:
@@ -218,6 +227,8 @@ def jaxed() -> Trainer:
 
 def final(network: torch.nn.Module, work: Work) -> float:
     """Root mean squared error on this trainer's validation points."""
+    from depthwright.training.lightning_module import stream
+
     generator = torch.Generator().manual_seed(stream(SEED, "validation"))
     points = work.config.validation_points
     x = UniformRadius(INPUT_DIM).sample(points, generator, torch.float32)

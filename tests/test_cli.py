@@ -221,17 +221,17 @@ def test_interrupted_while_training_says_so(tmp_path: Path) -> None:
 
 
 def test_experiments_sweep_draw_and_tell_what_failed(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "experiments" / "radial_vs_dimension.py"
+    script = Path(__file__).parents[1] / "experiments" / "random_feature_floor.py"
     quick = [*SMALL[1:], "training.learning_rates=[3e-3]", "logger=none", "matching=[architecture]"]
-    command = [sys.executable, str(script), "--scale=smoke", *quick, "accuracy=0.4"]
+    command = [sys.executable, str(script), "--scale=smoke", *quick, "features=[]"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "SES19 Theorem 1 promises" in done.stdout
+    assert "while HSSV21 wants" in done.stdout
     assert (
-        tmp_path / "outputs/radial_vs_dimension/smoke/radial_vs_dimension.png"
+        tmp_path / "outputs/random_feature_floor/smoke/random_feature_floor.png"
     ).stat().st_size > 10_000
     cells = {path.parts[-3] for path in tmp_path.glob("outputs/*/*/results.json")}
-    assert cells == {"radial_vs_dimension-smoke"}, "apart from those of other scales"
+    assert cells == {"random_feature_floor-smoke"}, "apart from those of other scales"
     misspelt = subprocess.run(
         [*command, "acuracy=3"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

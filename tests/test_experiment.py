@@ -16,7 +16,7 @@ from pathlib import Path
 import polars
 import pytest
 
-from depthwright.experiment import Run, described, holds_experiment, largest, least
+from depthwright.experiment import Run, beside, described, holds_experiment, largest, least
 from depthwright.machine.provenance import Provenance
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
@@ -47,6 +47,36 @@ def test_cells_are_computed_once_and_again_when_the_source_changes(
     monkeypatch.setattr(cell, "code", lambda: "other code")
     run.cells([{"n": 2}], measure)
     assert calls == [2, 3, 4, 2, 2]
+
+
+def test_after_the_limit_no_cell_is_begun_and_the_rows_are_those_that_are_there(
+    tmp_path: Path,
+) -> None:
+    calls: list[int] = []
+
+    def measure(n: int) -> dict[str, object]:
+        calls.append(n)
+        return {"value": n}
+
+    cells = [{"n": n} for n in (1, 2, 3)]
+    Run("x", "gpu", tmp_path).cells(cells[1:2], measure)
+    at_once = Run("x", "gpu", tmp_path, limit=0)
+    assert at_once.cells(cells, measure)["n"].to_list() == [2]
+    assert len(at_once.parts) == 1
+    assert calls == [2]
+    with pytest.raises(Refusal, match="no cell of x was finished within 0 s"):
+        at_once.cells(cells[:1], measure)
+    assert Run("x", "gpu", tmp_path, limit=1e9).cells(cells, measure)["n"].to_list() == [1, 2, 3]
+    assert calls == [2, 1, 3]
+
+
+def test_the_source_of_an_experiment_holds_what_it_imports_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("A = 1")
+    (tmp_path / "other.py").write_text("B = 2")
+    (file := tmp_path / "figure.py").write_text("import helper\nfrom json import dumps")
+    assert beside(file) == ["A = 1"]
+    file.write_text("from other import B\nimport helper")
+    assert sorted(beside(file)) == ["A = 1", "B = 2"]
 
 
 def test_rows_say_with_what_they_were_computed(tmp_path: Path) -> None:

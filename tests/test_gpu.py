@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from depthwright import distributions, targets
+from depthwright.approximation import descent, neurons
 from depthwright.comparison import run
-from depthwright.constructions import NarrowPacked, Ridge
+from depthwright.constructions import NarrowPacked, Ridge, SparseRidge
 from depthwright.distributions import UniformCube, UniformRadius
 from depthwright.networks.ridge import RidgeNetwork
 from depthwright.runs import config
@@ -146,3 +147,28 @@ def test_a_comparison_keeps_its_promises_there(tmp_path: Path, composed) -> None
     rows = {row.contender: row for row in run(comparison, tmp_path, Tracker())}
     assert rows["constructed"].device.startswith("cuda")
     assert rows["constructed"].error_sup_attacked <= rows["constructed"].error_sup_certified
+
+
+@pytest.mark.parametrize("solved", ["least_squares", "minimax"])
+def test_networks_descend_on_the_gpu(solved, monkeypatch):
+    """As far as on the processor, without being told to, and twice to the same network."""
+    target = targets.Hat(4)
+    x = UniformRadius(4).sample(20_000, torch.Generator().manual_seed(0))
+    for device in ("cpu", "cuda"):
+        monkeypatch.setitem(descent.LAW, device, 256)
+        monkeypatch.setitem(descent.CLIMBERS, device, 500)
+    monkeypatch.setattr(descent, "MOST_STEPS", 1000)
+
+    def errors():
+        network = SparseRidge(target, width=60, solved=solved).build().network
+        return (network.evaluate(x) - target(x)).abs()
+
+    torch.cuda.reset_peak_memory_stats()
+    here, again = errors(), errors()
+    assert torch.cuda.max_memory_allocated() > 1e6
+    assert torch.equal(here, again)
+    for module in (descent, neurons):
+        monkeypatch.setattr(module, "best_device", lambda: torch.device("cpu"))
+    there = errors()
+    assert float(here.square().mean()) < 1.3 * float(there.square().mean())
+    assert float(here.max()) < 1.3 * float(there.max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -83,8 +84,12 @@ def _imports(path: Path) -> set[str]:
     return {name for name in found if name in MODULES}
 
 
-GRAPH = {name: _imports(path) - {name} for name, path in MODULES.items()}
 PACKAGES = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
+
+
+@functools.cache
+def _graph() -> dict[str, set[str]]:
+    return {name: _imports(path) - {name} for name, path in MODULES.items()}
 
 
 def _between(package: str, graph: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -113,17 +118,17 @@ def _circle(edges: dict[str, set[str]]) -> str | None:
 
 
 def test_no_circle_of_modules() -> None:
-    assert _circle(GRAPH) is None
+    assert _circle(_graph()) is None
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_circle_of_rooms(package: str) -> None:
-    assert _circle(_between(package, GRAPH)) is None
+    assert _circle(_between(package, _graph())) is None
 
 
 def test_circles_are_seen() -> None:
     ridge = "depthwright.networks.ridge_group"
-    graph = GRAPH | {ridge: GRAPH[ridge] | {"depthwright.networks.ridge"}}
+    graph = _graph() | {ridge: _graph()[ridge] | {"depthwright.networks.ridge"}}
     assert "ridge_group" in (_circle(graph) or "")
     assert "ridge_group" in (_circle(_between("depthwright.networks", graph)) or "")
 
@@ -133,7 +138,7 @@ def test_rooms_import_upwards_in_the_list_only(package: str) -> None:
     rank = {f"{package}.{room}": k for k, rooms in enumerate(ROOMS[package]) for room in rooms}
     wrong = [
         f"{room} imports {other}"
-        for room, others in _between(package, GRAPH).items()
+        for room, others in _between(package, _graph()).items()
         for other in others & rank.keys()
         if room in rank and rank[other] > rank[room]
     ]

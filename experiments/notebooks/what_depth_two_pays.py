@@ -48,8 +48,9 @@ def _():
     mo.md("""
     # What must depth 2 pay?
 
-    Take a function f(x) = ϕ(‖x‖) on the unit ball of R^d. A network of **depth 2** is a sum
-    Σ a_i σ(w_i·x + b_i); its *path norm* is Σ |a_i|·‖w_i‖. However many neurons it has: to be
+    Take a function f(x) = ϕ(‖x‖) on the unit ball of R<sup>d</sup>. A network of **depth 2** is a
+    sum Σ a<sub>i</sub> σ(w<sub>i</sub>·x + b<sub>i</sub>); its *path norm* is
+    Σ |a<sub>i</sub>|·‖w<sub>i</sub>‖. However many neurons it has: to be
     within ε of f for every x, its path norm cannot be below a **floor**. The floor is proved, and
     the pictures show why. Depth 3 pays next to nothing.
     """)
@@ -126,7 +127,7 @@ def told(least, target, accuracy, refusal):
     return (
         f"**Every** depth-2 network within ε = {accuracy:g} of this function in d = {d} has a "
         f"path norm of at least **{at_least(2 * least.floor)}**: with no weight vector above "
-        f"norm 1 and no |a_i| above 1, that is at least "
+        f"norm 1 and no |a<sub>i</sub>| above 1, that is at least "
         f"**{int(np.ceil(2 * least.floor)):,} neurons**."
     )
 
@@ -250,11 +251,12 @@ def _(glances, least, panels, seconds, target):
 def _():
     mo.md("""
     **How to read it.** The mean of a network over all rotations depends on r = ‖x‖ alone and is
-    no farther from ϕ than the network. It is a sum of *averaged hinges* T h_b, one per neuron, and
-    a neuron adds |a_i|·‖w_i‖/2 to their total weight. The least total weight is a linear program;
-    the answer here comes from a coarse solution of it, whose floor is proved with any gap. Its dual
-    is a measure μ on radii: the floor is 2·(∫ϕ dμ − ε‖μ‖), and holds because no hinge gets more
-    than 1 from μ. Proof: `src/depthwright/bounds/norm_floor.py`.
+    no farther from ϕ than the network. It is a sum of *averaged hinges* T h<sub>b</sub>, one per
+    neuron, and a neuron adds |a<sub>i</sub>|·‖w<sub>i</sub>‖/2 to their total weight. The least
+    total weight is a linear program; the answer here comes from a coarse solution of it, whose
+    floor is proved with any gap. Its dual is a measure μ on radii: the floor is 2·(∫ϕ dμ − ε‖μ‖),
+    and holds because no hinge gets more than 1 from μ. Proof:
+    `src/depthwright/bounds/norm_floor.py`.
     """)
     return
 

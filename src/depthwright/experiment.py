@@ -70,6 +70,8 @@ class Run:
     experiment."""
     logger: str = "none"
     """The logger of those comparisons: a name of conf/logger."""
+    limit: float | None = None
+    """Seconds after which no cell is begun; the rows are then those of the cells that are there."""
     parts: list[Provenance] = field(default_factory=list)
     """Provenance of the rows, cell by cell."""
 
@@ -110,7 +112,8 @@ class Run:
 
         Cells are kept, so that running again computes what is missing. One that fails leaves its
         traceback in its folder and the others continue; Incomplete is raised at the end. The
-        override `launcher=joblib` (or slurm) runs them in parallel.
+        override `launcher=joblib` (or slurm) runs them in parallel. With a `limit` they are
+        computed in their order, by any number of such processes; what is not reached is left out.
         """
         import polars
 
@@ -124,8 +127,14 @@ class Run:
         points = {each.folder: point for each, point in wanted}
         found = [each for each, _ in wanted]
         compute = partial(_compute, measure, points)
-        launch = launcher(self.overrides, compute) if self.overrides else one_by_one(compute)
-        complete(self.output, found, launch)
+        if self.limit is None:
+            launch = launcher(self.overrides, compute) if self.overrides else one_by_one(compute)
+            complete(self.output, found, launch)
+        else:
+            _within(self.limit, found, compute)
+            wanted = [(each, point) for each, point in wanted if each.finished]
+            if not wanted:
+                raise Refusal(f"no cell of {self.name} was finished within {self.limit:g} s")
         rows: list[dict[str, Any]] = []
         for each, point in wanted:
             self.parts.append(Provenance.read(each.folder))
@@ -140,6 +149,16 @@ class Run:
         name = identity({"cell": dict(point), "experiment": self.source})
         overrides = tuple(f"{key}={value}" for key, value in point.items())
         return Cell(overrides, self.output / self.name / "cells" / name), dict(point)
+
+
+def _within(seconds: float, cells: Sequence[Cell], compute: Callable[[Cell], None]) -> None:
+    """Compute one after the other those that have no rows; none is begun after the limit."""
+    end = time.monotonic() + seconds
+    for each in cells:
+        if time.monotonic() >= end:
+            return
+        if not each.finished:
+            compute(each)
 
 
 def _compute(
@@ -216,11 +235,17 @@ class Experiment:
         parser.add_argument(
             "--logger", choices=LOGGERS, help="W&B; none at scale smoke, else offline"
         )
+        parser.add_argument(
+            "--limit", type=float, help="seconds after which no cell is begun; shows what is there"
+        )
         parser.add_argument("override", nargs="*", metavar="KEY=VALUE")
         options = parser.parse_intermixed_args(arguments)
         logger = options.logger or ("none" if options.scale == "smoke" else "offline")
         overrides = tuple(options.override)
-        run = Run(file.stem, options.scale, options.output, text, overrides, logger)
+        source = "\n".join([text, *beside(file)])
+        run = Run(
+            file.stem, options.scale, options.output, source, overrides, logger, options.limit
+        )
         need_writable(run.folder)
         need_surroundings(LoggerConfig(mode=LOGGERS[logger]))
         environment.give_cache(run.output)
@@ -254,6 +279,18 @@ class Experiment:
         print(f"picture  {(run.folder / run.name).absolute()}.png")
         if record.broken:
             raise SystemExit("\n".join(["a promise was broken", *record.broken]))
+
+
+def beside(file: Path) -> list[str]:
+    """The sources of the files in an experiment's folder that it imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+    paths = [file.parent / f"{name}.py" for name in dict.fromkeys(names)]
+    return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
 
 
 def least(rows: polars.DataFrame, column: str) -> float:

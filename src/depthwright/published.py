@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.experiment import Experiment, described, holds_experiment
+from depthwright.figures import record as record_files
 from depthwright.figures import report as page
 from depthwright.figures import theorems
 from depthwright.figures.record import Record, draw, read, write
@@ -42,6 +43,8 @@ TRAINED = 0.5
 """The same in a row of a trained network, whose steps differ between processors."""
 OF_THE_MACHINE = re.compile(r"second|gigabyte|gigaflop|^code$|^device$|^threads$|^work$|gpu", re.I)
 """Columns that hold the computer and not the figure."""
+DRAWS = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg")
+"""What draws pictures."""
 TOLD = 20
 """Differences of one figure that are told one by one."""
 
@@ -236,7 +239,9 @@ def _drawing(files: Sequence[Path], published: Path, folder: Path) -> Iterator[l
     Matplotlib takes about half a second for each: on all cores, while the block goes on.
     """
     records = [record(file, published) for file in files]
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+    context = get_context("forkserver")  # the workers share one import of what draws
+    context.set_forkserver_preload([record_files.__name__, *DRAWS])
+    with ProcessPoolExecutor(cores(), context) as pool:
         pictures = [pool.submit(draw, one, folder / one.name) for one in records]
         for one in records:
             rows = rows_of(one.name, published)

@@ -4,10 +4,26 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
-from depthwright.approximation.descent import Objective, descend_largest
+from depthwright.approximation import descent
+from depthwright.approximation.descent import (
+    LIFE,
+    LONGEST,
+    SHORTEST,
+    Climbers,
+    Descent,
+    Networks,
+    descend,
+    errors,
+    fresh,
+    law,
+    with_ones,
+    worst,
+)
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, least_squares, one_sided, profile, sample
+from depthwright.approximation.starts import DRAWS, starts
 from depthwright.targets import Cone, Hat, Radial
 
 
@@ -82,51 +98,132 @@ def test_sampled_radii_are_stratified() -> None:
     assert (np.floor(np.sort(radii) * 500) == np.arange(500)).all()
 
 
-def test_slopes_are_those_of_the_objective() -> None:
-    """Of both parts, against central differences of an objective written down again here."""
+def test_points_of_the_law_are_stratified_and_even() -> None:
+    x = law(3, 200, 4, torch.Generator().manual_seed(0))
+    assert torch.equal(x[:, :100], -x[:, 100:])
+    radii = x[:, :100].norm(dim=2).sort(dim=1).values
+    assert ((radii * 100).floor() == torch.arange(100)).all()
+    assert not torch.equal(x[0], x[1])
+
+
+def tensors(starts: list[Neurons]) -> Networks:
+    return Networks.of(starts, torch.device("cpu"))
+
+
+def test_networks_as_tensors_are_the_same_networks() -> None:
+    starts = [drawn(7, 3, seed) for seed in (0, 1)]
+    x = torch.rand(2, 50, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    networks = tensors(starts)
+    found = errors(networks, Hat(3), x)
+    for k, start in enumerate(starts):
+        at = x[k].double().numpy()
+        wanted = values(start, at) - profile(Hat(3), at)
+        assert found[k].numpy() == pytest.approx(wanted, abs=1e-5)
+        again = networks.neurons(k)
+        assert np.linalg.norm(again.weight, axis=1) == pytest.approx(np.ones(7), abs=1e-12)
+        assert values(again, at) == pytest.approx(values(start, at), abs=1e-5)
+
+
+@pytest.mark.parametrize(("law_count", "climbers"), [(40, 0), (0, 20), (40, 20)])
+def test_slopes_are_those_of_the_objective(law_count: int, climbers: int) -> None:
+    """In all parameters, against automatic differentiation of the objective written down again."""
+    networks = tensors([drawn(6, 3, 0), drawn(6, 3, 1)])
+    run = Descent(networks, Hat(3), 3.0, law_count, climbers, torch.Generator(), 10)
+    x = torch.rand(2, law_count + climbers, 3, generator=torch.Generator().manual_seed(3)) - 0.5
+    ones, wanted = with_ones(x), Hat(3).profile(x.norm(dim=2))
+    active = networks.active(ones)
+    error = networks.values(active) - wanted
+    found = list(networks.slopes(ones, active, run.slope(error, 0.0)))
+
+    parameters = [p.double().requires_grad_() for p in (networks.inner, networks.outer)]
+    offset = networks.offset.double().requires_grad_()
+    z = (ones.double() @ parameters[0].mT).relu()
+    e = (z * parameters[1][:, None]).sum(2) + offset - wanted.double()
+    total = torch.zeros(())
+    if law_count:
+        total = total + 3.0 * e[:, :law_count].square().mean(dim=1).sqrt().sum()
+    if climbers:
+        total = total + ((e[:, law_count:].abs() ** 20).sum(dim=1) ** (1 / 20)).sum()
+    exact = torch.autograd.grad(total, [*parameters, offset])
+    for one, other in zip(found, exact, strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), rel=1e-3, abs=1e-4)
+
+
+def test_climbers_go_up_with_shrinking_steps_and_begin_anew_when_old() -> None:
+    networks, target = tensors([drawn(6, 3)]), Cone(3)
+    flock = Climbers(networks, target, 2 * LIFE, torch.Generator().manual_seed(0))
+    for turn in range(2 * LIFE):
+        oldest = slice(2 * (LIFE - 1 - turn % LIFE), 2 * (LIFE - turn % LIFE))
+        assert flock.lengths[oldest].numpy() == pytest.approx(SHORTEST)
+        before = flock.x.clone()
+        active = networks.active(with_ones(flock.x))
+        flock.move(active, networks.values(active) - target.profile(flock.x.norm(dim=2)))
+        way = (flock.x - before).norm(dim=2)[0]
+        assert flock.lengths[oldest].numpy() == pytest.approx(LONGEST)
+        kept = torch.ones(2 * LIFE, dtype=torch.bool)
+        kept[oldest] = False
+        once = flock.lengths[kept] * (LONGEST / SHORTEST) ** (1 / (LIFE - 1))  # a step ago
+        assert (way[kept] <= once + 1e-5).all()
+        assert (flock.x.norm(dim=2) <= 1 + 1e-6).all()
+
+
+def test_worst_points_have_the_errors_that_are_told() -> None:
+    target, networks = Hat(4), tensors([drawn(24, 4)])
+    x = fresh(networks.inner[..., :-1], 300, torch.Generator().manual_seed(0))
+    at, heights = worst(networks, target, x, 40)
+    places = at[0].double().numpy()
+    exact = np.abs(values(drawn(24, 4), places) - profile(target, places))
+    assert heights[0].numpy() == pytest.approx(exact, abs=1e-5)
+    assert (heights >= errors(networks, target, x).abs() - 1e-6).all()
+    assert float(heights.mean()) > 1.5 * float(errors(networks, target, x).abs().mean())
+
+
+def test_a_start_has_the_kinks_that_suit_the_target() -> None:
+    """Cones have theirs at 0; hats of slope 2 a second row near 0.7/√d."""
     rng = np.random.default_rng(0)
-    error = rng.standard_normal(60)
-    whole = Objective(np.zeros((40, 2)), np.zeros((20, 2)), Cone(2), 3.0, 12.0)
-
-    def plain(e: np.ndarray) -> float:
-        norm = float((np.abs(e[40:]) ** 12).sum() ** (1 / 12))
-        return 3.0 * float(np.sqrt((e[:40] ** 2).mean())) + norm
-
-    total, slope = whole._of(error)
-    assert total == pytest.approx(plain(error), rel=1e-12)
-    step = 1e-6 * np.eye(60)
-    differences = [(plain(error + s) - plain(error - s)) / 2e-6 for s in step]
-    assert slope == pytest.approx(np.array(differences), rel=1e-5, abs=1e-8)
+    assert not starts(drawn(200, 8), Cone(8), rng)[0].bias.any()
+    (found,) = starts(drawn(200, 8), Hat(8), rng)
+    kinks, counts = np.unique(-found.bias, return_counts=True)
+    assert list(counts) == [100, 100]
+    assert kinks == pytest.approx([0, 0.7 / 8**0.5], abs=0.12 / 8**0.5)
+    assert len(starts(drawn(20, 3), Hat(3), rng)) == DRAWS
 
 
-def test_a_descent_ends_where_no_direction_leads_down() -> None:
-    """Its value is that of the network returned, and no small change of parameters is lower."""
-    target, x = Hat(2), sample(2000, 2, np.random.default_rng(0))
-    start = least_squares(drawn(6, 2), target, x)
-    objective = Objective(x, np.zeros((0, 2)), target, 1.0, 2.0)
-    found, reached = objective.minimise(start, 200)
-    root = float(np.sqrt(np.mean((values(found, x) - profile(target, x)) ** 2)))
-    before = float(np.sqrt(np.mean((values(start, x) - profile(target, x)) ** 2)))
-    assert reached == pytest.approx(root, rel=1e-4)
-    assert root < 0.8 * before
-    rng = np.random.default_rng(2)
-    for _ in range(50):
-        moved = Neurons(
-            found.weight + 1e-2 * rng.standard_normal(found.weight.shape),
-            found.bias + 1e-2 * rng.standard_normal(6),
-            found.outer * (1 + 1e-2 * rng.standard_normal(6)),
-            found.offset + 1e-2 * float(rng.standard_normal()),
-        )
-        assert np.sqrt(np.mean((values(moved, x) - profile(target, x)) ** 2)) > root
+def quiet(part: float, note: str) -> None:
+    """No progress is shown."""
 
 
-def test_the_largest_error_falls_and_is_met() -> None:
-    target, rng = Cone(4), np.random.default_rng(0)
+def root(neurons: Neurons, target: Radial) -> float:
+    x = sample(20_000, target.input_dim, np.random.default_rng(9))
+    return float(np.sqrt(np.mean((values(neurons, x) - profile(target, x)) ** 2)))
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "FEWEST_STEPS", 200)
+    monkeypatch.setattr(descent, "MOST_STEPS", 200)
+    monkeypatch.setattr(descent, "JUDGED_STARTS", 200)
+
+
+def test_the_mean_square_falls(few_steps: None) -> None:
+    target, rng = Hat(3), np.random.default_rng(0)
+    begun = starts(drawn(16, 3), target, rng)
+    found = descend(begun, target, 0, 1.0, False, quiet)
+    assert root(found, target) < 0.9 * min(root(start, target) for start in begun)
+
+
+def test_the_largest_error_falls(few_steps: None) -> None:
+    target = Cone(4)
     w = drawn(24, 4).weight
     start = least_squares(Neurons(w, np.zeros(24), np.ones(24), 0.0), target, np.zeros((1, 4)))
-    before = start.worst(target, start.starts(400, rng), 60)[1].max()
-    found, largest = descend_largest(start, target, rng, 0.0, lambda part, note: None)
-    at, heights = found.worst(target, found.starts(2000, rng), 120)
-    assert np.abs(values(found, at) - profile(target, at)) == pytest.approx(heights, abs=1e-5)
-    assert heights.max() <= 1.05 * largest
-    assert largest < 0.8 * before
+    found = descend([start], target, 0, None, True, quiet)
+    generator = torch.Generator().manual_seed(5)
+    x = fresh(tensors([start]).inner[..., :-1], 1000, generator)
+    before, after = (worst(tensors([one]), target, x, 60)[1].max() for one in (start, found))
+    assert after < 0.75 * before
+
+
+def test_a_start_that_is_better_is_kept(few_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "RATE", 30.0)
+    start = least_squares(drawn(16, 3, bias=0.0), Cone(3), np.zeros((1, 3)))
+    assert descend([start], Cone(3), 0, 1.0, False, quiet) is start

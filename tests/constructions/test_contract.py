@@ -135,7 +135,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), width=1), "width=1"),
         (lambda: SparseRidge(targets.Cone(), width=9, solved="best"), "solved='best'"),
         (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
-        (lambda: SparseRidge(targets.Cone(), width=9999, solved="minimax"), "up to 4000"),
+        (lambda: SparseRidge(targets.Cone(), width=99_999, solved="minimax"), "up to 6000"),
         (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
     ],
     "ridge": [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from depthwright import Refusal
-from depthwright.approximation import covering
+from depthwright.approximation import covering, descent
 from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.bounds import report, rotation_average
 from depthwright.constructions import SparseRidge, sparse_ridge
@@ -108,9 +108,11 @@ def l2(network: Network, target: Radial) -> float:
 
 @pytest.fixture(scope="module")
 def solved():
-    """Three networks of one width, and what is claimed of each."""
+    """Three networks of one width, and what is claimed of each, after a tenth of the steps."""
     kinds = ("program", "least_squares", "minimax")
-    return {kind: SparseRidge(Hat(3), width=40, solved=kind).build() for kind in kinds}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(descent, "MOST_STEPS", 800)
+        return {kind: SparseRidge(Hat(3), width=40, solved=kind).build() for kind in kinds}
 
 
 def test_solving_lowers_what_it_is_asked_to_lower(solved):
@@ -134,12 +136,18 @@ def test_what_boxes_prove_of_a_solved_network_holds(solved):
         assert attacked(type(built.network).of(layers), Hat(3)) > built.claim.bound
 
 
-def test_nothing_is_claimed_of_a_solved_network_in_four_dimensions():
+@pytest.fixture
+def few_steps(monkeypatch):
+    for name, value in {"FEWEST_STEPS": 50, "MOST_STEPS": 50, "JUDGED_STARTS": 100}.items():
+        monkeypatch.setattr(descent, name, value)
+
+
+def test_nothing_is_claimed_of_a_solved_network_in_four_dimensions(few_steps):
     built = SparseRidge(Cone(4), width=12, solved="minimax").build()
     assert (built.claim.norm, built.claim.bound, built.domain) == ("none", math.inf, None)
 
 
-def test_the_same_seed_solves_to_the_same_network():
+def test_the_same_seed_solves_to_the_same_network(few_steps):
     one, two = (SparseRidge(Cone(2), width=6, solved="minimax").build().network for _ in range(2))
     x = UniformRadius(2).sample(100, torch.Generator().manual_seed(0))
     assert torch.equal(one.evaluate(x), two.evaluate(x))

@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[Changes, list[Changes]]] = {
         {"n": 4, "compared": 9, "differ": 0, "gpu_compared": None, "gpu_differ": None},
         [{"differ": 1}, {"gpu_compared": 9, "gpu_differ": 1}],
     ),
+    "longer_training": (COMPARED, [ABOVE, NO_ERROR, BELOW, NO_NORM]),
     "lu_narrow": (
         {"contender": "a", "d": 1, "k": 3, "error_sup_sampled": 0.1, "promised": 0.1},
         [{"error_sup_sampled": 0.2}, {"error_sup_sampled": math.nan}],

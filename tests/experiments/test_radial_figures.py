@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import polars
 import pytest
+from scipy.stats import linregress
+from scipy.stats import t as student
 
-from depthwright.figures.exponent import exponent
+from depthwright.figures.exponent import exponent, interval
 from experiment_files import load
 
 
@@ -15,6 +19,51 @@ def test_exponents_are_those_of_power_laws() -> None:
     x = [2.0, 3.0, 7.0]
     assert exponent(x, [5 * a**1.5 for a in x]) == pytest.approx(1.5, rel=1e-12)
     assert exponent([*x, 9.0], [*(a**-2 for a in x), None]) == pytest.approx(-2, rel=1e-12)
+
+
+def test_the_interval_of_an_exponent_is_that_of_a_regression() -> None:
+    x, y = [2.0, 3.0, 5.0, 10.0, 20.0], [8.0, 12.0, 40.0, 160.0, 360.0]
+    found, wanted = interval(x, y), linregress(np.log(x), np.log(y))
+    half = student.ppf(0.975, 3) * wanted.stderr
+    assert found.value == pytest.approx(wanted.slope, rel=1e-12)
+    assert (found.low, found.high) == pytest.approx((wanted.slope - half, wanted.slope + half))
+    assert str(interval(x[:2], y[:2])) == f"{math.log(1.5) / math.log(1.5):.2f}"
+
+
+def line_of(contender: str, seed: int, l2: float, sup: float) -> dict[str, Any]:
+    row = {"target": "Cone", "input_dim": 3, "accuracy": 0.1, "contender": contender}
+    return row | {"seed": seed, "error_l2": l2, "error_sup_attacked": sup}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept", "clear", "told"),
+    [
+        ({}, 1, 1, ""),
+        (
+            {("solved", 1): (0.02, 0.2), ("solved", 2): (0.02, 0.2)},
+            0,
+            0,
+            "d = 3 (sup 0.2 against 0.11)",
+        ),
+        ({("solved", 1): (0.02, 0.2)}, 1, 0, ""),
+        ({("trained for sup", 0): (0.03, 0.1)}, 1, 1, ""),
+        ({("trained", 0): (0.03, 0.01)} | {("trained", 1): (0.03, 0.01)}, 0, 0, "sup 0.1 against"),
+    ],
+)
+def test_the_verdict_names_the_lines_that_are_lost(
+    changes: dict[tuple[str, int], tuple[float, float]], kept: int, clear: int, told: str
+) -> None:
+    usual = {"solved": (0.01, 0.1), "trained": (0.02, 0.2), "trained for sup": (0.03, 0.11)}
+    rows = [
+        line_of(who, seed, *changes.get((who, seed), error))
+        for who, error in usual.items()
+        for seed in (range(1) if who == "trained for sup" else range(3))
+    ]
+    said = load("radial_contenders").verdict(polars.DataFrame(rows), ("target", "input_dim"))
+    assert f"on {kept} of 1 lines" in said
+    assert f"on {clear} of them" in said
+    assert told in said
+    assert ("not on" in said) == bool(told)
 
 
 def test_a_halved_path_norm_breaks_the_figure() -> None:

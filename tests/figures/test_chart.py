@@ -8,7 +8,9 @@ import math
 import pytest
 
 from depthwright.figures.chart import Chart, Panel, Series
-from depthwright.figures.interactive import interactive, legend
+from depthwright.figures.interactive import SHAPES, interactive, legend
+from depthwright.figures.paper import _draw
+from depthwright.figures.style import COLOURS, MARKS, OTHERS, figure
 
 
 def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
@@ -22,10 +24,29 @@ def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
 
 def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:
     kinds = ("points", "promised", "measured")
-    drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind) for kind in kinds)  # type: ignore[arg-type]
+    drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind, "constructed") for kind in kinds)  # type: ignore[arg-type]
     chart = Chart((Panel("x", "y", drawn),))
     looks = [(entry["dash"], entry["mark"]) for entry in legend(chart)]
     assert looks == [("none", "circle"), ("7 4", ""), ("0", "circle")]
+
+
+def test_contenders_of_two_colours_have_two_marks_on_the_page_and_on_paper() -> None:
+    full = [
+        mark for colour, mark in MARKS.items() if colour not in ("#86b9d1", "#e6a99c", "#f0c98f")
+    ]
+    assert len(full) == len(set(full))
+    assert {*COLOURS.values(), *OTHERS} <= MARKS.keys()
+    assert set(MARKS.values()) == SHAPES.keys()
+    drawn = tuple(
+        Series(who, (1.0, 2.0), (2.0, 3.0), "measured", who) for who in ("constructed", "tuned")
+    )
+    chart = Chart((Panel("x", "y", drawn),))
+    on_page = [trace["marker"]["symbol"] for trace in interactive(chart)[0]["data"]]
+    assert on_page == [entry["mark"] for entry in legend(chart)] == ["circle", "pentagon"]
+    axes = figure(1)[1][0]
+    for one in drawn:
+        _draw(axes, one)
+    assert [line.get_marker() for line in axes.lines] == ["o", "p"]
 
 
 @pytest.mark.parametrize("lowest", [1e-3, 1e-20, 1e-150])

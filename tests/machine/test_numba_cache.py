@@ -65,7 +65,7 @@ def test_without_the_digest_it_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "own", "others"),
     [
-        ([limb_kernel.run, limb_kernel.run_alone], limb_kernel, [limb_words]),
+        ([limb_kernel.run], limb_kernel, [limb_words]),
         ([loop.train, loop.values], loop, loop.SOURCES),
     ],
 )

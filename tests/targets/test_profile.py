@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from depthwright.constructions import RadialDepthThree
+from depthwright.constructions import RadialDepthThree, Ridge
 from depthwright.refusal import Refusal
-from depthwright.targets import Profile
+from depthwright.targets import Hat, Profile
 from depthwright.targets.profile import read_points
 
 POINTS = [[0.0, 0.0], [0.5, 0.4], [1.0, 0.0]]
@@ -93,6 +93,15 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(Refusal, match="is no text file"):
         Profile(file=tmp_path / "image")
+
+
+def test_only_what_is_the_same_is_equal() -> None:
+    first, other = Profile([0, 1]), Profile([0, 0.5])
+    assert first == first
+    assert first != other
+    assert hash(first) != hash(other)
+    assert Ridge(first, 0.3) != Ridge(other, 0.3)
+    assert Hat(3) == Hat(3) != Hat(3, slope=4)
 
 
 def branches(r: Any) -> float:

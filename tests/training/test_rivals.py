@@ -172,16 +172,16 @@ def test_a_contender_may_diverge_alone(monkeypatch):
             if step in (40, 50):
                 frozen.append(module.family(WIDE).ensemble.biases[0][0].clone())
 
-    from depthwright.training import rivals
+    from depthwright.training import lightning_module
 
-    class Watched(rivals.RivalTraining):
+    class Watched(lightning_module.RivalTraining):
         def __init__(self, *args, **more):
             nonlocal module
             super().__init__(*args, **more)
             module = self
 
     module, frozen = None, []
-    monkeypatch.setattr(rivals, "RivalTraining", Watched)
+    monkeypatch.setattr(lightning_module, "RivalTraining", Watched)
     with pytest.warns(UserWarning, match="diverged by"):
         result = train({"wide": [WIDE], "deep": [DEEP]}, on_validation=blow_up)
     assert set(result.rivals) == {"wide"}

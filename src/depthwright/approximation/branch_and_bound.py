@@ -42,6 +42,8 @@ BOXES = 10_000_000
 """Boxes examined before the search stops with the bounds it has."""
 BATCH = 1 << 16
 """Boxes halved at once: the worst ones."""
+BOXES_A_THREAD = 1024
+"""Fewest boxes for which a thread is started."""
 SAMPLES = 33
 """Radii per box at which a profile is evaluated of which only a Lipschitz constant is known."""
 MOST_INPUTS = 6
@@ -163,18 +165,22 @@ class Search:
 
     def bounded(self, centre: np.ndarray, half: np.ndarray) -> Boxes:
         """Bounds over boxes (count, d); boxes that do not meet the ball are left out."""
-        from depthwright.approximation.branch_kernel import bounds
+        from depthwright.approximation import branch_kernel
+        from depthwright.machine.threads import shared
 
         nearest = np.linalg.norm(np.maximum(np.abs(centre) - half, 0.0), axis=1)
         meets = nearest <= 1 + 1e-12
         centre, half, nearest = centre[meets], half[meets], nearest[meets]
         farthest = np.minimum(np.linalg.norm(np.abs(centre) + half, axis=1), 1.0)
         slope, low, high = self._chord(np.minimum(nearest, farthest), farthest)
-        found = bounds(
-            self.outer, self.weight, self.bias, self.offset, centre, half, nearest, farthest,
-            slope, low, high,
-        )  # fmt: skip
-        bound, value, axis = found
+        network = self.outer, self.weight, self.bias, self.offset
+        boxes = centre, half, nearest, farthest, slope, low, high
+        found = shared(
+            lambda part: branch_kernel.bounds(*network, *(given[part] for given in boxes)),
+            len(centre),
+            BOXES_A_THREAD,
+        )
+        bound, value, axis = map(np.concatenate, zip(*found, strict=True))
         self._meet(centre, value)
         return Boxes(centre, half, bound + self.rounding, axis)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from depthwright.machine.numba_cache import stored
 
 
-@stored("bounds over boxes", parallel=True)
+@stored("bounds over boxes", nogil=True)
 def bounds(  # type: ignore[no-untyped-def]
     outer, weight, bias, offset, centre, half, nearest, farthest, slope, low, high
 ):
@@ -20,7 +19,7 @@ def bounds(  # type: ignore[no-untyped-def]
     count, d = centre.shape
     bound, value = np.empty(count), np.empty(count)
     axis = np.empty(count, dtype=np.int64)
-    for k in numba.prange(count):
+    for k in range(count):
         above, below, there = offset, offset, offset
         up, down, loose = np.zeros(d), np.zeros(d), np.zeros(d)
         for i in range(len(outer)):

@@ -1,229 +1,362 @@
 """Depth-2 networks that descend, from a construction, to a smaller error: no claim is left.
 
-*Mean square.* All parameters by L-BFGS at one fixed sample, from several starts where the network
-is small: the construction's own neurons; kinks at 0 in even directions; kinks drawn inside the
-ball. The best one after FIRST_STEPS goes on. Networks with more parameters than the sample can
-hold keep their neurons, and the output weights alone are solved for.
+All parameters by Adam. The objective of a step is
 
-*Largest error.* Rounds of attack and descent: the points met go into a pool, and a p-norm of the
-pool's errors, p rising, with a share of the root mean square, descends by a few steps. The best
-network of all rounds is kept.
+    share · (root mean square at points of the law) + (p-norm of abs(N − f) at climbers),
 
-No step is random but for the points; the same seed gives the same network.
+and either part may be absent. The points of the law are drawn anew for every step, so no network
+learns a sample by heart. *Climbers* are points on their way up abs(N − f) in the ball: each takes
+one step at every step of the descent, shorter and shorter, and after LIFE of them begins anew
+elsewhere. So the errors that count are always those an attack would meet now; p rises.
+
+*Several starts.* Small networks descend from many starts at once, and the best third goes on.
+
+*Device.* A CUDA GPU where there is one, as for the trainer's accelerator "auto"; float32. The same
+seed on the same device gives the same network. What a descent may take is counted in arithmetic.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from depthwright.approximation.directions import spread
-from depthwright.approximation.neurons import START_RIDGE, Neurons, least_squares, profile, sample
+from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
-POINTS_PER_PARAMETER, FEWEST_POINTS, MOST_POINTS = 25, 6_000, 40_000
-LEAST_PER_PARAMETER = 4
-POINTS_PER_WEIGHT = 20
-"""Least number of points per output weight where nothing else is solved for."""
-FIRST_STEPS, RACE = 40, 3
-MOST_STEPS = 1000
-WORK = 6e10
-"""Multiply-adds of a descent of the mean square, half a minute on a core."""
-SMALL = 1000
-"""Parameters up to which several starts are tried."""
-REACH = 0.6
-"""Largest distance of a drawn kink from the origin."""
-DRAWS = 17
-MEMORY = 25
-"""Pairs that L-BFGS keeps."""
-SMALL_ROUNDS, ROUNDS = 24, 100
-SMALL_MIXED_ROUNDS, MIXED_ROUNDS = 12, 8
-"""Where the mean square counts as well."""
-ROUND_STEPS, ATTACK_STEPS = 10, 60
-DAMPING = 0.5
-"""Part of a round's way that is gone: its points are few, and beside them errors rise."""
-FIRST_POWER, LAST_POWER = 20.0, 90.0
-ATTACK_WORK = 6e12
-"""Multiply-adds of all rounds of attack and descent."""
-MOST_STARTS, POOL = 512, 6000
+WORK = {"cpu": 8e10, "cuda": 4e13}
+"""Multiply-adds of one descent, by device: up to a minute on a core, or half a minute on a GPU."""
+REST = 12
+"""What is done to a number beside products, in multiply-adds, for each point and neuron."""
+LAW = {"cpu": 256, "cuda": 4096}
+CLIMBERS = {"cpu": 500, "cuda": 8000}
+"""Points of a step; the climbers' number is a multiple of LIFE."""
+FEWEST_STEPS, MOST_STEPS = 500, 8000
+RATE, RATE_OF_LARGEST = 0.05, 0.01
+"""Adam's rate as a part of the inner weights' root mean square."""
+WARM_UP = 0.05
+"""Part of the steps."""
+MEMORIES = (0.9, 0.99)
+"""Adam's, of slopes and of their squares."""
+POWERS = 20.0, 90.0
+LIFE = 20
+LONGEST, SHORTEST = 0.2, 1e-3
+"""A climber's first and last step."""
+INWARD = 1e-3
+"""Step inwards of the difference quotient that gives the slope of ϕ."""
+RUNGS = 0.1, 0.3
+"""Parts of the steps after which one start in three goes on, and one alone."""
+JUDGED_POINTS, JUDGED_STARTS, JUDGED_STEPS = 16_384, 1024, 60
+AT_ONCE = 1 << 26
+"""Most points × neurons of a search that are held at once on a GPU; on a CPU a cache's worth."""
 
 
 @dataclass(frozen=True)
-class Objective:
-    """share·(root mean square at `law`) + (p-norm of the errors in `pool`), either may be empty."""
+class Networks:
+    """K networks x ↦ offset + Σ_i outer_i·σ(inner_i·(x, 1)) of one shape, float32 on a device."""
 
-    law: np.ndarray
-    pool: np.ndarray
+    inner: torch.Tensor
+    """(K, n, d + 1) weight and bias, scaled so that ‖w_i‖ = abs(outer_i) where a start begins."""
+    outer: torch.Tensor
+    """(K, n)"""
+    offset: torch.Tensor
+    """(K, 1)"""
+
+    @classmethod
+    def of(cls, starts: Sequence[Neurons], device: torch.device) -> Networks:
+        inner, outer = [], []
+        for one in starts:
+            scale = np.sqrt(np.maximum(np.abs(one.outer), 1e-9))
+            inner.append(np.column_stack([one.weight, one.bias]) * scale[:, None])
+            outer.append(np.where(one.outer < 0, -scale, scale))
+
+        def tensor(values: list[np.ndarray]) -> torch.Tensor:
+            return torch.from_numpy(np.stack(values)).to(device, torch.float32)
+
+        return cls(tensor(inner), tensor(outer), tensor([np.array([one.offset]) for one in starts]))
+
+    def neurons(self, which: int = 0) -> Neurons:
+        """One of them, with unit vectors."""
+        inner, outer, offset = (part[which].double().cpu().numpy() for part in self._parts)
+        size = np.maximum(np.linalg.norm(inner[:, :-1], axis=1), 1e-12)
+        return Neurons(inner[:, :-1] / size[:, None], inner[:, -1] / size, outer * size, offset[0])
+
+    def only(self, which: torch.Tensor) -> Networks:
+        return Networks(*(part[which].contiguous() for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.inner, self.outer, self.offset
+
+    def active(self, x: torch.Tensor) -> torch.Tensor:
+        """(K, points, n) before σ, at `x` (K or 1, points, d + 1) with a last column of ones."""
+        return x @ self.inner.mT
+
+    def values(self, active: torch.Tensor) -> torch.Tensor:
+        """(K, points) from what `active` gave; σ is applied in place."""
+        return (active.relu_() @ self.outer[:, :, None])[..., 0] + self.offset
+
+    def uphill(self, active: torch.Tensor) -> torch.Tensor:
+        """(K, points, d) the networks' gradient in x."""
+        return ((active > 0) * self.outer[:, None]) @ self.inner[..., :-1]
+
+    def slopes(
+        self, x: torch.Tensor, active: torch.Tensor, slope: torch.Tensor
+    ) -> Iterator[torch.Tensor]:
+        """Of Σ slope·N(x), in inner, outer and offset; `slope` (K, points), `active` after σ."""
+        on = (active > 0).to(active)
+        yield (on.mT @ (x * slope[..., None])) * self.outer[..., None]
+        yield (slope[:, None] @ active)[:, 0]
+        yield slope.sum(dim=1, keepdim=True)
+
+
+@dataclass
+class Climbers:
+    """Points on their way up abs(N − f), a group of each age from 0 to LIFE − 1."""
+
+    networks: Networks
+    target: Radial
+    count: int
+    """A multiple of LIFE."""
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        groups = [self._fresh() for _ in range(LIFE)]
+        self.x = torch.cat(groups, dim=1)
+        ages = torch.arange(LIFE).repeat_interleave(self.count // LIFE).to(self.x)
+        self.lengths = LONGEST * (SHORTEST / LONGEST) ** (ages / (LIFE - 1))
+        self._oldest = LIFE - 1
+
+    def _fresh(self) -> torch.Tensor:
+        """A quarter own directions, a quarter inside the ball, the rest on its sphere."""
+        inner = self.networks.inner
+        return fresh(inner[..., :-1], self.count // LIFE, self.generator)
+
+    def move(self, active: torch.Tensor, error: torch.Tensor) -> None:
+        """One step of all, from what the networks gave here; the oldest group begins anew."""
+        self.x = _climbed(self.networks, self.target, self.x, active, error, self.lengths)
+        each = self.count // LIFE
+        self.x[:, self._oldest * each : (self._oldest + 1) * each] = self._fresh()
+        self.lengths = self.lengths.roll(-each)
+        self._oldest = (self._oldest - 1) % LIFE
+
+
+def fresh(directions: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """(K, count, d) starts of an attack on networks with `directions` (K, n, d)."""
+    many, n, d = directions.shape
+    where = directions.device
+    x = torch.randn(many, count, d, generator=generator, device=where)
+    own = count // 4
+    if own:
+        chosen = torch.randint(n, (own,), generator=generator, device=where)
+        x[:, :own] = directions[:, chosen]
+    x /= x.norm(dim=2, keepdim=True).clamp_min(1e-20)
+    x[:, own : 2 * own] *= torch.rand(many, own, 1, generator=generator, device=where)
+    return x
+
+
+def _climbed(
+    networks: Networks,
+    target: Radial,
+    x: torch.Tensor,
+    active: torch.Tensor,
+    error: torch.Tensor,
+    length: torch.Tensor,
+) -> torch.Tensor:
+    """`x` (K, points, d) one step up abs(N − f), of `length` (points,), and back into the ball."""
+    r = x.norm(dim=2)
+    inner = (r - INWARD).clamp_min(0)
+    steep = (target.profile(r) - target.profile(inner)) / (r - inner).clamp_min(1e-9)
+    up = networks.uphill(active) - (steep / r.clamp_min(1e-6))[..., None] * x
+    up *= (error.sign() * length / up.norm(dim=2).clamp_min(1e-20))[..., None]
+    x = x + up
+    return x / x.norm(dim=2, keepdim=True).clamp_min(1)
+
+
+def with_ones(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
+
+
+def law(batches: int, count: int, dimension: int, generator: torch.Generator) -> torch.Tensor:
+    """(batches, count, d) points r·u and −r·u, the radii one in each of count/2 equal cells."""
+    where = generator.device
+    shape = batches, count // 2
+    u = torch.randn(*shape, dimension, generator=generator, device=where)
+    u /= u.norm(dim=2, keepdim=True)
+    cell = torch.rand(shape, generator=generator, device=where).argsort(dim=1)
+    u *= ((cell + torch.rand(shape, generator=generator, device=where)) / (count // 2))[..., None]
+    return torch.cat([u, -u], dim=1)
+
+
+def descend(
+    starts: Sequence[Neurons],
+    target: Radial,
+    seed: int,
+    share: float | None,
+    largest: bool,
+    step: Progress,
+    device: torch.device | None = None,
+) -> Neurons:
+    """The network of least objective: the best start's descent, or the start where it is better.
+
+    `share` is the weight of the root mean square beside the largest error; None leaves it out.
+    With `largest` false the mean square alone descends.
+    """
+    device = device or best_device()
+    generator = torch.Generator(device).manual_seed(seed)
+    n, d = starts[0].weight.shape
+    law_count = 0 if share is None else LAW[device.type]
+    count = CLIMBERS[device.type] if largest else 0
+    each = 3 * n * (d + REST) * (law_count + count) * len(starts)
+    steps = int(np.clip(WORK[device.type] / each, FEWEST_STEPS, MOST_STEPS))
+    judge = _Judge(target, share or 0.0, largest, device, seed)
+    before = judge(first := Networks.of(starts, device))
+    now, done = first, 0
+    rungs = [math.ceil(part * steps) for part in RUNGS] if len(starts) > 1 else []
+    for end in [*rungs, steps]:
+        run = Descent(now, target, share, law_count, count, generator, steps)
+        run.go(done, end, step)
+        done = end
+        found = judge(now)
+        keep = 1 if end == steps or len(found) <= 3 else -(-len(found) // 3)
+        order = found.argsort(stable=True)[:keep]
+        now, after = now.only(order), found[order]
+        if end in rungs[1:]:
+            now = now.only(torch.zeros(1, dtype=torch.long, device=device))
+    best = int(before.argmin())
+    return starts[best] if before[best] <= after[0] else now.neurons()
+
+
+@dataclass
+class Descent:
+    """Steps of Adam, from `now`, which is changed."""
+
+    now: Networks
+    target: Radial
+    share: float | None
+    law: int
+    climbers: int
+    generator: torch.Generator
+    steps: int
+
+    def go(self, first: int, last: int, step: Progress) -> None:
+        now, d = self.now, self.now.inner.shape[2] - 1
+        size = float(now.inner.square().mean().sqrt())
+        adam = torch.optim.Adam(now._parts, lr=1.0, betas=MEMORIES, eps=1e-12)
+        flock = None
+        if self.climbers:
+            flock = Climbers(now, self.target, self.climbers, self.generator)
+        batches = iter(())
+        at_once = int(np.clip(AT_ONCE // 8 // (max(self.law, 1) * (d + 1)), 1, 50))
+        for k in range(first, last):
+            part = k / self.steps
+            parts = []
+            if self.law:
+                if (batch := next(batches, None)) is None:
+                    drawn = law(at_once, self.law, d, self.generator)
+                    heights = self.target.profile(drawn.norm(dim=2).clamp_max(1))
+                    batches = iter(zip(drawn, heights, strict=True))
+                    batch = next(batches)
+                x, wanted = batch
+                parts.append((x.expand(len(now.inner), -1, -1), wanted.expand(len(now.inner), -1)))
+            if flock is not None:
+                parts.append((flock.x, self.target.profile(flock.x.norm(dim=2))))
+            x, wanted = (torch.cat(some, dim=1) for some in zip(*parts, strict=True))
+            ones = with_ones(x)
+            active = now.active(ones)
+            error = now.values(active) - wanted
+            slope = self.slope(error, part)
+            grads = list(now.slopes(ones, active, slope))
+            if flock is not None:
+                flock.move(active[:, self.law :], error[:, self.law :])
+            for parameter, grad in zip(now._parts, grads, strict=True):
+                parameter.grad = grad
+            rate = RATE_OF_LARGEST if self.climbers else RATE
+            warm = min(1.0, (part + 1 / self.steps) / WARM_UP)
+            adam.param_groups[0]["lr"] = rate * size * warm * (1 + math.cos(math.pi * part)) / 2
+            adam.step()
+            if k % 50 == 0:
+                step(part, "descending")
+
+    def slope(self, error: torch.Tensor, part: float) -> torch.Tensor:
+        """Of the objective, in every error."""
+        slopes = []
+        if self.law:
+            on_law = error[:, : self.law]
+            root = on_law.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
+            slopes.append((self.share or 0.0) / self.law * on_law / root)
+        if self.climbers:
+            pool = error[:, self.law :]
+            power = POWERS[0] * (POWERS[1] / POWERS[0]) ** part
+            size = pool.abs() / pool.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+            powers = size ** (power - 1)
+            norm = (powers * size).sum(dim=1, keepdim=True) ** (1 / power)
+            slopes.append(pool.sign() * powers * norm ** (1 - power))
+        return torch.cat(slopes, dim=1)
+
+
+@dataclass
+class _Judge:
+    """The objective with the attacked error in the norm's place, at points for this alone."""
+
     target: Radial
     share: float
-    power: float
+    largest: bool
+    device: torch.device
+    seed: int
 
-    def minimise(self, start: Neurons, steps: int) -> tuple[Neurons, float]:
-        """L-BFGS in (w, b, a) scaled so that a neuron's inner and outer weight are equal."""
-        from scipy.optimize import minimize
-
-        n, d = start.weight.shape
-        points = np.concatenate([self.law, self.pool])
-        wanted = profile(self.target, points).astype(np.float32)
-        x = points.astype(np.float32)
-        scale = np.sqrt(np.maximum(np.abs(start.outer), 1e-9))
-        sign = np.where(start.outer < 0, -1.0, 1.0)
-        first = [(start.weight * scale[:, None]).ravel(), start.bias * scale, scale * sign]
-
-        def value(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            w, b, a, c = _parts(theta.astype(np.float32), n, d)
-            z = x @ w.T
-            z += b
-            on = (z > 0).astype(np.float32)
-            np.maximum(z, 0, out=z)
-            error = z @ a + c - wanted
-            total, slope = self._of(error)
-            weighted = on.T @ np.column_stack([x * slope[:, None], slope])
-            weighted *= a[:, None]
-            pieces = [weighted[:, :-1].ravel(), weighted[:, -1], slope @ z, [slope.sum()]]
-            return total, np.concatenate(pieces).astype(np.float64)
-
-        found = minimize(
-            value,
-            np.concatenate([*first, [start.offset]]),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": steps, "maxfun": 2 * steps, "maxcor": MEMORY, "ftol": 1e-13, "gtol": 0.0,
-            },
-        )  # fmt: skip
-        w, b, a, c = _parts(found.x, n, d)
-        size = np.maximum(np.linalg.norm(w, axis=1), 1e-12)
-        return Neurons(w / size[:, None], b / size, a * size, float(c)), float(found.fun)
-
-    def _of(self, error: np.ndarray) -> tuple[float, np.ndarray]:
-        """The objective, and its slope in every error."""
-        slope, total = np.zeros_like(error), 0.0
-        law, pool = error[: len(self.law)], error[len(self.law) :]
-        if len(law):
-            root = float(np.sqrt(np.mean(law**2))) or 1e-30
-            total += self.share * root
-            slope[: len(law)] = self.share * law / (root * len(law))
-        if len(pool):
-            size = np.abs(pool)
-            top = float(size.max()) or 1e-30
-            powers = (size / top) ** (self.power - 1)
-            norm = float(powers @ (size / top)) ** (1 / self.power)
-            total += top * norm
-            slope[len(law) :] = np.sign(pool) * powers * norm ** (1 - self.power)
-        return total, slope
+    def __call__(self, networks: Networks) -> torch.Tensor:
+        """(K,)"""
+        total = torch.zeros(len(networks.inner), dtype=torch.float64, device=self.device)
+        d = networks.inner.shape[2] - 1
+        generator = torch.Generator(self.device).manual_seed(self.seed + 1)
+        if self.share:
+            x = law(1, JUDGED_POINTS, d, generator)
+            squares = torch.cat(
+                [errors(networks, self.target, p).double().square() for p in split(networks, x)],
+                dim=1,
+            )
+            total += self.share * squares.mean(dim=1).sqrt()
+        if self.largest:
+            x = fresh(networks.inner[..., :-1], JUDGED_STARTS, generator)
+            total += worst(networks, self.target, x, JUDGED_STEPS)[1].amax(dim=1)
+        return total
 
 
-def _parts(
-    theta: np.ndarray, n: int, d: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return (
-        theta[: n * d].reshape(n, d),
-        theta[n * d : n * d + n],
-        theta[n * d + n : n * d + 2 * n],
-        theta[-1],
-    )
+def split(networks: Networks, x: torch.Tensor) -> Sequence[torch.Tensor]:
+    """`x` (K or 1, points, d) in parts that fit a cache, or a GPU's memory."""
+    many, n, _ = networks.inner.shape
+    limit = AT_ONCE if x.device.type == "cuda" else AT_ONCE >> 7
+    return x.split(max(1, limit // (many * n)), dim=1)
 
 
-def small(neurons: Neurons) -> bool:
-    """Whether several starts are tried."""
-    n, d = neurons.weight.shape
-    return n * (d + 2) + 1 <= SMALL
+def errors(networks: Networks, target: Radial, x: torch.Tensor) -> torch.Tensor:
+    """(K, points) N − f."""
+    height = target.profile(x.norm(dim=2).clamp_max(1))
+    return networks.values(networks.active(with_ones(x))) - height
 
 
-def descend_mean_square(
-    start: Neurons, target: Radial, rng: np.random.Generator, step: Progress
-) -> tuple[Neurons, bool]:
-    """A network of the same shape and a lower mean square error; whether its neurons moved."""
-    n, d = start.weight.shape
-    parameters = n * (d + 2) + 1
-    few = LEAST_PER_PARAMETER * parameters > MOST_POINTS
-    count = POINTS_PER_WEIGHT * n if few else POINTS_PER_PARAMETER * parameters
-    x = sample(int(np.clip(count, FEWEST_POINTS, max(MOST_POINTS, POINTS_PER_WEIGHT * n))), d, rng)
-    step(0.0, "least squares")
-    solved = least_squares(start, target, x)
-    if few:
-        return solved, False
-    objective = Objective(x, np.zeros((0, d)), target, 1.0, 2.0)
-    steps = int(min(MOST_STEPS, WORK / (6 * len(x) * n * (d + 6))))
-    best = least_squares(start, target, x, START_RIDGE)
-    if small(start):
-        step(0.2, "several starts")
-        part = dataclasses.replace(objective, law=x[::RACE])
-        best = least_squares(_race([solved, *_starts(start, rng)], part), target, x, START_RIDGE)
-    step(0.4, "descending")
-    moved = objective.minimise(best, steps)[0]
-    return least_squares(moved, target, x), True
-
-
-def _race(runners: list[Neurons], objective: Objective) -> Neurons:
-    """Successive halving: the better third goes on for three times as many steps."""
-    steps = FIRST_STEPS
-    runners = [least_squares(s, objective.target, objective.law, START_RIDGE) for s in runners]
-    while True:
-        runs = [objective.minimise(s, steps) for s in runners]
-        runs.sort(key=lambda run: run[1])
-        if len(runs) <= 3:
-            return runs[0][0]
-        runners, steps = [s for s, _ in runs[: -(-len(runs) // 3)]], 3 * steps
-
-
-def _starts(start: Neurons, rng: np.random.Generator) -> list[Neurons]:
-    """Other neurons: kinks at 0, and kinks inside the ball that look outwards."""
-    n, d = start.weight.shape
-    found = []
-    for k in range(1 + DRAWS):
-        if d == 2:
-            angle = 2 * math.pi * (rng.permutation(n) + rng.random()) / n
-            w = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        else:
-            w = rng.standard_normal((n, d))
-            w = spread(w / np.linalg.norm(w, axis=1, keepdims=True))
-        bias = np.asarray(rng.random(n) * -REACH if k else rng.standard_normal(n) * 1e-3)
-        found.append(Neurons(w, bias, np.ones(n), 0.0))
-    return found
-
-
-def descend_largest(
-    start: Neurons, target: Radial, rng: np.random.Generator, share: float, step: Progress
-) -> tuple[Neurons, float]:
-    """A network of the same shape with a smaller attacked error, and that error.
-
-    `share` is the weight of the root mean square beside the largest error.
-    """
-    n, d = start.weight.shape
-    few, many = (SMALL_MIXED_ROUNDS, MIXED_ROUNDS) if share else (SMALL_ROUNDS, ROUNDS)
-    rounds = few if small(start) else many
-    each = ATTACK_WORK / rounds / (n * (d + 6))
-    count = int(np.clip(0.3 * each / (4 * ATTACK_STEPS), 64, MOST_STARTS))
-    most = int(np.clip(0.3 * each / (6 * ROUND_STEPS), 1000, POOL))
-    law = sample(2 * most, d, rng) if share else np.zeros((0, d))
-    pool, now = np.zeros((1, d)), start
-    best: tuple[float, Neurons] | None = None
-    for k in range(rounds + 1):
-        sizes = np.abs(now.errors(pool, target))
-        worst = pool[np.argsort(-sizes)[: count // 4]]
-        at, heights = now.worst(
-            target, np.concatenate([now.starts(count, rng), worst]), ATTACK_STEPS
-        )
-        largest = float(max(heights.max(), sizes.max()))
-        mean = float(np.sqrt(np.mean(now.errors(law, target) ** 2))) if share else 0.0
-        value = largest + share * mean
-        if best is None or value < best[0]:
-            best, found = (value, now), largest
-        step(k / (rounds + 1), f"attacked error {largest:.3g}")
-        if k == rounds:
-            break
-        pool = np.concatenate([pool, at])
-        order = np.argsort(-np.abs(now.errors(pool, target)))
-        pool = pool[order[:most]]
-        power = FIRST_POWER * (LAST_POWER / FIRST_POWER) ** (k / (rounds - 1))
-        moved = Objective(law, pool, target, share, power).minimise(now, ROUND_STEPS)[0]
-        now = now.towards(moved, DAMPING)
-    assert best is not None
-    return best[1], found
+def worst(
+    networks: Networks, target: Radial, x: torch.Tensor, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The points of largest abs(N − f) met from starts `x` (K, count, d), and those errors."""
+    places, heights = [], []
+    decay = (SHORTEST / LONGEST) ** (1 / max(steps - 1, 1))
+    for part in split(networks, x):
+        now, at = part, part
+        highest = torch.full(part.shape[:2], -1.0, device=x.device)
+        for k in range(steps):
+            active = networks.active(with_ones(now))
+            error = networks.values(active) - target.profile(now.norm(dim=2).clamp_max(1))
+            higher = error.abs() > highest
+            highest = torch.where(higher, error.abs(), highest)
+            at = torch.where(higher[..., None], now, at)
+            length = torch.full((now.shape[1],), LONGEST * decay**k, device=x.device)
+            now = _climbed(networks, target, now, active, error, length)
+        places.append(at)
+        heights.append(highest)
+    return torch.cat(places, dim=1), torch.cat(heights, dim=1)

@@ -1,4 +1,4 @@
-"""A depth-2 network as arrays, its mean square in closed form, and where it errs most.
+"""A depth-2 network as arrays, and output weights of least mean square error.
 
 Statement. N(x) = offset + Σ_i outer_i σ(w_i·x + b_i), w_i unit vectors of R^d, f(x) = ϕ(‖x‖).
 
@@ -9,14 +9,13 @@ Statement. N(x) = offset + Σ_i outer_i σ(w_i·x + b_i), w_i unit vectors of R^
 
 the Gaussian's arc-cosine kernel, since a Gaussian is its norm, of mean square d, times an
 independent u. Least squares then needs no sample.
-
-*Attack.* Projected ascent of abs(N − f) from many starts: what it finds is a lower bound.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,14 +23,15 @@ from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.levelling import Hinges
 from depthwright.targets.radial import Radial
 
-INWARD = 1e-3
-"""Step inwards of the difference quotient that gives the slope of ϕ."""
-FIRST_STEP, LAST_STEP = 0.2, 2e-4
+if TYPE_CHECKING:
+    import torch
+
 RIDGE = 1e-10
 """Of the mean diagonal of a Gram matrix, added to it: directions may coincide."""
-START_RIDGE = 1e-6
-"""The same before a descent, which large weights that cancel would hold up."""
+MOST_SOLVED, MOST_SOLVED_ON_GPU = 6000, 20_000
+"""Neurons of a network that descends."""
 CHUNK_ELEMENTS = 1 << 22
+"""Points × neurons that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -45,75 +45,6 @@ class Neurons:
     outer: np.ndarray
     """(n,)"""
     offset: float
-
-    def towards(self, other: Neurons, part: float) -> Neurons:
-        """Between this network and another one of the same neurons, slightly moved."""
-        mine, theirs = self._scaled, other._scaled
-        w, b, a = (x + part * (y - x) for x, y in zip(mine, theirs, strict=True))
-        size = np.maximum(np.linalg.norm(w, axis=1), 1e-12)
-        offset = self.offset + part * (other.offset - self.offset)
-        return Neurons(w / size[:, None], b / size, a * size, offset)
-
-    @property
-    def _scaled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weight, bias and outer weight, inner and outer ones of equal size."""
-        scale = np.sqrt(np.abs(self.outer))
-        return self.weight * scale[:, None], self.bias * scale, np.sign(self.outer) * scale
-
-    def errors(self, x: np.ndarray, target: Radial) -> np.ndarray:
-        """(points,) N − f in float32, for a search."""
-        parts = np.split(x, range(self._rows, len(x), self._rows))
-        return np.concatenate([self._errors(part, target) for part in parts])
-
-    @property
-    def _rows(self) -> int:
-        return max(1, CHUNK_ELEMENTS // len(self.bias))
-
-    def _errors(self, x: np.ndarray, target: Radial) -> np.ndarray:
-        single = x.astype(np.float32)
-        active = single @ self.weight.T.astype(np.float32) + self.bias.astype(np.float32)
-        np.maximum(active, 0, out=active)
-        value = active @ self.outer.astype(np.float32)
-        found: np.ndarray = value + self.offset - profile(target, x)
-        return found
-
-    def worst(self, target: Radial, x: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """The points of largest abs(N − f) met from starts `x` (count, d), and those errors."""
-        weight, bias, outer = (
-            part.astype(np.float32) for part in (self.weight, self.bias, self.outer)
-        )
-        x = x.astype(np.float32)
-        highest, at = np.full(len(x), -1.0, dtype=np.float32), x
-        decay = (LAST_STEP / FIRST_STEP) ** (1 / max(steps - 1, 1))
-        for k in range(steps):
-            z = x @ weight.T + bias
-            on = (z > 0).astype(np.float32)
-            r = np.linalg.norm(x, axis=1)
-            inner = np.maximum(r - INWARD, 0)
-            height = target.profile(r)
-            error = (on * z) @ outer + np.float32(self.offset) - height
-            steep = (height - target.profile(inner)) / np.maximum(r - inner, 1e-9)
-            gradient = (on * outer) @ weight - (steep / np.maximum(r, 1e-6))[:, None] * x
-            size = np.abs(error)
-            higher = size > highest
-            highest, at = np.where(higher, size, highest), np.where(higher[:, None], x, at)
-            gradient *= np.sign(error)[:, None]
-            gradient /= np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-20)
-            x = (x + np.float32(FIRST_STEP * decay**k) * gradient).astype(np.float32)
-            x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1)
-        return at.astype(np.float64), highest.astype(np.float64)
-
-    def starts(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """(count, d): a quarter own directions, a quarter inside the ball, the rest its sphere."""
-        d = self.weight.shape[1]
-        x = rng.standard_normal((count, d))
-        own = count // 4
-        x[:own] = self.weight[rng.integers(len(self.weight), size=own)]
-        x /= np.linalg.norm(x, axis=1, keepdims=True)
-        radius = np.ones(count)
-        radius[own : 2 * own] = rng.random(own)
-        found: np.ndarray = x * radius[:, None]
-        return found
 
 
 def profile(target: Radial, x: np.ndarray) -> np.ndarray:
@@ -174,9 +105,17 @@ def least_squares(start: Neurons, target: Radial, x: np.ndarray, ridge: float = 
         gram, right = _closed_form(start.weight, target)
     else:
         gram, right = _sampled(start, target, x)
-    gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
-    solved = np.linalg.solve(gram, right)
+    solved = _solved(gram, right, ridge)
     return Neurons(start.weight, start.bias, solved[:-1], float(solved[-1]))
+
+
+def _solved(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+    import torch
+
+    gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
+    matrix, vector = (torch.from_numpy(part).to(best_device()) for part in (gram, right))
+    found: np.ndarray = torch.linalg.solve(matrix, vector).cpu().numpy()
+    return found
 
 
 def _closed_form(weight: np.ndarray, target: Radial) -> tuple[np.ndarray, np.ndarray]:
@@ -197,12 +136,47 @@ def _closed_form(weight: np.ndarray, target: Radial) -> tuple[np.ndarray, np.nda
     return gram, right
 
 
+def mean_square(neurons: Neurons, target: Radial, x: np.ndarray) -> float:
+    """Of N − f, at points (count, d)."""
+    total = 0.0
+    for part in _parts(neurons, x):
+        active = np.maximum(part @ neurons.weight.T + neurons.bias, 0)
+        error = active @ neurons.outer + neurons.offset - profile(target, part)
+        total += float(error @ error)
+    return total / len(x)
+
+
 def _sampled(start: Neurons, target: Radial, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n = len(start.bias)
-    gram, right = np.zeros((n + 1, n + 1)), np.zeros(n + 1)
-    for part in np.split(x, range(start._rows, len(x), start._rows)):
-        columns = np.ones((len(part), n + 1))
-        np.maximum(part @ start.weight.T + start.bias, 0, out=columns[:, :n])
+    """Gram matrix and products at points; on a GPU where there is one."""
+    import torch
+
+    n, device = len(start.bias), best_device()
+    gram = torch.zeros(n + 1, n + 1, dtype=torch.float64, device=device)
+    right = torch.zeros(n + 1, dtype=torch.float64, device=device)
+    weight, bias = (torch.from_numpy(part).to(device) for part in (start.weight, start.bias))
+    for part in _parts(start, x):
+        columns = torch.ones(len(part), n + 1, dtype=torch.float64, device=device)
+        active = torch.from_numpy(part).to(device) @ weight.T + bias
+        columns[:, :n] = active.relu_()
         gram += columns.T @ columns
-        right += columns.T @ profile(target, part)
-    return gram / len(x), right / len(x)
+        right += columns.T @ torch.from_numpy(profile(target, part)).to(device)
+    return gram.cpu().numpy() / len(x), right.cpu().numpy() / len(x)
+
+
+def _parts(neurons: Neurons, x: np.ndarray) -> list[np.ndarray]:
+    rows = max(1, CHUNK_ELEMENTS // len(neurons.bias))
+    return np.split(x, range(rows, len(x), rows))
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU where there is one, as for the trainer's accelerator "auto"."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def solvable(width: int) -> bool:
+    """Whether a network of `width` neurons descends within minutes on this machine."""
+    if width <= MOST_SOLVED:
+        return True  # without torch
+    return width <= MOST_SOLVED_ON_GPU and best_device().type == "cuda"

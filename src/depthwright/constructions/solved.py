@@ -1,7 +1,9 @@
 """Networks that descend from a construction, with what can still be proved of them.
 
 Statement. Ours: the neurons of a sparse ridge network (sparse_ridge.py), one for each sign of a
-direction, are a start from which all parameters descend (`approximation.descent`).
+direction, or even directions with two sorts of kinks, are a start from which all parameters
+descend (`approximation.starts`, `approximation.descent`): the mean square where least squares or
+a small network are asked for, then the largest error. On a GPU where torch sees one.
 
 Builds. depth 2, width as asked for.
 
@@ -19,9 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthwright.approximation.branch_and_bound import Search, sup_error
-from depthwright.approximation.descent import descend_largest, descend_mean_square, small
+from depthwright.approximation.descent import descend
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, one_sided
+from depthwright.approximation.starts import starts
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.progress import Bar
 from depthwright.targets.radial import Radial
@@ -44,13 +47,13 @@ def solve(
     `goal`: "least_squares" or "minimax".
     """
     rng = np.random.default_rng(seed)
-    neurons = one_sided(hinges, offset, width, rng)
+    own = one_sided(hinges, offset, width, rng)
     with Bar("solving") as bar:
-        mean, moved = goal == "least_squares", True
-        if mean or small(neurons):
-            neurons, moved = descend_mean_square(neurons, target, rng, bar)
-        if moved:
-            neurons, _ = descend_largest(neurons, target, rng, SHARE if mean else 0.0, bar)
+        begun = starts(own, target, rng)
+        if goal == "least_squares" or len(begun) > 1:
+            begun = [descend(begun, target, seed, 1.0, False, bar)]
+        share = SHARE if goal == "least_squares" else None
+        neurons = descend(begun, target, seed, share, True, bar)
     return _network(neurons), _proved(neurons, target)
 
 

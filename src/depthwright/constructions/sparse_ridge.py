@@ -24,8 +24,8 @@ Claim
     `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
     the ball (`approximation.covering`).
     `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
-    `solved`: it descends (`approximation.descent`), which no proof of the draw outlives: norm
-    "none"; for d ≤ 3 norm "sup", whatever `approximation.branch_and_bound` proves.
+    `solved`: it descends (`constructions.solved`), and no proof of the draw outlives that: norm
+    "none"; for d ≤ 3 norm "sup", whatever boxes prove (`approximation.branch_and_bound`).
     Where a constant is near enough it is taken, two neurons wide, its error bounded for all x.
 
 Shapes and arithmetic
@@ -55,6 +55,7 @@ from depthwright.approximation.deviation import Hinge, joint_exponent
 from depthwright.approximation.directions import frames, spread
 from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
+from depthwright.approximation.neurons import MOST_SOLVED, MOST_SOLVED_ON_GPU, solvable
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
@@ -65,7 +66,6 @@ from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
-MOST_SOLVED = 4000  # neurons
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -143,10 +143,10 @@ class SparseRidge(Construction):
             raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
         if self.solved not in SOLVED:
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
-        if self.solved != PROGRAM and not (self.width and self.width <= MOST_SOLVED):
+        if self.solved != PROGRAM and not (self.width and solvable(self.width)):
             raise Refusal(
                 f"solved={self.solved!r} with width={self.width} outlasts a comparison; give a "
-                f"width up to {MOST_SOLVED}"
+                f"width up to {MOST_SOLVED} (with a GPU {MOST_SOLVED_ON_GPU})"
             )
         if self.width is not None and self.width > (most := LARGEST // d):
             raise Refusal(
@@ -182,28 +182,29 @@ class SparseRidge(Construction):
             )
         rng = np.random.default_rng(self.seed)
         if self.width is not None:
-            return Built(_network(target.input_dim, *self._levelled()), self._claim("none", {}))
-        hinges, offset = self._draw(plan, rng), plan.program.primal.offset
-        network = _network(target.input_dim, hinges, offset)
-        terms = plan.terms | {"rounding": network.rounding_bound("float64")}
-        built = Built(network, self._claim("drawn", terms))
+            return Built(_network(target.input_dim, *self._levelled(rng)), self._claim("none", {}))
+        network = _network(target.input_dim, self._draw(plan, rng), plan.program.primal.offset)
+        rounding = {"rounding": network.rounding_bound("float64")}
+        built = Built(network, self._claim("drawn", plan.terms | rounding))
         self._check_rounding(built.claim)
         return built
 
-    def _levelled(self) -> tuple[list[Hinges], float]:
+    def _spread(self, rng: np.random.Generator) -> tuple[list[Hinges], float]:
         """Of a budget: the plan's hinges with directions spread, and the offset."""
-        rng, plan = np.random.default_rng(self.seed), self._plan
-        hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in self._draw(plan, rng)]
+        drawn = self._draw(self._plan, rng)
+        hinges = [Hinges(spread(h.directions), h.knot, h.weights) for h in drawn]
+        return hinges, self._plan.program.primal.offset
+
+    def _levelled(self, rng: np.random.Generator) -> tuple[list[Hinges], float]:
         with Bar("levelling the network") as bar:
-            hinges, offset, _ = level(hinges, plan.program.primal.offset, self.target, rng, bar)
-        return hinges, offset
+            return level(*self._spread(rng), self.target, rng, bar)[:2]
 
     def _solve(self) -> Built:
         from depthwright.constructions.solved import solve
 
-        hinges, offset = self._levelled()
-        width = self.architecture().width
-        network, terms = solve(hinges, offset, self.target, width, self.seed, self.solved)
+        begun = self._spread(np.random.default_rng(self.seed))
+        assert self.width is not None
+        network, terms = solve(*begun, self.target, self.width, self.seed, self.solved)
         claim = self._claim("sup" if terms else "none", terms)
         return Built(network, claim, domain=self.target.domain if terms else None)
 

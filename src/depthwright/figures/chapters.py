@@ -19,13 +19,14 @@ PARTS = (
     Part(
         "radial",
         "Radial functions: depth 2 against depth 3",
-        "SES19 asks what separates depth 2 from depth 3. For functions of ‖x‖ alone, depth 2 "
+        "SES19 asks what separates depth 2 from depth 3. For Lipschitz functions of ‖x‖, depth 2 "
         "manages with a number of neurons that is polynomial in d for fixed ε, and polynomial in "
         "1/ε for fixed d; when both grow together, no polynomial will do.",
         (
             *("no_polynomial_in_both", "path_norm", "radial_vs_dimension"),
-            *("radial_vs_inverse_accuracy", "sparse_sizes", "depth_two_vs_three"),
-            *("ball_indicator", "random_feature_floor", "radial_checks", "certified_checks"),
+            *("radial_vs_inverse_accuracy", "longer_training", "sparse_sizes"),
+            *("depth_two_vs_three", "ball_indicator", "random_feature_floor"),
+            *("radial_checks", "certified_checks"),
         ),
     ),
     Part(

@@ -1,10 +1,11 @@
 """A figure as data: panels, axes, series. One description, drawn for paper and for the page.
 
-The kind of a series says what its numbers are (a claim is never drawn like a measurement):
+Colour and mark of a series say who it is (style.py), its line what its numbers are (a claim is
+never drawn like a measurement):
 
 - `measured`   estimated from a sample or counted; solid, with its interval where it has one
 - `sampled`    found by search, so a lower bound of what it estimates (a sup error); dotted
-- `promised`   proved upper bound; dashed
+- `promised`   proved upper bound; dashed, without marks
 - `floor`      proved lower bound; dash-dotted
 - `size`       exact, from formulas; solid
 - `matched`    a size beside another of its colour (a rival's, a variant's); dotted, hollow marks
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from depthwright.figures.style import colour
+from depthwright.figures.style import colour, mark
 
 if TYPE_CHECKING:
     import polars
@@ -68,6 +69,11 @@ class Series:
     def colour(self) -> str:
         """The contender's colour, the same in every figure."""
         return colour(self.contender or self.name)
+
+    @property
+    def mark(self) -> str:
+        """The contender's mark; "" where the line has none."""
+        return "" if self.kind in ("promised", "target", "line") else mark(self.colour)
 
     @property
     def landmark(self) -> bool:
@@ -171,6 +177,11 @@ def series(
         band,
         tuple(map(str, part[note].to_list())) if note else None,
     )
+
+
+def tick_text(value: float) -> str:
+    """A tick as it is read: 12,141 and 3.33."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def _numbers(values: Iterable[Any]) -> Numbers:

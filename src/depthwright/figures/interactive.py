@@ -9,7 +9,7 @@ import math
 import textwrap
 from typing import Any
 
-from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series
+from depthwright.figures.chart import Chart, Kind, Numbers, Panel, Series, tick_text
 
 DASHES: dict[Kind, str] = {
     "sampled": "dot",
@@ -19,15 +19,21 @@ DASHES: dict[Kind, str] = {
 }
 SWATCHES = {"solid": "0", "dot": "2 3", "dash": "7 4", "dashdot": "7 3 2 3"}
 """The dashes of a legend's line, as SVG writes them."""
-MARKS: dict[Kind, str] = {
-    "measured": "circle",
-    "sampled": "triangle-down",
-    "floor": "triangle-up",
-    "size": "square",
-    "matched": "circle-open",
-    "points": "circle",
-    "stems": "circle",
+SHAPES = {
+    "circle": "M12.5 6a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
+    "square": "M13 3h6v6h-6z",
+    "diamond": "M16 1.5l4.5 4.5l-4.5 4.5l-4.5-4.5z",
+    "triangle-up": "M12 10h8l-4-7z",
+    "triangle-down": "M12 3h8l-4 7z",
+    "triangle-left": "M20 2v8l-7-4z",
+    "triangle-right": "M12 2v8l7-4z",
+    "cross": "M14.7 2h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7z",
+    "x": "M13 4.5l1.5-1.5l1.5 1.5l1.5-1.5l1.5 1.5l-1.5 1.5l1.5 1.5l-1.5 1.5l-1.5-1.5l-1.5 1.5"
+    "l-1.5-1.5l1.5-1.5z",
+    "star": "M16 1.5l1.3 3.2h3.4l-2.7 2.1l1 3.4l-3-2l-3 2l1-3.4l-2.7-2.1h3.4z",
+    "pentagon": "M16 2l4 3l-1.5 4.7h-5l-1.5-4.7z",
 }
+"""The marks of style.py as SVG paths in the middle of a legend's swatch, which is 32 × 12."""
 ALONE: tuple[Kind, ...] = ("points", "stems")
 """Kinds whose marks are not joined."""
 LANDMARK = {"size": 12, "symbol": "diamond"}
@@ -60,7 +66,7 @@ def widget(panel: Panel) -> Any:
 def legend(chart: Chart) -> list[dict[str, str]]:
     """The entries of the legend, each name once: name, colour, dashes and mark of its line.
 
-    `dash` is an SVG dash array, "none" for marks alone; `mark` one of MARKS, or "".
+    `dash` is an SVG dash array, "none" for marks alone; `mark` a name of SHAPES, or "".
     """
     found: dict[str, dict[str, str]] = {}
     for panel in chart.panels:
@@ -68,7 +74,9 @@ def legend(chart: Chart) -> list[dict[str, str]]:
             alone = _mode(one) == "markers"
             look = {
                 "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
-                "mark": MARKS.get(one.kind, ""),
+                "mark": one.mark,
+                "shape": SHAPES.get(one.mark, ""),
+                "hollow": "1" if one.kind == "matched" else "",
                 "width": "5" if one.kind == "target" else "1.8",
             }
             found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
@@ -93,7 +101,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         layout["xaxis"] |= {
             "tickmode": "array",
             "tickvals": list(panel.ticks),
-            "ticktext": [f"{tick:g}" for tick in panel.ticks],
+            "ticktext": [tick_text(tick) for tick in panel.ticks],
         }
     if panel.x_range:
         layout["xaxis"]["range"] = list(panel.x_range)
@@ -146,7 +154,9 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
 
 def _traces(one: Series) -> list[dict[str, Any]]:
     """The line, and its band drawn below it."""
-    mark = {"size": 6, "symbol": MARKS.get(one.kind, "line-ew-open")}
+    mark = {"size": 6, "symbol": one.mark or "line-ew-open"}
+    if one.kind == "matched":
+        mark = {"size": 9, "symbol": f"{one.mark}-open"}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
     line: dict[str, Any] = {
         "type": "scatter",
@@ -211,4 +221,4 @@ def _mode(one: Series) -> str:
     """A line of one point would be invisible, so it is drawn as a marker."""
     if one.kind in ALONE or len(one.x) == 1:
         return "markers"
-    return "lines+markers" if one.kind in MARKS else "lines"
+    return "lines+markers" if one.mark else "lines"

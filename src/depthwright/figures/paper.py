@@ -8,39 +8,50 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series
-from depthwright.figures.style import CLAIM, below, figure, powers, save
+from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series, tick_text
+from depthwright.figures.style import CLAIM, below, figure, lay_out, powers, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOOKS: dict[Kind, dict[str, Any]] = {
-    "measured": {"marker": "o", "markersize": 4},
-    "sampled": {"marker": "v", "markersize": 4, "linestyle": ":"},
-    "promised": {"marker": "", **CLAIM},
-    "floor": {"marker": "^", "markersize": 3, "linestyle": "-.", "linewidth": 1.0},
-    "size": {"marker": "s", "markersize": 3, "linewidth": 1.1},
-    "matched": {"marker": "o", "markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
-    "points": {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.75},
-    "target": {"marker": "", "linewidth": 2.6, "alpha": 0.35},
-    "line": {"marker": "", "linewidth": 1.2},
-    "stems": {"marker": "o", "markersize": 4, "linestyle": "none"},
+    "measured": {"markersize": 5},
+    "sampled": {"markersize": 5, "linestyle": ":"},
+    "promised": CLAIM,
+    "floor": {"markersize": 4, "linestyle": "-.", "linewidth": 1.0},
+    "size": {"markersize": 4.5, "linewidth": 1.1},
+    "matched": {"markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
+    "points": {"markersize": 5, "linestyle": "none", "alpha": 0.75},
+    "target": {"linewidth": 2.6, "alpha": 0.35},
+    "line": {"linewidth": 1.2},
+    "stems": {"markersize": 5, "linestyle": "none"},
 }
+MARKS = {
+    **{"": "", "circle": "o", "square": "s", "diamond": "D", "cross": "P", "x": "X"},
+    **{"triangle-up": "^", "triangle-down": "v", "triangle-left": "<", "triangle-right": ">"},
+    **{"star": "*", "pentagon": "p"},
+}
+"""From the words of style.py to matplotlib's."""
 LABEL = 36
 """Characters of an upright label that fit beside its panel."""
+TITLE = 62
+"""Characters of a title that fit above a panel."""
 LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
 
 
-def paper(chart: Chart, *paths: Path) -> None:
+def paper(chart: Chart, *paths: Path, title: str = "") -> None:
     """Draw the chart into every path; the suffix gives the format."""
     drawing, axes = figure(len(chart.panels))
     for at, panel in zip(axes, chart.panels, strict=True):
         _panel(at, panel)
-    if chart.thin:
-        drawing.suptitle(THIN, fontsize=9, color="#a4302a")
+    head = [title] * bool(title) + [f"{THIN}."] * chart.thin
+    if head:
+        told = textwrap.fill(". ".join(head), TITLE * len(axes))
+        colour = "#a4302a" if chart.thin else "#222222"
+        drawing.suptitle(told, x=0.01, ha="left", fontsize=11, color=colour)
+    lay_out(drawing)
     for path in paths:
         save(drawing, path)
-        drawing.set_layout_engine("none")  # is laid out: the next file costs half
 
 
 def _panel(at: Axes, panel: Panel) -> None:
@@ -52,7 +63,7 @@ def _panel(at: Axes, panel: Panel) -> None:
     for name, height in panel.lines:
         at.axhline(height, color="#222222", linewidth=0.8, label=name)
     if panel.ticks:
-        at.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
+        at.set_xticks(panel.ticks, [tick_text(tick) for tick in panel.ticks])
         at.xaxis.minorticks_off()
     if panel.x_range:
         at.set_xlim(*panel.x_range)
@@ -74,7 +85,7 @@ def _draw(at: Axes, one: Series) -> None:
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
     if one.kind == "stems":
         at.vlines(x, 0.0, y, linewidth=1.0, **own)
-    style = LANDMARK if one.landmark else LOOKS[one.kind]
+    style = LANDMARK if one.landmark else {"marker": MARKS[one.mark], **LOOKS[one.kind]}
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible
     at.plot(x, y, label=one.name, **own, **style)

@@ -54,7 +54,8 @@ class Record:
 def draw(record: Record, folder: Path) -> None:
     """The record's pictures."""
     if record.chart:
-        paper(record.chart, *(folder / f"{record.name}{suffix}" for suffix in PICTURES))
+        paths = [folder / f"{record.name}{suffix}" for suffix in PICTURES]
+        paper(record.chart, *paths, title=record.title)
 
 
 def write(record: Record, rows: polars.DataFrame, folder: Path, *, pictures: bool = True) -> None:

@@ -36,6 +36,24 @@ COLOURS = {
 """Distinct in grey and with red–green blindness, for contenders that share a picture."""
 OTHERS = ("#7a5195", "#4c956c", "#6b705c", "#b56576", "#3d5a80")
 """For other contenders; chosen by name, so that each is the same everywhere."""
+MARKS = {
+    "#222222": "triangle-up",
+    "#0b6e99": "circle",
+    "#c8553d": "square",
+    "#e09f3e": "diamond",
+    "#6d1a36": "triangle-down",
+    "#4c956c": "cross",
+    "#7a5195": "x",
+    "#6b705c": "triangle-left",
+    "#b56576": "triangle-right",
+    "#3d5a80": "star",
+    "#a3b18a": "pentagon",
+    "#86b9d1": "circle",
+    "#e6a99c": "square",
+    "#f0c98f": "diamond",
+}
+"""A mark for each colour (the last three are pale blue, red and yellow): in grey, too, one can tell
+who is who. What a number is, the line says (chart.py)."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
@@ -44,6 +62,12 @@ def colour(contender: str) -> str:
     if contender.startswith("#"):
         return contender
     return COLOURS.get(contender) or OTHERS[zlib.crc32(contender.encode()) % len(OTHERS)]
+
+
+def mark(colour: str) -> str:
+    """The mark that goes with a colour (#rrggbb), in plotly's words."""
+    names = list(MARKS.values())
+    return MARKS.get(colour) or names[zlib.crc32(colour.encode()) % len(names)]
 
 
 def label(contender: str, style: str | None = None) -> str:
@@ -59,14 +83,20 @@ def label(contender: str, style: str | None = None) -> str:
     return contender.replace("constructed_", "").replace("_", " ")
 
 
-def figure(columns: int) -> tuple[Figure, list[Axes]]:
-    """A row of `columns` panels, without pyplot, which has global state."""
+ACROSS = 4
+"""Most panels in one row."""
+
+
+def figure(panels: int) -> tuple[Figure, list[Axes]]:
+    """One row of panels, or two equal ones; without pyplot, which has global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(5.2 * columns, 4.4), layout="constrained", dpi=140)
+    rows = 1 if panels <= ACROSS else 2
+    columns = -(-panels // rows)
+    drawing = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="tight", dpi=140)
     FigureCanvasAgg(drawing)
-    axes = [drawing.add_subplot(1, columns, k + 1) for k in range(columns)]
+    axes = [drawing.add_subplot(rows, columns, k + 1) for k in range(panels)]
     for panel in axes:
         panel.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
@@ -100,9 +130,31 @@ def below(panel: Axes) -> None:
     )
 
 
+def lay_out(drawing: Figure) -> None:
+    """Fix where everything is, once for all files: laying out takes as long as drawing.
+
+    In one round ("tight"); "constrained" makes two, and the pictures are the same to the eye.
+    """
+    if engine := drawing.get_layout_engine():
+        engine.execute(drawing)
+        drawing.set_layout_engine("none")
+
+
 def save(drawing: Figure, path: Path) -> Path:
-    """Write the picture, whole or not at all; the suffix gives the format."""
+    """Write the picture, whole or not at all; the suffix gives the format.
+
+    What `savefig` does, without its trial run, which takes as long again.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    lay_out(drawing)
     path.parent.mkdir(parents=True, exist_ok=True)
+    dpi = drawing.dpi
     with whole_file(path) as partial:
-        drawing.savefig(partial, format=path.suffix[1:])
+        if path.suffix == ".svg":
+            FigureCanvasSVG(drawing).print_svg(partial)
+        else:
+            FigureCanvasAgg(drawing).print_png(partial)
+    drawing.dpi = dpi  # that of SVG is its own
     return path

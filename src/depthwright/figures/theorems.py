@@ -11,15 +11,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from depthwright.constructions import REGISTRY
 from depthwright.constructions.construction import Built, Construction
 from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.networks.network import Network
+from depthwright.networks.ridge import RidgeNetwork
 from depthwright.networks.upper import at_most
 from depthwright.targets import Cone, RandomNetwork, SineRidge, Target
+
+if TYPE_CHECKING:
+    import torch
 
 HEADINGS = (
     *("Statement", "Builds", "Claim", "Proof", "Shapes and arithmetic", "Not in the paper"),
@@ -89,6 +94,11 @@ def chapter(name: str, cls: type[Construction], folder: Path) -> Chapter:
     )
 
 
+def _values(network: Network, x: torch.Tensor) -> torch.Tensor:
+    """Of a ridge network by torch's operations: compiling its loop takes longer than a chapter."""
+    return network.forward(x) if isinstance(network, RidgeNetwork) else network.evaluate(x)
+
+
 def _default(name: str) -> tuple[Target, str, dict[str, Any]]:
     """Target, how it is written, and settings: small enough to be built while a page is made."""
     if name == "single_ridge":
@@ -136,7 +146,7 @@ def _chart(target: Target, built: Built) -> Chart:
     ray = np.full(target.input_dim, target.input_dim**-0.5)
     x = torch.from_numpy(domain.centre + s[:, None] * domain.half_sides * ray)
     truth = target(x)[:, 0].double().numpy()
-    found = built.network.evaluate(x)[:, 0].double().numpy()
+    found = _values(built.network, x)[:, 0].double().numpy()
     at, error = tuple(s.tolist()), np.abs(found - truth)
     values = (
         Series("target", at, tuple(truth.tolist()), "target", "target"),

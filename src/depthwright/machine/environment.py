@@ -45,7 +45,7 @@ PLAIN = {
     "½": "1/2",
 }
 """Replacements for letters that the output cannot encode."""
-COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"})
+COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"})
 """Variables that can keep compiled code from running at all."""
 CACHE = ".cache"
 """In the results folder: caches of libraries, where the user's cache cannot be written to."""

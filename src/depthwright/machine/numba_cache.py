@@ -55,7 +55,7 @@ def stored(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def need_compiler() -> None:
-    """Refusal where NUMBA_DISABLE_JIT or numba's thread settings keep compiled code from running.
+    """Refusal where NUMBA_DISABLE_JIT keeps compiled code from running.
 
     Without compilation most of this code is far too slow, and the training step does not run.
     """
@@ -65,16 +65,6 @@ def need_compiler() -> None:
             f"NUMBA_DISABLE_JIT={os.environ.get('NUMBA_DISABLE_JIT', 1)} switches off the compiler "
             "that values and training need; unset it"
         )
-    layer = os.environ.get("NUMBA_THREADING_LAYER")
-    if layer is None:
-        return
-    try:
-        numba.get_num_threads()  # starts them
-    except ValueError as error:
-        raise Refusal(
-            f"NUMBA_THREADING_LAYER={layer} is no threading layer that numba can load here; "
-            "unset it"
-        ) from error
 
 
 class _Announcement(event.Listener):

@@ -132,22 +132,25 @@ class RidgeNetwork(Network):
     def _compiled(self, x: np.ndarray) -> np.ndarray | None:
         """Values by the compiled loop; None where a table would be too large."""
         from depthwright.machine.numba_cache import need_compiler
-        from depthwright.networks.ridge_kernel import accumulate, table
+        from depthwright.machine.threads import shared
+        from depthwright.networks.ridge_kernel import BLOCK, accumulate, table
 
         need_compiler()
+        x = np.ascontiguousarray(x)
         tables = [table(g.kinks, g.turns, x.dtype.type) for g in self.groups]
         out = np.zeros(len(x))
         for group, rows in zip(self.groups, tables, strict=True):
             if rows is None:
                 return None
-            accumulate(
-                np.ascontiguousarray(x),
-                group.indices.astype(np.uint32),
-                group.values.astype(x.dtype),
-                group.weights.astype(x.dtype),
-                rows,
-                out,
-            )
+            directions = group.indices.astype(np.uint32), group.values.astype(x.dtype)
+            weights = group.weights.astype(x.dtype)
+
+            def add(
+                part: slice, told: tuple[np.ndarray, ...] = (*directions, weights, rows)
+            ) -> None:
+                accumulate(x[part], *told, out[part])
+
+            shared(add, len(x), BLOCK)
         return (out + self.offset)[:, None]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,6 @@ value. Points run along the vector lanes in blocks that stay in the first-level 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from depthwright.machine.numba_cache import stored
@@ -46,7 +45,7 @@ def table(kinks: np.ndarray, turns: np.ndarray, dtype: type) -> np.ndarray | Non
     return rows
 
 
-@stored("structured evaluation", parallel=True, fastmath={"contract", "nsz", "nnan"})
+@stored("structured evaluation", nogil=True, fastmath={"contract", "nsz", "nnan"})
 def accumulate(x, indices, values, weights, rows, out):  # type: ignore[no-untyped-def]
     """out[p] += Σ_i weights[i]·ĝ(abs(w_i·x_p)).
 
@@ -57,7 +56,7 @@ def accumulate(x, indices, values, weights, rows, out):  # type: ignore[no-untyp
     cells = rows.shape[1]
     scale = x.dtype.type(cells)
     top = np.uint32(cells - 1)
-    for block in numba.prange((points + BLOCK - 1) // BLOCK):
+    for block in range((points + BLOCK - 1) // BLOCK):
         start = block * BLOCK
         size = min(BLOCK, points - start)
         columns = np.zeros((dimension, BLOCK), dtype=x.dtype)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import constructions
+from depthwright.approximation.neurons import MOST_SOLVED, solvable
 from depthwright.comparison import SOLVED_RIDGE, Comparison
 from depthwright.constructions import Construction, Ridge, SparseRidge
-from depthwright.constructions.sparse_ridge import LEAST_SQUARES, MOST_SOLVED, PROGRAM
+from depthwright.constructions.sparse_ridge import LEAST_SQUARES, PROGRAM
 from depthwright.errors.measure import EvaluationConfig
 from depthwright.refusal import Refusal, misspelt
 from depthwright.runs import classes
@@ -133,12 +135,20 @@ def comparison(config: DictConfig) -> Comparison:
     )
 
 
-def _solved(first: Construction, config: DictConfig, most: int = MOST_SOLVED) -> SparseRidge | None:
+@functools.lru_cache(maxsize=256)
+def _width(first: Construction) -> int:
+    """Equal constructions are planned once: the cells of a sweep often share theirs."""
+    return first.architecture().width
+
+
+def _solved(
+    first: Construction, config: DictConfig, fits: Callable[[int], bool] = solvable
+) -> SparseRidge | None:
     """A solved network for the same target, as wide as `first`; None where there is none."""
     if not isinstance(first, (Ridge, SparseRidge)) or getattr(first, "solved", PROGRAM) != PROGRAM:
         return None
-    width = first.architecture().width
-    if not 4 <= width <= most:
+    width = _width(first)
+    if width < 4 or not fits(width):
         return None
     shared = {field: config[field] for field in classes.FOLLOWED}
     return SparseRidge(first.target, width=width, solved=LEAST_SQUARES, **shared)
@@ -147,7 +157,7 @@ def _solved(first: Construction, config: DictConfig, most: int = MOST_SOLVED) ->
 def _all_beside(config: DictConfig, first: Construction) -> dict[str, Construction]:
     """Those asked for; where nothing is said, what belongs beside the first one."""
     if config.beside is None:
-        solved = _solved(first, config, MOST_BESIDE)
+        solved = _solved(first, config, lambda width: width <= MOST_BESIDE)
         return {} if solved is None else {SOLVED_RIDGE: solved}
     return {name: _beside(name, first, config) for name in config.beside}
 

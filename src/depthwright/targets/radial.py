@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # or what has more than input_dim would equal all its kind
 class Radial(Target):
     """f(x) = ϕ(‖x‖) on the unit ball of R^input_dim."""
 

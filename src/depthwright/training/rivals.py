@@ -1,4 +1,7 @@
-"""Training as a comparison calls it: contenders and their shapes in, the best of each out."""
+"""Training as a comparison calls it: contenders and their shapes in, the best of each out.
+
+Lightning takes seconds to import, so it waits until something is trained.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from typing import TYPE_CHECKING
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.machine.process_wide import process_wide
@@ -22,11 +22,14 @@ from depthwright.networks.torch_network import Layers
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target
-from depthwright.training.checkpoint import SaveChunks, resumed
 from depthwright.training.config import TrainerConfig, TrainingConfig
-from depthwright.training.lightning_module import OnValidation, RivalTraining, Widths
 from depthwright.training.memory import keep_freed_memory
 from depthwright.training.result import TrainingResult
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from depthwright.training.lightning_module import OnValidation, RivalTraining, Widths
 
 
 def train_rivals(
@@ -54,6 +57,9 @@ def train_rivals(
     on one CPU, interrupted or not, and on any number of threads (except where a hidden matrix is so
     large that torch's products are used, see `step.compiled`).
     """
+    from depthwright.training.checkpoint import SaveChunks, resumed
+    from depthwright.training.lightning_module import RivalTraining
+
     config, trainer = config or TrainingConfig(), trainer or TrainerConfig()
     contenders = {name: [tuple(s) for s in shapes] for name, shapes in matches.items() if shapes}
     _check(contenders, target, distribution, seed, bool(starts))
@@ -108,6 +114,9 @@ def _on_validated(
 
 def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     """Lightning's trainer on one device; it writes no files."""
+    import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import LightningEnvironment
+
     return pl.Trainer(
         accelerator=_accelerator(accelerator),
         devices=1,
@@ -122,6 +131,8 @@ def _engine(accelerator: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
 
 
 def _accelerator(name: str) -> str:
+    import torch
+
     if name == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
     if name == "gpu" and not torch.cuda.is_available():
@@ -161,6 +172,8 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Set torch's number of threads for a while; 0 leaves it as it is."""
+    import torch
+
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".onnx", ".nnet")
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pt2")
-TORCH_CURE = "; load it with torch.load, then give the module, or the state dict"
+TORCH_CURE = (
+    "; load it with torch.load, then give the module, or the state dict, or save that as a file: "
+    "safetensors.torch.save_file(state, 'FILE.safetensors')"
+)
 
 
 def read(

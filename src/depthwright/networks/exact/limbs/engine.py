@@ -11,7 +11,6 @@ noise).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,18 +33,6 @@ CACHED = 1 << 20
 """Bytes of a tile's live slots that should stay in a core's second-level cache."""
 
 _loaded: set[str] = set()
-_in_child = False
-"""Whether this process was forked. The threads that numba started in its parent do not exist here,
-and an OpenMP that finds them missing ends the process."""
-
-
-def _forked() -> None:
-    global _in_child
-    _in_child = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def groups(x: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -169,30 +156,29 @@ def tile_size(program: LimbProgram, points: int) -> int:
 
 
 def run(program: LimbProgram, x: np.ndarray) -> np.ndarray:
-    """On the CPU, on all of numba's threads; in a forked process, on the calling thread alone.
+    """On the CPU, shared among threads.
 
     Rows (points, output_dim) with nan are not settled: see LimbProgram.values.
     """
-    import numba
-
-    from depthwright.machine import numba_cache
+    from depthwright.machine.numba_cache import need_compiler
+    from depthwright.machine.threads import shared, threads
     from depthwright.networks.exact.limbs import kernel
 
-    numba_cache.need_compiler()
+    need_compiler()
     out = np.empty((len(x), len(program.outputs)))
     tile = tile_size(program, len(x))
-    threads = 1 if _in_child else numba.get_num_threads()
-    chunk = tile * threads
     tables = (program.rows, program.terms, program.constants, program.inputs, program.outputs)
-    done = 0
+    sizes = (program.input_grid, program.places, program.arena, tile)
+
+    done, chunk = 0, tile * threads()
     with Bar("exact values") as bar:
         while done < len(x):
-            part = slice(done, done + chunk)
-            sizes = (program.input_grid, program.places, program.arena, tile)
-            if _in_child:
-                kernel.run_alone(x[part], tables, *sizes, out[part])
-            else:
-                kernel.run(x[part], tables, *sizes, out[part], threads)
+            points, values = x[done : done + chunk], out[done : done + chunk]
+
+            def work(part: slice, points: np.ndarray = points, values: np.ndarray = values) -> None:
+                kernel.run(points[part], tables, *sizes, values[part])
+
+            shared(work, len(points), tile)
             _loaded.add("numba")
             done += chunk
             bar(min(done / len(x), 1.0))

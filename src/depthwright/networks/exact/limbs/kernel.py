@@ -286,15 +286,14 @@ def run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done):  # ty
 
 
 @numba.njit
-def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # type: ignore[no-untyped-def]
-    """Tiles first..last, one after the other."""
+def run_tiles(x, tables, grid, places, limbs, size, out, done):  # type: ignore[no-untyped-def]
+    """Tiles of `size` points, one after the other."""
     rows, terms, constants, inputs, outputs = tables
     arena = np.zeros((limbs, size), dtype=np.uint64)
     scratch = np.zeros((3, size), dtype=np.uint64)
     firsts = np.zeros(places, dtype=np.int64)
     lasts = np.zeros(places, dtype=np.int64)
-    for tile in range(first, last):
-        start = tile * size
+    for start in range(0, x.shape[0], size):
         end = min(start + size, x.shape[0])
         read_points(x[start:end], inputs, grid, arena, firsts, lasts)
         run_rows(rows, terms, constants, arena, firsts, lasts, scratch, done)
@@ -309,34 +308,21 @@ def run_tiles(first, last, x, tables, grid, places, limbs, size, out, done):  # 
                 )
 
 
-def _entries(made_of: str) -> tuple[Any, Any]:
-    """`run` and `run_alone`; of `made_of`, see stored_code.py."""
+def _entry(made_of: str) -> Any:
+    """`run`; of `made_of`, see numba_cache.py."""
 
-    @stored("exact evaluation", parallel=True)
-    def run(x, tables, grid, places, limbs, size, out, threads):  # type: ignore[no-untyped-def]
-        """Values (points, output_dim) of x (points, input_dim), shared among threads.
+    @stored("exact evaluation", nogil=True)
+    def run(x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
+        """Values (points, output_dim) of x (points, input_dim) into `out`, in the calling thread.
 
         Returns how many limbs, of all the points of a tile, were added, multiplied and moved.
         """
         _ = made_of
-        done = np.zeros((threads, 16), dtype=np.int64)  # a cache line a thread
-        tiles = (x.shape[0] + size - 1) // size
-        for thread in numba.prange(threads):
-            first, last = tiles * thread // threads, tiles * (thread + 1) // threads
-            if first < last:
-                run_tiles(first, last, x, tables, grid, places, limbs, size, out, done[thread])
-        return done[:, :3].sum(axis=0)
+        done = np.zeros(3, dtype=np.int64)
+        run_tiles(x, tables, grid, places, limbs, size, out, done)
+        return done
 
-    @stored("exact evaluation")
-    def run_alone(x, tables, grid, places, limbs, size, out):  # type: ignore[no-untyped-def]
-        """The same in the calling thread, no other one started."""
-        _ = made_of
-        done = np.zeros(16, dtype=np.int64)
-        tiles = (x.shape[0] + size - 1) // size
-        run_tiles(0, tiles, x, tables, grid, places, limbs, size, out, done)
-        return done[:3]
-
-    return run, run_alone
+    return run
 
 
-run, run_alone = _entries(digest(_words))
+run = _entry(digest(_words))
