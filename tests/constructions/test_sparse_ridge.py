@@ -64,9 +64,9 @@ def test_probable_claims_hold(target, accuracy):
 @pytest.mark.parametrize(
     ("target", "accuracy", "limit"),
     [
-        (Cone(3), 0.01, 2000),
+        pytest.param(Cone(3), 0.01, 2000, marks=pytest.mark.slow),
         (Cone(2), 0.02, 40),
-        (Cone(4), 0.08, 200),
+        pytest.param(Cone(4), 0.08, 200, marks=pytest.mark.slow),
         (Hat(3), 0.08, 400),
         (Sine(2, 1), 0.03, 400),
         (RandomProfile(2), 0.05, 400),
