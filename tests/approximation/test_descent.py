@@ -223,7 +223,7 @@ def root(neurons: Neurons, target: Radial) -> float:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "FEWEST_STEPS", 200)
-    monkeypatch.setattr(descent, "MOST_STEPS", 200)
+    monkeypatch.setattr(descent, "MOST_STEPS", dict.fromkeys(descent.MOST_STEPS, 200))
     monkeypatch.setattr(descent, "JUDGED_STARTS", 200)
 
 

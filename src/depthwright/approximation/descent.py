@@ -28,16 +28,18 @@ from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
-WORK = {"cpu": 2e11, "cuda": 4e13}
+WORK = {"cpu": 2e11, "cuda": 2e13}
 """Multiply-adds of a descent of the mean square, by device: minutes on a core, seconds on a GPU."""
-CLIMBING_WORK = {"cpu": 6e10, "cuda": 4e13}
+CLIMBING_WORK = {"cpu": 6e10, "cuda": 2e13}
 """The same of one with climbers, who take most of it."""
 REST = 12
 """What is done to a number beside products, in multiply-adds, for each point and neuron."""
 LAW = {"cpu": 256, "cuda": 4096}
 CLIMBERS = {"cpu": 500, "cuda": 8000}
 """Points of a step; the climbers' number is a multiple of LIFE."""
-FEWEST_STEPS, MOST_STEPS = 500, 8000
+FEWEST_STEPS = 500
+MOST_STEPS = {"cpu": 8000, "cuda": 4000}
+"""A GPU has more points a step, and its small networks wait for launches, not for arithmetic."""
 RATE, RATE_OF_LARGEST = 0.05, 0.01
 """Adam's rate as a part of the inner weights' root mean square."""
 WARM_UP = 0.05
@@ -225,7 +227,7 @@ def descend(
     count = CLIMBERS[device.type] if largest else 0
     each = 3 * n * (d + REST) * (law_count + count) * len(starts)
     work = (CLIMBING_WORK if largest else WORK)[device.type]
-    steps = int(np.clip(work / each, FEWEST_STEPS, MOST_STEPS))
+    steps = int(np.clip(work / each, FEWEST_STEPS, MOST_STEPS[device.type]))
     judge = _Judge(target, share or 0.0, largest, device, seed)
     before = judge(first := Networks.of(starts, device))
     now, done = first, 0
