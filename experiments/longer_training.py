@@ -57,6 +57,8 @@ def chart(rows: polars.DataFrame) -> Chart:
         part = rows.filter(rows["input_dim"] == d)
         trained = part.filter(part["contender"] != SOLVED)
         ticks = tuple(float(n) for n in sorted(set(trained["steps"].to_list())))
+        if len(ticks) < 2:  # of cells that a limit has cut short
+            continue
         found = lines(over_seeds(trained, "steps"), "steps", (TRAINED, TUNED))["error"]
         solved = over_seeds(part.filter(part["contender"] == SOLVED), "steps")
         shown: tuple[tuple[str, str, Kind], ...] = (
@@ -92,6 +94,8 @@ def sentence(rows: polars.DataFrame) -> str:
         part = f"d = {d}: solved {_errors(solved)} in {solved['build_seconds']:.2g} s"
         for who in (TRAINED, TUNED):
             of = middle.filter(middle["contender"] == who).to_dicts()
+            if not of:
+                continue
             each = ", ".join(f"{_errors(row)} after {row['steps']:,}" for row in of)
             part += f"; {who} {each} steps ({of[-1]['train_seconds']:.2g} s)"
         told.append(part)

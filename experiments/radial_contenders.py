@@ -52,10 +52,10 @@ NUMBERS = (
     *("path_norm_needed", "build_seconds", "train_seconds", "network_steps"),
 )
 COLOURS = {
-    SPARSE: ("#0b6e99", "#7fb8d1", "#08405a"),
-    SOLVED: ("#2f6b45", "#93c7a4", "#17351f"),
-    TRAINED: ("#c8553d", "#e8a798", "#6e2a1c"),
-    FOR_SUP: ("#e09f3e", "#efcf9f", "#8f6420"),
+    SPARSE: ("#0b6e99", "#86b9d1", "#08405a"),
+    SOLVED: ("#4c956c", "#a9d3bb", "#255039"),
+    TRAINED: ("#c8553d", "#e6a99c", "#6e2a1c"),
+    FOR_SUP: ("#e09f3e", "#f0c98f", "#8f6420"),
     TUNED: ("#7a5195", "#b99cc9", "#43285a"),
     CERTIFIED: ("#b56576", "#dcb0ba", "#6a3541"),
     RIDGE: ("#6b705c", "#b4b8a8", "#3b3e32"),
@@ -330,12 +330,25 @@ def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
     total = len(kept) + len(other)
     if not total:
         return "No line has both a solved and a trained network."
+    seeds = _span(seeds_of(rows, place))
     text = (
         f"Of one architecture, the solved network is at least as good as the best trained one in "
-        f"both L2 and attacked error on {len(kept)} of {total} lines (medians over seeds), on "
+        f"both L2 and attacked error on {len(kept)} of {total} lines (medians over {seeds}), on "
         f"{clear} of them with its worst seed against their best"
     )
     return f"{text}; not on {'; '.join(other)}." if other else f"{text}."
+
+
+def seeds_of(rows: polars.DataFrame, place: Sequence[str]) -> list[int]:
+    """How many solved networks the lines have, each number once."""
+    counts = rows.filter(rows["contender"] == SOLVED).group_by(list(place)).len()["len"]
+    return sorted({int(n) for n in counts})
+
+
+def _span(seeds: Sequence[int]) -> str:
+    if seeds[-1] == 1:
+        return "one seed"
+    return f"{seeds[0]} to {seeds[-1]} seeds" if seeds[0] < seeds[-1] else f"{seeds[0]} seeds"
 
 
 def _told(key: str, value: Any) -> str:

@@ -40,7 +40,7 @@ KEPT = ("scale", "command", "seconds", "made")
 TOLERANCE = 0.01
 """Largest relative difference of a number without an interval of its own."""
 TRAINED = 0.5
-"""The same in a row of a trained network, whose steps differ between processors."""
+"""The same in a row of a trained or solved network, whose steps differ between processors."""
 OF_THE_MACHINE = re.compile(r"second|gigabyte|gigaflop|^code$|^device$|^threads$|^work$|gpu", re.I)
 """Columns that hold the computer and not the figure."""
 DRAWS = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg")
@@ -148,7 +148,9 @@ def differences(ours: polars.DataFrame, theirs: polars.DataFrame) -> list[str]:
 
 def _differing(mine: dict[str, Any], theirs: dict[str, Any], columns: Sequence[str]) -> list[str]:
     words = " ".join(str(v) for v in theirs.values() if isinstance(v, str))
-    allowed = TRAINED if re.search(r"train|tuned|random|Lightning|torch", words) else TOLERANCE
+    allowed = (
+        TRAINED if re.search(r"train|tuned|solved|random|Lightning|torch", words) else TOLERANCE
+    )
     # `low` and `high` belong to a number that is not named: it lies between them.
     loose = {"low", "high"} <= theirs.keys() and theirs["low"] is not None
     found = []
