@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
 from command_line import HANGS
-from depthwright import cli
 from depthwright.runs import config as configs
+from depthwright.runs import options
 
 torch.set_num_threads(1)
 # Hypothesis fails where an example takes 200 ms or is slowly drawn: a slow machine is no fault.
@@ -63,5 +63,5 @@ def generator() -> torch.Generator:
 def composed() -> Iterator[Callable[..., DictConfig]]:
     """`composed("target=hat", …)`: the config of `depthwright target=hat …`."""
     configs.register_schemas()
-    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
+    with initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
         yield lambda *overrides: compose("config", list(overrides))

@@ -27,8 +27,8 @@ from omegaconf import DictConfig
 
 from command_line import python
 from depthwright import cli
+from depthwright.runs import command, sweep
 from depthwright.runs import config as configs
-from depthwright.runs import sweep
 from depthwright.runs.store import Cell, Launch
 
 TABLE = Path(__file__).with_name("command_lines.txt")
@@ -106,7 +106,7 @@ def launched(output: Path, found: Sequence[Cell], launch: Launch, after: object)
 def no_run() -> Iterator[None]:
     """Runs end where they would begin; a sweep launches its cells once and reads no rows."""
     with (
-        mock.patch.object(cli, "task", ready),
+        mock.patch.object(command, "task", ready),
         mock.patch.object(sweep, "complete", launched),
         mock.patch.object(warnings, "showwarning"),
         mock.patch.dict(os.environ),
@@ -178,7 +178,7 @@ def test_axes_in_a_file_make_cells_and_the_command_line_comes_before_them(
     monkeypatch.chdir(folder)
     found: list[tuple[str, ...]] = []
     for given in ("", "seed=5"):
-        with mock.patch.object(cli, "task"), no_run():
+        with mock.patch.object(command, "task"), no_run():
             monkeypatch.setattr(
                 sweep, "complete", lambda _, cells, *__: found.extend(c.overrides for c in cells)
             )

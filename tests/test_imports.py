@@ -184,7 +184,7 @@ def test_help_does_not_even_compose_a_config() -> None:
     code = (
         "import sys; sys.argv = ['depthwright', '--help']\n"
         "from depthwright.cli import main; main()\n"
-        "print({'scipy', 'torch', 'mpmath', 'rich'} & sys.modules.keys())"
+        "print({'hydra', 'omegaconf', 'numpy', 'scipy', 'torch', 'rich'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("set()")

@@ -11,8 +11,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import depthwright
-from depthwright.cli import arranged
 from depthwright.machine.environment import PLAIN
+from depthwright.runs.command import arranged
 
 SOURCE = Path(depthwright.__file__).parent
 ROOT = SOURCE.parents[1]

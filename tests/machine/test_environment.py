@@ -231,11 +231,11 @@ import json, sys, threading
 from pathlib import Path
 from hydra import compose, initialize_config_dir
 from depthwright import comparison
-from depthwright.runs import config as configs
+from depthwright.runs import config as configs, options
 from depthwright.tracking import Tracker
 
 configs.register_schemas()
-with initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+with initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
     ready = [configs.comparison(compose("config", [*sys.argv[1:], f"seed={k}"])) for k in (0, 1)]
 
 def run(k, folder):

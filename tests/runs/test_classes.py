@@ -18,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from command_line import HANGS
-from depthwright.cli import arranged
 from depthwright.refusal import Refusal
 from depthwright.runs import classes, task
 from depthwright.runs import config as configs
+from depthwright.runs.command import arranged
 
 MINE = """
 from dataclasses import dataclass, field

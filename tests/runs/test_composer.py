@@ -18,8 +18,8 @@ from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from depthwright import cli
 from depthwright.runs import config as configs
+from depthwright.runs import options
 from depthwright.runs.composer import CellLoader, Composer, for_cells
 
 Sweep = tuple[ConfigLoader, DictConfig]
@@ -53,7 +53,7 @@ WRONG = (
 @pytest.fixture
 def a_sweep() -> Iterator[Sweep]:
     configs.register_schemas()
-    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
+    with initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = ["hydra.sweep.dir=.", "seed=0"]

@@ -18,17 +18,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from depthwright import cli, constructions, targets
+from depthwright import constructions, targets
 from depthwright.comparison import comparison
 from depthwright.constructions import SparseRidge
 from depthwright.distributions import Box
 from depthwright.machine import provenance
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.refusal import Refusal
-from depthwright.runs import classes
+from depthwright.runs import classes, options
 from depthwright.runs import config as configs
 
-CONF = Path(configs.conf_folder())
+CONF = Path(options.conf_folder())
 GROUPS = {p.name: sorted(f.stem for f in p.glob("*.yaml")) for p in CONF.iterdir() if p.is_dir()}
 Composed = Callable[..., DictConfig]
 
@@ -120,7 +120,7 @@ def test_misspelt_keys_are_refused_in_an_experiment_file(line: str, tmp_path: Pa
     (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{line}\n")
     configs.register_schemas()
     with (
-        initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()),
+        initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()),
         pytest.raises((HydraException, OmegaConfBaseException)),
     ):
         compose("config", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"])
@@ -161,7 +161,7 @@ def choices() -> dict[str, DictConfig]:
     configs.register_schemas()
     groups = ("distribution", "target", "experiment")
     words = [f"{group}={name}" for group in groups for name in GROUPS[group]]
-    with initialize_config_dir(configs.conf_folder(), **cli.hydra_keywords()):
+    with initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
         return {word: compose("config", [word]) for word in words}
 
 

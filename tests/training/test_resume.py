@@ -292,15 +292,14 @@ def test_a_killed_run_started_again_writes_the_same_rows(tmp_path, capfd):
     from hydra import compose, initialize_config_dir
     from rich.console import Console
 
-    from depthwright import cli
     from depthwright.results import SECONDS, read
-    from depthwright.runs import config
+    from depthwright.runs import config, options, task
 
     def run(name):
         config.register_schemas()
-        with initialize_config_dir(config.conf_folder(), **cli.hydra_keywords()):
+        with initialize_config_dir(options.conf_folder(), **config.hydra_keywords()):
             composed = compose("config", [*OVERRIDES, f"output={tmp_path / name}"])
-        folder = cli.compare(composed, Console(stderr=True))
+        folder = task.compare(composed, Console(stderr=True))
         assert not (folder / "training.ckpt").exists()
         return [{k: v for k, v in vars(row).items() if k not in SECONDS} for row in read(folder)]
 

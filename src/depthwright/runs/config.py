@@ -19,7 +19,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from depthwright import constructions
@@ -32,6 +32,7 @@ from depthwright.refusal import Refusal, misspelt
 from depthwright.runs import classes
 from depthwright.runs.cell import identity
 from depthwright.runs.classes import REGISTRIES
+from depthwright.runs.options import RunConfig, groups
 from depthwright.tracking import LoggerConfig
 from depthwright.training.config import TrainerConfig, TrainingConfig
 
@@ -62,54 +63,10 @@ INPUT_FIELDS = {"grid", "inputs"}
 """What a construction's claim speaks of; constructions of one run share it."""
 
 
-@dataclasses.dataclass
-class RunConfig:
-    """The top level of every config."""
-
-    experiment_name: str = "comparison"
-    """The folder of the runs and the W&B group."""
-    accuracy: float = 0.1
-    """The theorem's ε."""
-    failure_probability: float = 0.01
-    """The theorem's δ, where it has one."""
-    seed: int = 0
-    """Of training: points, initialisations, validation. Evaluation has its own."""
-    matching: list[str] = dataclasses.field(default_factory=lambda: ["architecture"])
-    """One trained contender per rule: architecture, parameters, width; [] trains nothing."""
-    features: list[str] = dataclasses.field(default_factory=list)
-    """One contender each with its output layer fitted: random, constructed hidden layers."""
-    beside: list[str] | None = None
-    """Further constructions in the same table, by name, with the same ε and δ; solved_ridge is a
-    sparse ridge network of the first one's width, solved. null: that one, beside a ridge network
-    that is not wide."""
-    output: str = "outputs"
-    """Results folder, relative to the working directory."""
-    target: Any = MISSING
-    distribution: Any = MISSING
-    construction: Any = MISSING
-    training: Any = MISSING
-    evaluation: Any = MISSING
-    trainer: Any = MISSING
-    logger: Any = MISSING
-
-
 def hydra_keywords() -> dict[str, Any]:
     """Hydra 1.4 deprecates version_base; before, it decides about old defaults."""
     before = tuple(int(part) for part in version("hydra-core").split(".")[:2]) < (1, 4)
     return {"version_base": "1.3"} if before else {}
-
-
-def conf_folder() -> str:
-    """The config tree: beside the package once installed, at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return str(installed if installed.is_dir() else package.parents[1] / "conf")
-
-
-def groups() -> dict[str, list[str]]:
-    """Of the config tree: group → its options."""
-    folders = sorted(path for path in Path(conf_folder()).iterdir() if path.is_dir())
-    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
 def register_schemas() -> None:

@@ -15,7 +15,7 @@ from omegaconf.errors import (
 )
 
 from depthwright.refusal import misspelt
-from depthwright.runs import config as configs
+from depthwright.runs import options
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 """Hydra launcher → the extra that brings it."""
@@ -47,7 +47,7 @@ def _misspelt(error: Exception) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return where + _no_option(error.missing_cfg_file, error.options or ())
     if none := re.search(r"Could not override '([\w/@.]+)'\.\s+No match in", str(error)):
-        return where + misspelt(none[1].strip("/"), configs.groups(), "group")
+        return where + misspelt(none[1].strip("/"), options.groups(), "group")
     cause = _cause(error)
     if isinstance(cause, MissingMandatoryValue):
         return f"{where}{cause.full_key} has no value; give {cause.full_key}=VALUE"
@@ -55,7 +55,7 @@ def _misspelt(error: Exception) -> str | None:
         node, key = cause.parent_node, str(cause.full_key or "")
         if isinstance(node, DictConfig) and key and not node._is_none():
             known = {str(name) for name in node}
-            return where + misspelt(key, known if "." in key else known | configs.groups().keys())
+            return where + misspelt(key, known if "." in key else known | options.groups().keys())
     return None
 
 
@@ -64,7 +64,7 @@ def _no_option(path: str, options: object) -> str:
     if group == "hydra/launcher" and option in EXTRAS:
         return f"this launcher is not installed; pip install -e '.[{EXTRAS[option]}]'"
     if not options:
-        return misspelt(group, configs.groups(), "group") if group else f"{path}.yaml is not there"
+        return misspelt(group, options.groups(), "group") if group else f"{path}.yaml is not there"
     return misspelt(option or "''", options, f"option for {group}")  # type: ignore[arg-type]
 
 

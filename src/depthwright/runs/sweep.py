@@ -26,7 +26,7 @@ from depthwright.machine import environment
 from depthwright.refusal import Refusal
 from depthwright.results import NEEDED
 from depthwright.runs import config as configs
-from depthwright.runs import task
+from depthwright.runs import options, task
 from depthwright.runs.aggregate import aggregate
 from depthwright.runs.cell import sentence
 from depthwright.runs.composer import for_cells
@@ -55,7 +55,7 @@ def sweep(
     """
     axes = [f"{key}={','.join(map(str, values))}" for key, values in grid.items()]
     configs.register_schemas()
-    with _ONE, initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+    with _ONE, initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         given = [f"experiment={experiment}", *overrides, *axes]
@@ -147,7 +147,7 @@ def launcher(overrides: Sequence[str], compute: Callable[[Cell], None]) -> Launc
 
     def launch(cells: Sequence[Cell]) -> Sequence[str | None]:
         configs.register_schemas()
-        with _ONE, initialize_config_dir(configs.conf_folder(), **configs.hydra_keywords()):
+        with _ONE, initialize_config_dir(options.conf_folder(), **configs.hydra_keywords()):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             config = hydra.compose_config(
