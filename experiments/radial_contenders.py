@@ -31,7 +31,7 @@ from depthwright.errors.l2 import l2_error
 from depthwright.errors.sup import attack, residuals
 from depthwright.figures.chart import Kind, Series, series
 from depthwright.refusal import Refusal
-from depthwright.runs.config import conf_folder
+from depthwright.runs.options import conf_folder
 from depthwright.training import TrainerConfig, TrainingConfig, TrainingDiverged, train_rivals
 from depthwright.training.features import hidden_layers
 from depthwright.training.tuned import TUNED, start
