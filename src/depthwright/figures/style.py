@@ -43,9 +43,9 @@ MARKS = {
     "#e09f3e": "diamond",
     "#6d1a36": "triangle-down",
     "#4c956c": "cross",
-    "#7a5195": "x",
+    "#7a5195": "triangle-right",
     "#6b705c": "triangle-left",
-    "#b56576": "triangle-right",
+    "#b56576": "x",
     "#3d5a80": "star",
     "#a3b18a": "pentagon",
     "#86b9d1": "circle",
@@ -124,9 +124,17 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def below(panel: Axes) -> None:
-    """The legend under the panel, where it covers no data."""
+    """The legend under the panel and the name of its axis, where it covers no data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    inch = panel.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
     panel.legend(
-        fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2
+        fontsize=7,
+        frameon=False,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5, inch),
+        ncols=2,
     )
 
 
