@@ -36,20 +36,18 @@ LEVELS = 8
 """Half of the pixel range 0…16: inputs are (pixel − LEVELS)/LEVELS."""
 
 
-def classifier() -> pl.LightningModule:
-    """The perceptron, trained with cross entropy."""
+def classifier(model: nn.Sequential) -> pl.LightningModule:
+    """The perceptron's training, with cross entropy."""
     import pytorch_lightning as pl  # takes seconds, and the picture is drawn without it
 
     class Classifier(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.model = nn.Sequential(
-                nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
-            )
+            self.model = model
 
         def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
             images, classes = batch
-            return nn.functional.cross_entropy(self.model(images), classes)
+            return nn.functional.cross_entropy(model(images), classes)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             """Adam with weight decay: it keeps the norms small, and so the narrow network small."""
@@ -73,7 +71,9 @@ def train(images: torch.Tensor, classes: torch.Tensor) -> nn.Sequential:
     import pytorch_lightning as pl
 
     pl.seed_everything(0)
-    module = classifier()
+    model = nn.Sequential(
+        nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
     loader = DataLoader(TensorDataset(images[:1500].float(), classes[:1500]), 128, shuffle=True)
     trainer = pl.Trainer(
         max_epochs=EPOCHS,
@@ -84,8 +84,8 @@ def train(images: torch.Tensor, classes: torch.Tensor) -> nn.Sequential:
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    trainer.fit(module, loader)
-    return module.model.cpu().eval()
+    trainer.fit(classifier(model), loader)
+    return model.cpu().eval()
 
 
 def measure(count: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from depthwright.experiment import Experiment, Run
-from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.figures.chart import Chart, Kind, Panel, Series
 from depthwright.results import contradictions
 from radial_contenders import COLOURS, EFFORTS, SOLVED, TRAINED, TUNED, lines, measure, over_seeds
 
@@ -59,15 +59,16 @@ def chart(rows: polars.DataFrame) -> Chart:
         ticks = tuple(float(n) for n in sorted(set(trained["steps"].to_list())))
         found = lines(over_seeds(trained, "steps"), "steps", (TRAINED, TUNED))["error"]
         solved = over_seeds(part.filter(part["contender"] == SOLVED), "steps")
+        shown: tuple[tuple[str, str, Kind], ...] = (
+            ("error_l2", "L2", "measured"),
+            ("error_sup_attacked", "sup, attacked", "sampled"),
+        )
         flat = [
             Series(
                 f"solved: {name}", (ticks[0], ticks[-1]), tuple(solved[y].to_list() * 2), kind,
                 COLOURS[SOLVED][0],
             )
-            for y, name, kind in (
-                ("error_l2", "L2", "measured"),
-                ("error_sup_attacked", "sup, attacked", "sampled"),
-            )
+            for y, name, kind in shown
         ]  # fmt: skip
         panels.append(
             Panel(

@@ -173,7 +173,8 @@ def sentence(rows: polars.DataFrame) -> str:
     for contender, name in NAMES.items():
         times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
         if len(times):
-            text.append(f"{name} {times.min():.2f} to {times.max():.3g} times")
+            low, high = f"{times.min():.3g}", f"{times.max():.3g}"
+            text.append(f"{name} {low if low == high else f'{low} to {high}'} times")
     return (
         "Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
         f"of {len(networks)} networks here none lies below: {', '.join(text)} the floor. "

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from depthwright import targets
@@ -28,9 +29,9 @@ from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.errors.l2 import l2_error
 from depthwright.errors.sup import attack, residuals
-from depthwright.figures.chart import Series, series
+from depthwright.figures.chart import Kind, Series, series
 from depthwright.refusal import Refusal
-from depthwright.runs.config import conf_folder
+from depthwright.runs.options import conf_folder
 from depthwright.training import TrainerConfig, TrainingConfig, TrainingDiverged, train_rivals
 from depthwright.training.features import hidden_layers
 from depthwright.training.tuned import TUNED, start
@@ -92,11 +93,13 @@ EFFORTS = {"smoke": Effort(4000, 10_000, 3600), "cpu": Effort(), "gpu": Effort(p
 
 def search(budget: int, criterion: str = "l2", noises: list[float] | None = None) -> TrainingConfig:
     """conf/training/search.yaml, of another budget."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
-    kept: dict[str, Any] = {}
+    kept: dict[Any, Any] = {}
     for name in ("default", "search"):
-        kept |= OmegaConf.to_container(OmegaConf.load(f"{conf_folder()}/training/{name}.yaml"))  # type: ignore[operator]
+        read = OmegaConf.load(f"{conf_folder()}/training/{name}.yaml")
+        assert isinstance(read, DictConfig)
+        kept |= read
     own = {"budget": budget, "criterion": criterion, "tuned_noises": noises or []}
     return TrainingConfig(**{k: v for k, v in (kept | own).items() if k != "defaults"})
 
@@ -129,16 +132,14 @@ def measure(
 ) -> dict[str, Any]:
     """The row of one contender; `left_out` says why it has no network."""
     radial = getattr(targets, target)(input_dim)
-    place = {"target": target, "input_dim": input_dim, "accuracy": accuracy}
-    place |= {"contender": contender, "seed": seed}
+    place: dict[str, Any] = {"target": target, "input_dim": input_dim, "accuracy": accuracy}
+    place |= {"contender": contender, "seed": seed, "left_out": None}
     if contender == FLOOR:
         return place | {"path_norm_needed": mass_floor(radial, accuracy)}
-    started = time.perf_counter()
     try:
         if contender in BUILT:
-            built = recipe(contender, radial, accuracy, width, seed).build()
-            network, row = built.network, _claimed(built)
-            row["build_seconds"] = time.perf_counter() - started
+            built, seconds = _built(contender, radial, accuracy, width, seed)
+            network, row = built.network, _claimed(built) | {"build_seconds": seconds}
         else:
             assert width is not None
             network, row = _trained(contender, radial, accuracy, width, seed, budget)
@@ -147,6 +148,16 @@ def measure(
     work = 4 * network.architecture.parameters * evaluations
     attacks = evaluations if row.get("error_promised") is None or work <= LARGEST else 0
     return place | row | _sizes(network, radial) | _errors(network, radial, points, attacks)
+
+
+@lru_cache(1)
+def _built(
+    contender: str, target: Radial, accuracy: float, width: int | None, seed: int
+) -> tuple[Built, float]:
+    """With its seconds; the last one is kept, from which several trainings may go on."""
+    started = time.perf_counter()
+    built = recipe(contender, target, accuracy, width, seed).build()
+    return built, time.perf_counter() - started
 
 
 def _claimed(built: Built) -> dict[str, Any]:
@@ -163,7 +174,7 @@ def _trained(
     shapes = {"rival": [(d, width, 1)]}
     config = search(budget, "sup" if contender == FOR_SUP else "l2")
     if contender == TUNED:
-        solved = recipe(SOLVED, target, accuracy, width, seed).build().network
+        solved = _built(SOLVED, target, accuracy, width, seed)[0].network
         shapes, starts = {}, {TUNED: start(solved)}
         config = replace(config, tuned_noises=NOISES)
     found = train_rivals(
@@ -261,14 +272,15 @@ def lines(
         part = middle.filter(middle["contender"] == contender)
 
         colour = COLOURS[contender][number]
-        for y, name, kind, place in (
+        looks: tuple[tuple[str, str, Kind, str], ...] = (
             ("error_l2", f"{contender}: L2", "measured", "error"),
             ("error_sup_attacked", f"{contender}: sup, attacked", "sampled", "error"),
             ("path_norm", f"{named}{contender}", "size", "norm"),
             ("neurons", f"{named}{contender}", "size", "size"),
             ("build_seconds", f"{named}{contender}", "size", "seconds"),
             ("train_seconds", f"{named}{contender}", "matched", "seconds"),
-        ):
+        )
+        for y, name, kind, place in looks:
             if y in part.columns and part[y].is_not_null().any():
                 ends = (f"{y}_least", f"{y}_most")
                 one = series(

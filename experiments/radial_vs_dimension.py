@@ -20,7 +20,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from depthwright.experiment import Experiment, Run
-from depthwright.figures.chart import Chart, Panel
+from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.exponent import interval
 from depthwright.results import contradictions
 from radial_contenders import (
@@ -87,8 +87,11 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     middle = over_seeds(rows, "input_dim")
     ticks = tuple(float(d) for d in sorted(set(rows["input_dim"].to_list())))
-    about = {"x": "input dimension d", "x_log": True, "y_log": True, "ticks": ticks}
-    panels, norms, sizes, seconds = [], [], [], []
+    about: dict[str, Any] = {"x": "input dimension d", "x_log": True, "y_log": True, "ticks": ticks}
+    panels: list[Panel] = []
+    norms: list[Panel] = []
+    sizes: list[Series] = []
+    seconds: list[Series] = []
     for number, target in enumerate(WIDTHS):
         part = middle.filter(middle["target"] == target)
         if not len(part):

@@ -85,7 +85,9 @@ def chart(rows: polars.DataFrame) -> Chart:
     middle = over_seeds(rows, "accuracy")
     ticks = tuple(sorted({1 / value for value in rows["accuracy"].to_list()}))
     about: dict[str, Any] = {"x": "1/ε", "x_log": True, "y_log": True, "ticks": ticks}
-    errors, sizes, norms = [], [], []
+    errors: list[Panel] = []
+    sizes: list[Series] = []
+    norms: list[Series] = []
     for number, d in enumerate(sorted(set(rows["input_dim"].to_list()))):
         part = middle.filter(middle["input_dim"] == d)
         at = sorted({1 / value for value in part["accuracy"].to_list()})

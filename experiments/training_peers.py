@@ -127,7 +127,8 @@ def lightning(work: Work, steps: int) -> Finish:
 
     networks = []
     for network in work.alone[:ALONE]:
-        module = _one(copy.deepcopy(network), list(work.batches(steps)))
+        own = copy.deepcopy(network)
+        module = _one(own, list(work.batches(steps)))
         with _quiet():
             pl.Trainer(
                 accelerator="cpu" if work.device == "cpu" else "gpu",
@@ -139,7 +140,7 @@ def lightning(work: Work, steps: int) -> Finish:
                 enable_progress_bar=False,
                 plugins=[LightningEnvironment()],
             ).fit(module)
-        networks.append(module.network)
+        networks.append(own)
     return lambda: np.array([final(network, work) for network in networks])
 
 

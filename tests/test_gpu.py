@@ -157,7 +157,7 @@ def test_networks_descend_on_the_gpu(solved, monkeypatch):
     for device in ("cpu", "cuda"):
         monkeypatch.setitem(descent.LAW, device, 256)
         monkeypatch.setitem(descent.CLIMBERS, device, 500)
-    monkeypatch.setattr(descent, "MOST_STEPS", 1000)
+        monkeypatch.setitem(descent.MOST_STEPS, device, 1000)
 
     def errors():
         network = SparseRidge(target, width=60, solved=solved).build().network

@@ -14,17 +14,19 @@ from depthwright.approximation.descent import (
     Climbers,
     Descent,
     Networks,
+    _climbed,
     descend,
     errors,
     fresh,
     law,
+    profile_and_pull,
     with_ones,
     worst,
 )
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, least_squares, one_sided, profile, sample
 from depthwright.approximation.starts import DRAWS, starts
-from depthwright.targets import Cone, Hat, Radial
+from depthwright.targets import Cone, Hat, Radial, Sine
 
 
 def drawn(n: int, d: int, seed: int = 0, bias: float = 0.3) -> Neurons:
@@ -157,7 +159,7 @@ def test_climbers_go_up_with_shrinking_steps_and_begin_anew_when_old() -> None:
         assert flock.lengths[oldest].numpy() == pytest.approx(SHORTEST)
         before = flock.x.clone()
         active = networks.active(with_ones(flock.x))
-        flock.move(active, networks.values(active) - target.profile(flock.x.norm(dim=2)))
+        flock.move(active, networks.values(active) - flock.heights())
         way = (flock.x - before).norm(dim=2)[0]
         assert flock.lengths[oldest].numpy() == pytest.approx(LONGEST)
         kept = torch.ones(2 * LIFE, dtype=torch.bool)
@@ -165,6 +167,26 @@ def test_climbers_go_up_with_shrinking_steps_and_begin_anew_when_old() -> None:
         once = flock.lengths[kept] * (LONGEST / SHORTEST) ** (1 / (LIFE - 1))  # a step ago
         assert (way[kept] <= once + 1e-5).all()
         assert (flock.x.norm(dim=2) <= 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize("target", [Cone(3), Hat(3), Sine(3)], ids=str)
+def test_a_climber_goes_up_the_error(target: Radial) -> None:
+    """Along the gradient of abs(N − f), by automatic differentiation, where f has no kink near."""
+    networks = tensors([drawn(9, 3)])
+    x = fresh(networks.inner[..., :-1], 40, torch.Generator().manual_seed(0)) * 0.9
+    height, pull = profile_and_pull(target, x)
+    active = networks.active(with_ones(x))
+    error = networks.values(active) - height
+    moved = _climbed(networks, x, active, error, pull, 1e-3) - x
+
+    exact = x.double().requires_grad_()
+    inner, outer = networks.inner.double(), networks.outer.double()
+    net = ((with_ones(exact) @ inner.mT).relu() * outer[:, None]).sum(2) + 0.1
+    total = (net - target.profile(exact.norm(dim=2))).abs().sum()
+    (up,) = torch.autograd.grad(total, exact)
+    wanted = 1e-3 * up / up.norm(dim=2, keepdim=True)
+    near = (x.norm(dim=2, keepdim=True) - 0.5).abs() < 2e-3
+    assert torch.where(near, 0.0, moved - wanted).abs().max() < 2e-5
 
 
 def test_worst_points_have_the_errors_that_are_told() -> None:
@@ -201,7 +223,7 @@ def root(neurons: Neurons, target: Radial) -> float:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "FEWEST_STEPS", 200)
-    monkeypatch.setattr(descent, "MOST_STEPS", 200)
+    monkeypatch.setattr(descent, "MOST_STEPS", dict.fromkeys(descent.MOST_STEPS, 200))
     monkeypatch.setattr(descent, "JUDGED_STARTS", 200)
 
 

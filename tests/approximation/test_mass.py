@@ -236,7 +236,7 @@ def test_a_price_moves_the_knots():
     assert priced.floor == 0
 
 
-@pytest.mark.parametrize("input_dim", [5, 10])
+@pytest.mark.parametrize("input_dim", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_primal_and_dual_agree_where_the_mass_explodes(input_dim):
     """Refused before: the first knots cannot reach the error, and the solver said so."""
     found = mass.minimum(Hat(input_dim), 1e-3, gap=1e-4)

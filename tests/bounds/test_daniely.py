@@ -84,7 +84,9 @@ def test_tails_of_the_hat_are_surely_below_the_true_ones():
     assert tail.error <= 1e-8 * tail.norm
 
 
-@pytest.mark.parametrize("target", [Sine(3, 600), ZigZag(3, 200)], ids=str)
+@pytest.mark.parametrize(
+    "target", [pytest.param(Sine(3, 600), marks=pytest.mark.slow), ZigZag(3, 200)], ids=str
+)
 def test_the_tail_of_what_oscillates_beyond_the_degrees_is_counted(target):
     """Nearly all of it lies above degree 400: Parseval sees it, a sum of coefficients does not."""
     tail = daniely.of_radial(target)
@@ -140,7 +142,11 @@ def pair_error(network, target, count=100_000) -> float:
     return math.sqrt(float(squares.mean()) + 4 * float(squares.std()) / math.sqrt(count))
 
 
-@pytest.mark.parametrize("target", [Sine(3, 1), Sine(6, 2), Monomial(5, 3)], ids=str)
+@pytest.mark.parametrize(
+    "target",
+    [Sine(3, 1), pytest.param(Sine(6, 2), marks=pytest.mark.slow), Monomial(5, 3)],
+    ids=str,
+)
 def test_networks_respect_their_own_floor(target):
     module = SparseRidge(target, width=300).build().network.to_torch()
     norms = daniely.neuron_norms(module)

@@ -56,7 +56,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowBounded(small(depth=2), inner="narrow_exact_slim"),
     ],
     "narrow_minimal": [
-        lambda: NarrowMinimal(small(input_dim=3), accuracy=0.05, failure_probability=0.02),
+        lambda: NarrowMinimal(small(input_dim=2), accuracy=0.1, failure_probability=0.05),
     ],
     "narrow_exact": [
         lambda: NarrowExact(small()),

@@ -118,6 +118,7 @@ def test_a_scale_per_neuron_costs_few_layers():
     assert depths["neuron"] <= size.depth + 9 * c  # n·c and a little
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_layers_evaluate():
     target = RandomNetwork(3, 26, 3, seed=0)
     recipe = bounded(target, 1e-2, 1e-2)

@@ -64,9 +64,9 @@ def test_probable_claims_hold(target, accuracy):
 @pytest.mark.parametrize(
     ("target", "accuracy", "limit"),
     [
-        (Cone(3), 0.01, 2000),
+        pytest.param(Cone(3), 0.01, 2000, marks=pytest.mark.slow),
         (Cone(2), 0.02, 40),
-        (Cone(4), 0.08, 200),
+        pytest.param(Cone(4), 0.08, 200, marks=pytest.mark.slow),
         (Hat(3), 0.08, 400),
         (Sine(2, 1), 0.03, 400),
         (RandomProfile(2), 0.05, 400),
@@ -111,7 +111,7 @@ def solved():
     """Three networks of one width, and what is claimed of each, after a tenth of the steps."""
     kinds = ("program", "least_squares", "minimax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(descent, "MOST_STEPS", 800)
+        patch.setattr(descent, "MOST_STEPS", dict.fromkeys(descent.MOST_STEPS, 800))
         return {kind: SparseRidge(Hat(3), width=40, solved=kind).build() for kind in kinds}
 
 
@@ -138,7 +138,8 @@ def test_what_boxes_prove_of_a_solved_network_holds(solved):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    for name, value in {"FEWEST_STEPS": 50, "MOST_STEPS": 50, "JUDGED_STARTS": 100}.items():
+    monkeypatch.setattr(descent, "MOST_STEPS", dict.fromkeys(descent.MOST_STEPS, 50))
+    for name, value in {"FEWEST_STEPS": 50, "JUDGED_STARTS": 100}.items():
         monkeypatch.setattr(descent, name, value)
 
 

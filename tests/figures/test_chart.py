@@ -19,7 +19,7 @@ def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
     chart = Chart((Panel("x", "y", (one, cloud)),))
     marks = {t["name"]: t["marker"] for t in interactive(chart)[0]["data"]}
     assert marks["one"]["size"] > marks["cloud"]["size"]
-    assert marks["one"]["symbol"] != marks["cloud"]["symbol"]
+    assert [entry["mark"] for entry in legend(chart)] == [m["symbol"] for m in marks.values()]
 
 
 def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:

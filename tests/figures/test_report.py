@@ -157,6 +157,14 @@ def test_a_chart_survives_its_file_and_gaps_become_null() -> None:
     assert gap.to_json()["panels"][0]["series"][0]["y"] == (None, 2.0)
 
 
+def test_exponents_and_indices_are_set_as_such() -> None:
+    told = "at most 5.31e-14, 1e-05 and 2·M_ε in R^100, no_polynomial_in_both, code 1234e56789"
+    assert str(report.formulas(told)) == (
+        "at most 5.31·10<sup>−14</sup>, 10<sup>−5</sup> and 2·M<sub>ε</sub> in R<sup>100</sup>, "
+        "no_polynomial_in_both, code 1234e56789"
+    )
+
+
 def test_a_panel_without_series_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         Panel("x", "y", ())

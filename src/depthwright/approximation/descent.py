@@ -28,14 +28,18 @@ from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
-WORK = {"cpu": 8e10, "cuda": 4e13}
-"""Multiply-adds of one descent, by device: up to a minute on a core, or half a minute on a GPU."""
+WORK = {"cpu": 2e11, "cuda": 2e13}
+"""Multiply-adds of a descent of the mean square, by device: minutes on a core, seconds on a GPU."""
+CLIMBING_WORK = {"cpu": 6e10, "cuda": 2e13}
+"""The same of one with climbers, who take most of it."""
 REST = 12
 """What is done to a number beside products, in multiply-adds, for each point and neuron."""
 LAW = {"cpu": 256, "cuda": 4096}
 CLIMBERS = {"cpu": 500, "cuda": 8000}
 """Points of a step; the climbers' number is a multiple of LIFE."""
-FEWEST_STEPS, MOST_STEPS = 500, 8000
+FEWEST_STEPS = 500
+MOST_STEPS = {"cpu": 8000, "cuda": 4000}
+"""A GPU has more points a step, and its small networks wait for launches, not for arithmetic."""
 RATE, RATE_OF_LARGEST = 0.05, 0.01
 """Adam's rate as a part of the inner weights' root mean square."""
 WARM_UP = 0.05
@@ -136,9 +140,14 @@ class Climbers:
         inner = self.networks.inner
         return fresh(inner[..., :-1], self.count // LIFE, self.generator)
 
+    def heights(self) -> torch.Tensor:
+        """(K, count) f here; call it before `move`."""
+        height, self._pull = profile_and_pull(self.target, self.x)
+        return height
+
     def move(self, active: torch.Tensor, error: torch.Tensor) -> None:
         """One step of all, from what the networks gave here; the oldest group begins anew."""
-        self.x = _climbed(self.networks, self.target, self.x, active, error, self.lengths)
+        self.x = _climbed(self.networks, self.x, active, error, self._pull, self.lengths)
         each = self.count // LIFE
         self.x[:, self._oldest * each : (self._oldest + 1) * each] = self._fresh()
         self.lengths = self.lengths.roll(-each)
@@ -159,19 +168,24 @@ def fresh(directions: torch.Tensor, count: int, generator: torch.Generator) -> t
     return x
 
 
+def profile_and_pull(target: Radial, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(K, points) f at `x` (K, points, d), and its gradient as a multiple of x."""
+    r = x.norm(dim=2).clamp_max(1)
+    inner = (r - INWARD).clamp_min(0)
+    height, below = target.profile(torch.stack([r, inner]))
+    return height, (height - below) / (r - inner).clamp_min(1e-9) / r.clamp_min(1e-6)
+
+
 def _climbed(
     networks: Networks,
-    target: Radial,
     x: torch.Tensor,
     active: torch.Tensor,
     error: torch.Tensor,
-    length: torch.Tensor,
+    pull: torch.Tensor,
+    length: torch.Tensor | float,
 ) -> torch.Tensor:
     """`x` (K, points, d) one step up abs(N − f), of `length` (points,), and back into the ball."""
-    r = x.norm(dim=2)
-    inner = (r - INWARD).clamp_min(0)
-    steep = (target.profile(r) - target.profile(inner)) / (r - inner).clamp_min(1e-9)
-    up = networks.uphill(active) - (steep / r.clamp_min(1e-6))[..., None] * x
+    up = networks.uphill(active) - pull[..., None] * x
     up *= (error.sign() * length / up.norm(dim=2).clamp_min(1e-20))[..., None]
     x = x + up
     return x / x.norm(dim=2, keepdim=True).clamp_min(1)
@@ -212,7 +226,8 @@ def descend(
     law_count = 0 if share is None else LAW[device.type]
     count = CLIMBERS[device.type] if largest else 0
     each = 3 * n * (d + REST) * (law_count + count) * len(starts)
-    steps = int(np.clip(WORK[device.type] / each, FEWEST_STEPS, MOST_STEPS))
+    work = (CLIMBING_WORK if largest else WORK)[device.type]
+    steps = int(np.clip(work / each, FEWEST_STEPS, MOST_STEPS[device.type]))
     judge = _Judge(target, share or 0.0, largest, device, seed)
     before = judge(first := Networks.of(starts, device))
     now, done = first, 0
@@ -250,7 +265,7 @@ class Descent:
         flock = None
         if self.climbers:
             flock = Climbers(now, self.target, self.climbers, self.generator)
-        batches = iter(())
+        batches: Iterator[tuple[torch.Tensor, torch.Tensor]] = iter(())
         at_once = int(np.clip(AT_ONCE // 8 // (max(self.law, 1) * (d + 1)), 1, 50))
         for k in range(first, last):
             part = k / self.steps
@@ -264,7 +279,7 @@ class Descent:
                 x, wanted = batch
                 parts.append((x.expand(len(now.inner), -1, -1), wanted.expand(len(now.inner), -1)))
             if flock is not None:
-                parts.append((flock.x, self.target.profile(flock.x.norm(dim=2))))
+                parts.append((flock.x, flock.heights()))
             x, wanted = (torch.cat(some, dim=1) for some in zip(*parts, strict=True))
             ones = with_ones(x)
             active = now.active(ones)
@@ -351,12 +366,12 @@ def worst(
         highest = torch.full(part.shape[:2], -1.0, device=x.device)
         for k in range(steps):
             active = networks.active(with_ones(now))
-            error = networks.values(active) - target.profile(now.norm(dim=2).clamp_max(1))
+            height, pull = profile_and_pull(target, now)
+            error = networks.values(active) - height
             higher = error.abs() > highest
             highest = torch.where(higher, error.abs(), highest)
             at = torch.where(higher[..., None], now, at)
-            length = torch.full((now.shape[1],), LONGEST * decay**k, device=x.device)
-            now = _climbed(networks, target, now, active, error, length)
+            now = _climbed(networks, now, active, error, pull, LONGEST * decay**k)
         places.append(at)
         heights.append(highest)
     return torch.cat(places, dim=1), torch.cat(heights, dim=1)

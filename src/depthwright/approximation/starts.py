@@ -45,7 +45,7 @@ def starts(own: Neurons, target: Radial, rng: np.random.Generator) -> list[Neuro
         return [least_squares(found[0], target, x, RIDGE)]
     while len(found) < DRAWS:
         w = directions(n, d, rng)
-        found.append(Neurons(w, -REACH * rng.random(n), np.ones(n), 0.0))
+        found.append(Neurons(w, np.asarray(rng.random(n) * -REACH), np.ones(n), 0.0))
     return [least_squares(one, target, x, RIDGE) for one in found[:DRAWS]]
 
 

@@ -38,7 +38,7 @@ class Construction(ABC):
         if "build" in vars(cls):
             cls.build = _signed(cls.build)  # type: ignore[method-assign, assignment]
         if "architecture" in vars(cls):
-            cls.architecture = _timed(cls.architecture)  # type: ignore[method-assign]
+            cls.architecture = _timed(cls.architecture)  # type: ignore[method-assign, assignment]
 
     def __repr__(self) -> str:
         others = [f for f in fields(self) if f.init and f.name != "target"]

@@ -36,7 +36,8 @@ SHAPES = {
 """The marks of style.py as SVG paths in the middle of a legend's swatch, which is 32 × 12."""
 ALONE: tuple[Kind, ...] = ("points", "stems")
 """Kinds whose marks are not joined."""
-LANDMARK = {"size": 12, "symbol": "diamond"}
+LANDMARK = 12
+"""Size of a single point's mark."""
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#333333"}
 GRID = "#e6e6e6"
 MOST_TICKS = 9
@@ -154,7 +155,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
 
 def _traces(one: Series) -> list[dict[str, Any]]:
     """The line, and its band drawn below it."""
-    mark = {"size": 6, "symbol": one.mark or "line-ew-open"}
+    mark = {"size": LANDMARK if one.landmark else 6, "symbol": one.mark or "line-ew-open"}
     if one.kind == "matched":
         mark = {"size": 9, "symbol": f"{one.mark}-open"}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
@@ -169,7 +170,7 @@ def _traces(one: Series) -> list[dict[str, Any]]:
             "width": 5 if one.kind == "target" else 1.6,
             "dash": DASHES.get(one.kind, "solid"),
         },
-        "marker": {"color": one.colour} | (LANDMARK if one.landmark else mark),
+        "marker": {"color": one.colour} | mark,
         "opacity": 0.4 if one.kind == "target" else 1,
         "hovertemplate": hover + ("<br>%{text}" if one.notes else "") + "<extra></extra>",
     }

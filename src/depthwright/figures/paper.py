@@ -36,7 +36,7 @@ LABEL = 36
 """Characters of an upright label that fit beside its panel."""
 TITLE = 62
 """Characters of a title that fit above a panel."""
-LANDMARK = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
+LANDMARK = {"markersize": 9, "linestyle": "none", "zorder": 5}
 
 
 def paper(chart: Chart, *paths: Path, title: str = "") -> None:
@@ -85,7 +85,7 @@ def _draw(at: Axes, one: Series) -> None:
             at.errorbar(x, y, yerr=[down, up], fmt="none", elinewidth=0.9, capsize=2, **own)
     if one.kind == "stems":
         at.vlines(x, 0.0, y, linewidth=1.0, **own)
-    style = LANDMARK if one.landmark else {"marker": MARKS[one.mark], **LOOKS[one.kind]}
+    style = {"marker": MARKS[one.mark], **(LANDMARK if one.landmark else LOOKS[one.kind])}
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible
     at.plot(x, y, label=one.name, **own, **style)

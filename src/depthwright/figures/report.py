@@ -99,7 +99,7 @@ def write(
 
 
 def exponents(text: str) -> Any:
-    """`10^-3` and `n^(L−1)` with what follows the ^ raised; safe in a page."""
+    """`10^-3`, `1e-3` and `n^(L−1)` with the exponent raised; safe in a page."""
     from markupsafe import Markup, escape
 
     return Markup(_set_high(str(escape(text))))
@@ -126,7 +126,14 @@ def _set_high(text: str) -> str:
     def high(found: re.Match[str]) -> str:
         return f"<sup>{found[1] or found[2] or found[3]}</sup>"
 
+    text = re.sub(r"\b(?:1|(\d[\d.]*))e([+-])0*(\d+)\b", _power, text)
     return re.sub(r"\^(?:\{(.+?)\}|\((.+?)\)|([-−]?[\w.]*\w))", high, text)
+
+
+def _power(found: re.Match[str]) -> str:
+    """5.3e-14 as 5.3·10^−14, 1e-3 as 10^−3."""
+    sign = "−" if found[2] == "-" else ""
+    return (f"{found[1]}·" if found[1] else "") + f"10^{sign}{found[3]}"
 
 
 def _theorem(chapter: Chapter) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _chart(target: Target, built: Built) -> Chart:
         Series("target", at, tuple(truth.tolist()), "target", "target"),
         Series("constructed", at, tuple(found.tolist()), "line"),
     )
-    gap = (Series("error on the ray", at, tuple(error.tolist()), "line", "constructed"),)
+    gap = (Series("error on the ray", at, tuple(error.tolist()), "line", "#c8553d"),)
     lines = (("promised for every input", built.claim.bound),)
     return Chart(
         (

@@ -59,13 +59,13 @@ def _misspelt(error: Exception) -> str | None:
     return None
 
 
-def _no_option(path: str, there: object) -> str:
+def _no_option(path: str, known: object) -> str:
     group, _, option = path.removesuffix(".yaml").rpartition("/")
     if group == "hydra/launcher" and option in EXTRAS:
         return f"this launcher is not installed; pip install -e '.[{EXTRAS[option]}]'"
-    if not there:
+    if not known:
         return misspelt(group, options.groups(), "group") if group else f"{path}.yaml is not there"
-    return misspelt(option or "''", there, f"option for {group}")  # type: ignore[arg-type]
+    return misspelt(option or "''", known, f"option for {group}")  # type: ignore[arg-type]
 
 
 def _of_another_type(error: Exception) -> str | None:
