@@ -22,7 +22,7 @@ from command_line import DEPTHWRIGHT, HANGS, multirun, rows, until
 from depthwright import results
 from depthwright.files import read_json
 from depthwright.refusal import Refusal
-from depthwright.runs import cell, store, sweep, watch
+from depthwright.runs import cell, slurm, store, sweep, watch
 from depthwright.runs.cell import State
 from depthwright.runs.store import Cell, Incomplete
 from rows_by_hand import ROW
@@ -392,6 +392,14 @@ def test_watching_tells_states_and_the_time_left(
         assert watch.look(tmp_path).cells[failed] == State.WAITING, "to be made up for"
         monkeypatch.chdir(tmp_path)
         watch.watch([str(tmp_path)])
+
+
+@pytest.mark.parametrize("count", [1, slurm.ARRAY, slurm.ARRAY + 1, 3 * slurm.ARRAY + 7])
+def test_every_job_is_in_one_array_and_none_is_larger_than_clusters_allow(count: int) -> None:
+    arrays = [range(count)[share] for share in slurm._shares(count)]
+    assert sorted(k for array in arrays for k in array) == list(range(count))
+    assert max(map(len, arrays)) <= slurm.ARRAY
+    assert max(map(len, arrays)) - min(map(len, arrays)) <= 1
 
 
 def test_the_list_of_a_long_sweep_is_read_again(tmp_path: Path) -> None:
