@@ -46,6 +46,7 @@ def below_floor(row: Row) -> bool:
     return row.path_norm < row.path_norm_floor
 
 
+@pytest.mark.slow
 def test_no_row_lies_below_its_floor(composed: Composed, tmp_path: Path) -> None:
     found = run(
         composed,

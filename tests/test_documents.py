@@ -51,6 +51,7 @@ BESIDE = {
 """What a reader of README is told to have in the working directory."""
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_are_taken_as_they_are_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from depthwright import targets
+from depthwright.approximation import descent
 from depthwright.constructions import (
     REGISTRY,
     Construction,
@@ -39,6 +40,13 @@ from depthwright.distributions import (
 from depthwright.errors.sup import moved
 from depthwright.networks import load
 from depthwright.refusal import Refusal
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the descent of a solved network: any is as good as another here."""
+    monkeypatch.setattr(descent, "MOST_STEPS", dict.fromkeys(descent.MOST_STEPS, 50))
+    monkeypatch.setattr(descent, "FEWEST_STEPS", 50)
 
 
 def small(**fields: int) -> targets.RandomNetwork:

@@ -282,6 +282,7 @@ def test_a_cell_that_is_given_twice_is_one(
     assert "2 cells (2 given twice), 0 finished before" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_configs_of_cells_that_are_composed_are_not_kept(
     tmp_path: Path, composed: Callable[..., Any]
 ) -> None:
