@@ -27,6 +27,7 @@ NOTHING = (
     "target.input_dim=2",
     "accuracy=0.4",
     "matching=[]",
+    "beside=[]",
     "evaluation.points=200",
     "evaluation.attack_starts=2",
     "evaluation.attack_steps=1",
@@ -134,7 +135,7 @@ def test_package_and_home_that_cannot_be_written_to(
     done = start(tmp_path, *command, *COMMAND, *NOTHING, *trained, **places)
     assert done.returncode == 0, done.stderr
     assert all(line.startswith("compiling ") for line in done.stderr.splitlines()), done.stderr
-    assert len(*rows(tmp_path).values()) == 3
+    assert len(*rows(tmp_path).values()) == 2
     assert list(tmp_path.glob("outputs/.cache/numba/step_*/*.nbc")), "kept for the next time"
     code = (
         "import torch, depthwright as dw\n"
