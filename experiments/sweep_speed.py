@@ -28,6 +28,7 @@ CELLS = {"smoke": 2, "cpu": 50, "gpu": 50}
 JOBS = 2
 NOTHING = (
     "matching=[]",  # nothing is trained
+    "beside=[]",  # nothing is solved
     "target.input_dim=2",
     "accuracy=0.5",
     "evaluation.points=100",

@@ -108,6 +108,7 @@ def no_run() -> Iterator[None]:
     with (
         mock.patch.object(command, "task", ready),
         mock.patch.object(sweep, "complete", launched),
+        mock.patch("depthwright.runs.slurm.shutil.which", return_value=None),  # no Slurm
         mock.patch.object(warnings, "showwarning"),
         mock.patch.dict(os.environ),
     ):

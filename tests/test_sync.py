@@ -51,7 +51,7 @@ def numbers(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished cells and a figure, nothing sent."""
     folder = tmp_path_factory.mktemp("offline")
-    done = python(folder, *DEPTHWRIGHT[1:], "--multirun", *SMALL, "seed=0,1")
+    done = python(folder, *DEPTHWRIGHT[1:], "--multirun", *SMALL, "logger.picture=true", "seed=0,1")
     assert done.returncode == 0, done.stderr
     figure(folder, "Half, then a quarter.")
     return folder

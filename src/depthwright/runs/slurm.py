@@ -51,6 +51,7 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
     An interruption takes back the jobs that are not done.
     """
     import submitit
+    from submitit.core.utils import FailedJobError
 
     need_cluster(launcher)
     cluster = launcher._EXECUTOR
@@ -82,9 +83,13 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
             )
         while not all(job.done() for job in jobs):
             time.sleep(POLL)
-    except BaseException:
+    except BaseException as error:
         for job in filter(None, jobs):
             job.cancel(check=False)
+        if isinstance(error, FailedJobError):
+            why = str(error).strip().splitlines()[-1]
+            told = f"{cluster} takes no jobs here ({why}); choose launcher=joblib"
+            raise Refusal(told) from error
         raise
     return [_fate(job, cluster) for job in jobs]
 
