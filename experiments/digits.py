@@ -1,4 +1,4 @@
-"""A network trained on real data, and its twin of width 66 that agrees on every image.
+"""A network trained on real data, and its narrow twin that agrees on every image.
 
     python experiments/digits.py [--scale smoke|cpu|gpu]   (extra: pip install -e '.[digits]')
 

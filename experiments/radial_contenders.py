@@ -17,6 +17,7 @@ network's own directions and from its kinks.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -301,11 +302,11 @@ def lines(
 def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
     """Whether the solved network is at least as good as the trained ones, line by line.
 
-    Medians over seeds are compared: L2 with the network chosen by L2, the attacked error with the
-    better of the two that were trained.
+    Medians over seeds are compared, each error with that of the better of the two trained networks;
+    then the attacked error with that of the sparse network.
     """
     middle = over_seeds(rows, place[-1])
-    kept, other, clear = [], [], 0
+    kept, other, behind, clear = [], [], [], 0
     for at, part in middle.group_by(list(place), maintain_order=True):
         own = {row["contender"]: row for row in part.to_dicts()}
         rivals = [own[c] for c in (TRAINED, FOR_SUP) if c in own and own[c]["error_l2"]]
@@ -313,30 +314,37 @@ def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
         if not rivals or not solved or not solved["error_l2"]:
             continue
         name = " ".join(_told(key, value) for key, value in zip(place, at, strict=True))
+        start = own.get(SPARSE, solved)["error_sup_attacked"]
+        if start is not None and start < solved["error_sup_attacked"]:
+            behind.append(name)
         lost = []
         for words, y in (("L2", "error_l2"), ("sup", "error_sup_attacked")):
-            known = [r for r in rivals if r[y] is not None]
-            best = min(known, key=lambda r: r[y])
-            if not solved[y] <= best[y]:
-                lost.append(f"{words} {solved[y]:.3g} against {best[y]:.3g}")
+            best = min((r[y] for r in rivals if r[y] is not None), default=math.inf)
+            if not solved[y] <= best:
+                lost.append(f"{words} {solved[y]:.3g} against {best:.3g}")
         if lost:
             other.append(f"{name} ({', '.join(lost)})")
         else:
             kept.append(name)
             clear += all(
-                solved[f"{y}_most"] <= min(r[f"{y}_least"] for r in rivals if r[y] is not None)
+                all(solved[f"{y}_most"] <= r[f"{y}_least"] for r in rivals if r[y] is not None)
                 for y in ("error_l2", "error_sup_attacked")
             )
     total = len(kept) + len(other)
     if not total:
         return "No line has both a solved and a trained network."
-    seeds = _span(seeds_of(rows, place))
+    counts = seeds_of(rows, place)
     text = (
         f"Of one architecture, the solved network is at least as good as the best trained one in "
-        f"both L2 and attacked error on {len(kept)} of {total} lines (medians over {seeds}), on "
-        f"{clear} of them with its worst seed against their best"
+        f"both L2 and attacked error on {len(kept)} of {total} lines (medians over {_span(counts)})"
     )
-    return f"{text}; not on {'; '.join(other)}." if other else f"{text}."
+    if min(counts) > 1:
+        text += f", on {clear} of them with its worst seed against their best"
+    if other:
+        text += f"; not on {'; '.join(other)}"
+    if behind:
+        text += f". The sparse one has a smaller attacked error than it on {', '.join(behind)}"
+    return f"{text}."
 
 
 def seeds_of(rows: polars.DataFrame, place: Sequence[str]) -> list[int]:

@@ -46,6 +46,7 @@ def changed(row: int, **values: object) -> polars.DataFrame:
         (2, {"error": 0.12}, []),  # a trained network's
         (2, {"error": 0.3}, ["error is 0.3, published 0.1"]),
         (1, {"error_l2": 0.205, "error_l2_low": 0.2, "error_l2_high": 0.22}, []),  # intervals meet
+        (0, {"error_l2": 4.0}, ["error_l2 is 4, published 0.4"]),  # its interval is as it was
         (0, {"contender": "floor"}, ["contender is floor, published constructed"]),
         (0, {"seconds": 100.0}, []),
         (1, {"promise": 0.5}, ["promise is 0.5, published None"]),

@@ -30,7 +30,7 @@ from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
 WORK = {"cpu": 4e11, "cuda": 2e13}
-"""Multiply-adds of a descent of the mean square, by device: minutes on a core, seconds on a GPU."""
+"""Multiply-adds of a descent of the mean square, by device: most of a minute on either."""
 CLIMBING_WORK = {"cpu": 6e10, "cuda": 2e13}
 """The same of one with climbers, who take most of it."""
 REST = 12

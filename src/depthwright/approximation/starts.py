@@ -1,9 +1,9 @@
 """Where a descent of a depth-2 network begins: directions spread, kinks in two rows.
 
-A network near a radial target needs few sorts of kinks: in trained networks, too, nearly all of
-them are at 0 and at one distance c/√d from it. So half of the neurons begin at 0 and half at c/√d,
-and c is the one with the least mean square error of few neurons, the output weights solved for;
-or it is the construction's own neurons that have it.
+A network near a radial target needs few sorts of kinks; two rows were found to be a good start for
+Cone and Hat. Half of the neurons begin at 0 and half at c/√d, and c is the one with the least mean
+square error of few neurons, the output weights solved for; or it is the construction's own neurons
+that have it.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class SparseRidge(Construction):
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
         if self.solved != PROGRAM and not (self.width and solvable(self.width)):
             raise Refusal(
-                f"solved={self.solved!r} with width={self.width} outlasts a comparison; give a "
+                f"solved={self.solved!r} does not take width={self.width}; give a "
                 f"width up to {MOST_SOLVED} (with a GPU {MOST_SOLVED_ON_GPU})"
             )
         if self.width is not None and self.width > (most := LARGEST // d):

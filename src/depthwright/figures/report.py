@@ -124,10 +124,10 @@ def formulas(text: str) -> Any:
 
 def _set_high(text: str) -> str:
     def high(found: re.Match[str]) -> str:
-        return f"<sup>{found[1] or found[2] or found[3]}</sup>"
+        return f"<sup>{_set_high(found[1] or found[2] or found[3])}</sup>"
 
     text = re.sub(r"\b(?:1|(\d[\d.]*))e([+-])0*(\d+)\b", _power, text)
-    return re.sub(r"\^(?:\{(.+?)\}|\((.+?)\)|([-−]?[\w.]*\w))", high, text)
+    return re.sub(r"\^(?:\{(.+?)\}|\((.+?)\)|(O\([^()]*\)|[-−]?[\w.]*\w))", high, text)
 
 
 def _power(found: re.Match[str]) -> str:
