@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from depthwright.experiment import peak_gigabytes
 from depthwright.networks import Builder, Network, load
 from depthwright.networks.exact.network import from_arrays
 from depthwright.networks.inputs import Inputs
@@ -219,8 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
                 outcomes["RAISED"] += 1
                 print(f"file {number}, {suffix}:\n{traceback.format_exc(limit=-3)}", flush=True)
             slowest = max(slowest, (time.process_time() - start, number))
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    megabytes = 1000 * peak_gigabytes()
     for what, count in sorted(outcomes.items()):
         print(f"{count:8,} {what}")
     print(f"slowest {slowest[0]:.2f} s (file {slowest[1]}), largest {megabytes:.0f} MB")

@@ -338,3 +338,12 @@ def test_the_gallery_shows_every_experiment() -> None:
     drawn = {path.stem for path in (ROOT / "experiments/gallery").glob("*.png")}
     assert drawn == known | {"main_job"}
     assert "](experiments/gallery/main_job.png)" in readme
+
+
+@pytest.mark.slow
+def test_the_peak_of_memory_is_that_of_the_process_itself() -> None:
+    """On Linux getrusage counts what the process that starts another one held as well."""
+    held = bytearray(500_000_000)
+    code = "from depthwright.experiment import peak_gigabytes; print(peak_gigabytes())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.02 < float(told.stdout) < len(held) / 1e9

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import resource
 import shlex
 import sys
@@ -193,7 +194,14 @@ def fastest(times: int, run: Callable[[], object]) -> float:
 
 
 def peak_gigabytes() -> float:
-    """Peak memory of this process so far. Linux counts kilobytes, macOS bytes."""
+    """Peak memory of this process so far.
+
+    Linux's getrusage counts what the process that started this one held, too; its own VmHWM does
+    not. Elsewhere getrusage counts kilobytes, on macOS bytes.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (own := re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)):
+        return int(own[1]) * 1024 / 1e9
     unit = 1e9 if sys.platform == "darwin" else 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
