@@ -1,4 +1,4 @@
-"""Error and size against 1/ε in dimensions 2, 3 and 5: constructed beside trained.
+"""Error and size against 1/ε at fixed dimension: constructed beside trained.
 
     python experiments/radial_vs_inverse_accuracy.py [--scale smoke|cpu|gpu] [--limit SECONDS]
 
