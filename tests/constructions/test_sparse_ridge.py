@@ -115,6 +115,7 @@ def solved():
         return {kind: SparseRidge(Hat(3), width=40, solved=kind).build() for kind in kinds}
 
 
+@pytest.mark.slow
 def test_solving_lowers_what_it_is_asked_to_lower(solved):
     target = Hat(3)
     means = {kind: l2(built.network, target) for kind, built in solved.items()}
@@ -125,6 +126,7 @@ def test_solving_lowers_what_it_is_asked_to_lower(solved):
     assert {built.network.architecture.widths for built in solved.values()} == {(3, 40, 1)}
 
 
+@pytest.mark.slow
 def test_what_boxes_prove_of_a_solved_network_holds(solved):
     assert solved["program"].claim.norm == "none"
     for kind in ("least_squares", "minimax"):
@@ -154,6 +156,7 @@ def test_the_same_seed_solves_to_the_same_network(few_steps):
     assert torch.equal(one.evaluate(x), two.evaluate(x))
 
 
+@pytest.mark.slow
 def test_a_hundred_dimensions_with_probability_0_999():
     construction = SparseRidge(Cone(100), 0.1)
     assert construction.architecture().width <= 20_000

@@ -255,6 +255,7 @@ def test_a_run_has_one_accuracy_and_one_failure_probability(field: str, composed
         dataclasses.replace(ready, beside={"sparse_ridge": other})
 
 
+@pytest.mark.slow
 def test_a_solved_network_stands_beside_a_ridge_network_that_is_not_wide(
     composed: Composed,
 ) -> None:
