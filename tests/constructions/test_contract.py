@@ -81,6 +81,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: NarrowPacked(small(output_dim=5, depth=4), accuracy=0.1),
     ],
     "radial_depth_three": [
+        lambda: RadialDepthThree(targets.Profile([0.3, 0.3], input_dim=2), accuracy=0.1),  # flat
         lambda: RadialDepthThree(targets.Cone(input_dim=3), 0.1),
         lambda: RadialDepthThree(targets.Hat(input_dim=10), 0.2),
     ],

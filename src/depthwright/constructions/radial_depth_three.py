@@ -102,7 +102,7 @@ class RadialDepthThree(Construction):
                 f"{memory / 1e9:.3g} GB of weights (limit {MEMORY_LIMIT / 1e9:g} GB); "
                 "raise accuracy or lower input_dim"
             )
-        module, rounding = self._module(plan)
+        layers, rounding = self._layers(plan)
         claim = Claim(
             accuracy=self.accuracy,
             norm="sup",
@@ -114,7 +114,7 @@ class RadialDepthThree(Construction):
                 f"accuracy={self.accuracy} is finer than float64 rounding allows here "
                 f"({rounding:.1e} of {claim.bound:.1e}); ask for a larger one"
             )
-        return Built(ModuleNetwork(module), claim, domain=self.target.domain)
+        return Built(ModuleNetwork.of(layers), claim, domain=self.target.domain)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -136,15 +136,13 @@ class RadialDepthThree(Construction):
             )
         return min(plans, key=lambda plan: self._architecture(plan).parameters)
 
-    def _module(self, plan: Plan) -> tuple[torch.nn.Sequential, float]:
-        """The network, and a bound on its float64 rounding error on the ball.
+    def _layers(self, plan: Plan) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], float]:
+        """The layers, and a bound on its float64 rounding error on the ball.
 
         ŝ adds d·(q − 1) terms that are 4/q times numbers rounded by u, to a sum below 3 + d/q²;
         ψ multiplies what is lost by its steepest slope; its own terms add up to Σ abs(turns).
         """
         import torch
-
-        from depthwright.networks.torch_network import assemble
 
         d, q, s = self.target.input_dim, plan.pieces, plan.radii**2
         kinks = (2 * np.arange(1, (q - 1) // 2 + 1) - 1) / q
@@ -173,7 +171,7 @@ class RadialDepthThree(Construction):
             sums * float(np.abs(slopes).max()) + own + sums * float(np.abs(turns).sum()) + read
         )
         tensors = [(torch.from_numpy(w), torch.from_numpy(np.asarray(b))) for w, b in layers]
-        return assemble(tensors, torch.float64), rounding
+        return tensors, rounding
 
 
 def _knots(target: Radial, error: float) -> np.ndarray | None:
