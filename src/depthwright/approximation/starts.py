@@ -41,12 +41,17 @@ def starts(own: Neurons, target: Radial, rng: np.random.Generator) -> list[Neuro
     tried = [least_squares(part(one, chosen), target, few, RIDGE) for one in [own, *rows]]
     order = np.argsort([mean_square(one, target, few) for one in tried], kind="stable")
     found = [[own, *rows][k] for k in order]
-    if n * (d + 2) + 1 > SMALL:
+    if not is_small(own):
         return [least_squares(found[0], target, x, RIDGE)]
     while len(found) < DRAWS:
         w = directions(n, d, rng)
         found.append(Neurons(w, np.asarray(rng.random(n) * -REACH), np.ones(n), 0.0))
     return [least_squares(one, target, x, RIDGE) for one in found[:DRAWS]]
+
+
+def is_small(neurons: Neurons) -> bool:
+    n, d = neurons.weight.shape
+    return n * (d + 2) + 1 <= SMALL
 
 
 def part(neurons: Neurons, chosen: np.ndarray) -> Neurons:

@@ -202,7 +202,8 @@ class SparseRidge(Construction):
     def _solve(self) -> Built:
         from depthwright.constructions.solved import solve
 
-        begun = self._spread(np.random.default_rng(self.seed))
+        rng = np.random.default_rng(self.seed)
+        begun = self._levelled(rng) if self.solved == MINIMAX else self._spread(rng)
         assert self.width is not None
         network, terms = solve(*begun, self.target, self.width, self.seed, self.solved)
         claim = self._claim("sup" if terms else "none", terms)
