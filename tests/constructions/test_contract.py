@@ -93,6 +93,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, failure_probability=0.0),
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, width=12, solved="minimax"),
+        lambda: SparseRidge(targets.Profile([3.0, 3.1], input_dim=2), 0.1, 0.0),  # a constant
     ],
     "ridge": [
         lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.05),
@@ -208,6 +209,17 @@ def test_measured_error_respects_the_claim(
 
             test = binomtest(bad, len(x), built.claim.failure_probability, "greater")
             assert test.pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("name", "make"), MADE)
+def test_a_claim_says_where_it_holds(name: str, make: Callable[[], Construction]) -> None:
+    """The network refuses other inputs, or the claim has a domain beyond which it decides none."""
+    built = make().build()
+    if built.claim.norm != "none" and built.network.inputs is None:
+        assert built.domain == make().target.domain
+        if built.claim.norm != "drawn":
+            outside = torch.full((1, built.domain.input_dim), 2.0, dtype=torch.float64)
+            assert not built.decides(outside).any()
 
 
 @pytest.mark.parametrize(("name", "make"), MADE)

@@ -56,9 +56,11 @@ from depthwright.approximation.directions import frames, spread
 from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.approximation.neurons import MOST_SOLVED, MOST_SOLVED_ON_GPU, solvable
+from depthwright.constructions.claim import Norm
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
@@ -182,10 +184,10 @@ class SparseRidge(Construction):
             )
         rng = np.random.default_rng(self.seed)
         if self.width is not None:
-            return Built(_network(target.input_dim, *self._levelled(rng)), self._claim("none", {}))
+            return self._built(_network(target.input_dim, *self._levelled(rng)), "none", {})
         network = _network(target.input_dim, self._draw(plan, rng), plan.program.primal.offset)
         rounding = {"rounding": network.rounding_bound("float64")}
-        built = Built(network, self._claim("drawn", plan.terms | rounding))
+        built = self._built(network, "drawn", plan.terms | rounding)
         self._check_rounding(built.claim)
         return built
 
@@ -205,8 +207,7 @@ class SparseRidge(Construction):
         begun = self._spread(np.random.default_rng(self.seed))
         assert self.width is not None
         network, terms = solve(*begun, self.target, self.width, self.seed, self.solved)
-        claim = self._claim("sup" if terms else "none", terms)
-        return Built(network, claim, domain=self.target.domain if terms else None)
+        return self._built(network, "sup" if terms else "none", terms)
 
     @cached_property
     def _range(self) -> tuple[float, float]:
@@ -236,26 +237,24 @@ class SparseRidge(Construction):
         nothing, offset = np.zeros(0), low + (high - low) / 2
         network = _network(d, [Hinges(np.eye(1, d), 0.5, np.zeros(1))], offset)
         if self.width is not None:
-            return Built(network, self._claim("none", {}))
+            return self._built(network, "none", {})
         if self._half_range > self.accuracy:
             return None
         error = RadialSum(d, nothing, nothing, offset).sup_distance(target)[0]
         terms = {"program": error, "rounding": network.rounding_bound("float64")}
-        claim = self._claim("sup" if self.failure_probability == 0 else "drawn", terms)
-        return Built(network, claim) if claim.bound <= self.accuracy else None
+        built = self._built(network, "drawn" if self.failure_probability else "sup", terms)
+        return built if built.claim.bound <= self.accuracy else None
 
     @property
     def _covered(self) -> bool:
         return self.width is None and self.failure_probability == 0
 
-    def _claim(self, norm: str, terms: dict[str, float]) -> Claim:
-        return Claim(
-            accuracy=self.accuracy,
-            norm=norm,  # type: ignore[arg-type] # one of three literals
-            domain=str(self.target.domain),
-            terms=terms,
-            failure_probability=self.failure_probability if norm == "drawn" else 0.0,
-        )
+    def _built(self, network: Network, norm: Norm, terms: dict[str, float]) -> Built:
+        """The network with a claim for the ball, or with none."""
+        domain = self.target.domain
+        failure = self.failure_probability if norm == "drawn" else 0.0
+        claim = Claim(self.accuracy, norm, str(domain), terms, failure_probability=failure)
+        return Built(network, claim, domain=None if norm == "none" else domain)
 
     def _check_rounding(self, claim: Claim) -> None:
         if not claim.bound <= self.accuracy:
@@ -335,7 +334,7 @@ class SparseRidge(Construction):
             found = covered(program.primal, target, self.accuracy, self.seed, rounding, bar)
         network = _network(d, found.hinges, found.offset)
         terms = {"covering": found.bound, "rounding": network.rounding_bound("float64")}
-        return Built(network, self._claim("sup", terms), domain=target.domain)
+        return self._built(network, "sup", terms)
 
 
 def _price(dimension: int) -> Callable[[np.ndarray], np.ndarray]:
