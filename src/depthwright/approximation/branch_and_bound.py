@@ -61,6 +61,8 @@ class Bracket:
     """(d,) a point of the ball."""
     boxes: int
     """Number of boxes examined."""
+    size: float
+    """S: the total size of the terms, of which an evaluation in floats loses (n + d + 8)·u."""
 
     @property
     def gap(self) -> float:
@@ -122,7 +124,8 @@ def sup_error(
         left = float(alive.bound.max(initial=0.0))
         if not len(alive.bound) or seen >= boxes or 0 < goal < search.lower:
             upper = max(settled, left, search.lower)
-            return Bracket(search.lower, math.nextafter(upper, math.inf), search.at, seen)
+            above = math.nextafter(upper, math.inf)
+            return Bracket(search.lower, above, search.at, seen, search.size)
         count = min(len(alive.bound), BATCH)
         order = np.argpartition(-alive.bound, count - 1)
         fresh = search.bounded(*alive[order[:count]].halves())
