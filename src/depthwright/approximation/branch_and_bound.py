@@ -33,6 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
@@ -163,7 +164,7 @@ class Search:
         if not math.isfinite(size):
             raise Refusal("the network's weights are too large for its error to be bounded")
         self.size = size
-        self.rounding = 16 * (n + d + 16) * 2.0**-53 * size
+        self.rounding = 16 * (n + d + 16) * FLOAT64_ROUNDOFF * size
         self.lower, self.at = 0.0, np.zeros(d)
 
     def bounded(self, centre: np.ndarray, half: np.ndarray) -> Boxes:

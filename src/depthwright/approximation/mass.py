@@ -29,7 +29,6 @@ from functools import cached_property
 import numpy as np
 
 from depthwright.approximation.averaged_hinge import (
-    EPS,
     ROUNDING,
     averaged_hinge,
     hinge_and_chance,
@@ -38,6 +37,7 @@ from depthwright.approximation.averaged_hinge import (
 )
 from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.approximation.exchange import Answer, SemiInfinite
+from depthwright.networks.arithmetic import EPS
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial

@@ -51,8 +51,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.averaged_hinge import EPS, mean_size
+from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial

@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.averaged_hinge import EPS
 from depthwright.approximation.exchange import MOST_EXCHANGES
 from depthwright.approximation.mass import SMALLEST_ERROR, RadialSum, floor
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeNetwork
 from depthwright.progress import Bar

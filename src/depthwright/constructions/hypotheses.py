@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from depthwright.constructions.bits.cells import SIGNIFICANT
 from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import SIGNIFICANT_BITS
 from depthwright.networks.inputs import Inputs
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial, check_single_ridge
@@ -61,7 +61,7 @@ def check_inputs(
             f"grid={grid} asks for a claim at every point of the grid, so failure_probability="
             f"{delta} would mean nothing; set it to 0, or leave grid out"
         )
-    if floats not in SIGNIFICANT:
+    if floats not in SIGNIFICANT_BITS:
         raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
     if floats != "float64" and (delta or grid is not None):
         raise Refusal(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from depthwright.networks.arithmetic import EPS
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.single_ridge import SingleRidge
@@ -18,7 +19,7 @@ from depthwright.targets.single_ridge import SingleRidge
 SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
-ROUNDING = 16 * 2.0**-52
+ROUNDING = 16 * EPS
 """Allowance for a profile's own rounding: relative to its largest value, and to its argument, whose
 rounding the profile magnifies by its Lipschitz constant."""
 

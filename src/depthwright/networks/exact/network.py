@@ -43,7 +43,7 @@ class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
     `inputs`: what it was built for; others are refused by default (None: all are accepted).
-    `value_bits`: mantissa bits with which evaluation is exact (networks.mantissa); a float dtype
+    `value_bits`: mantissa bits with which evaluation is exact (exact/mantissa.py); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
