@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthwright.approximation.averaged_hinge import mean_size
+from depthwright.approximation.quadrature import composite
 from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
 from depthwright.networks.arithmetic import EPS
 from depthwright.networks.network import Network
@@ -135,12 +136,10 @@ class GegenbauerTail:
         """Nodes t, the roots of their probabilities, and φ there."""
         turns = 2 * np.arccos(np.clip(self.breaks, 0.0, 1.0))
         edges = np.union1d(np.linspace(0.0, math.pi, self.cells + 1), turns)
-        x, weights = np.polynomial.legendre.leggauss(CELL_NODES)
-        half = np.diff(edges)[:, None] / 2
-        theta = ((edges[:-1, None] + half) + half * x).ravel()
+        theta, weights = composite(edges, CELL_NODES)
         # The density of θ is (d − 1)/2·E abs(w_1)·sin^{d−2} θ, for E abs(w_1) of the sphere.
         density = mean_size(self.dimension) * (self.dimension - 1) / 2
-        roots = np.sqrt(density * (half * weights).ravel())
+        roots = np.sqrt(density * weights)
         roots *= np.sin(theta) ** ((self.dimension - 2) / 2)
         values = np.asarray(self.profile(np.cos(theta / 2)), dtype=np.float64)
         if not np.isfinite(values).all():
