@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from depthwright.bounds import of_radial
 from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.constructions import SingleRidge as SingleRidgeNetwork
 from depthwright.refusal import Refusal
@@ -83,6 +84,11 @@ def test_true_declarations_pass():
         check_radial(target)
     for terms in (1, 7):
         check_single_ridge(SineRidge(8, terms, 1e-50))
+
+
+def test_breaks_may_be_a_tuple():
+    assert RadialDepthThree(Bent(2), 0.2).build().claim.bound <= 0.2
+    assert of_radial(Bent(3)).breaks == Bent.breaks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

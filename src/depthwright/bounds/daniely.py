@@ -201,7 +201,7 @@ def of_radial(target: Radial) -> GegenbauerTail:
         target.input_dim,
         target.lipschitz,
         target.curvature,
-        tuple(target.breaks.tolist()),
+        tuple(map(float, target.breaks)),
     )
 
 
