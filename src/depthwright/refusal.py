@@ -36,6 +36,12 @@ def need_seed(name: str, value: int) -> None:
     need_whole(name, value, 0, MOST_SEED)
 
 
+def need_probability(name: str, value: float) -> None:
+    """Raises Refusal unless 0 ≤ `value` < 1."""
+    if not 0 <= value < 1:
+        raise Refusal(f"{name}={value} is not in [0, 1); ask for example for 0.01")
+
+
 def need_positive(name: str, value: float, most: float) -> None:
     """Raises Refusal unless 0 < `value` ≤ `most`."""
     if not (math.isfinite(value) and value > 0):

@@ -146,7 +146,9 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), width=9, solved="best"), "solved='best'"),
         (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
         (lambda: SparseRidge(targets.Cone(), width=99_999, solved="minimax"), "up to 6000"),
-        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
+        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 is above 2500000"),
+        (lambda: SparseRidge(targets.Cone(), width=8.5), "width=8.5 is no whole number"),  # type: ignore[arg-type]
+        (lambda: SparseRidge(targets.Cone(), seed=0.5), "seed=0.5 is no whole number"),  # type: ignore[arg-type]
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),

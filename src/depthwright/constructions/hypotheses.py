@@ -12,7 +12,7 @@ from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import SIGNIFICANT_BITS
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_probability
 from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.radial import Radial
@@ -52,8 +52,7 @@ def check_inputs(
     density_bound: float | None,
 ) -> None:
     """Refuse wrong descriptions of a narrow construction's inputs."""
-    if not (math.isfinite(delta) and 0 <= delta < 1):
-        raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
+    need_probability("failure_probability", delta)
     if grid is not None and not (math.isfinite(grid) and grid > 0):
         raise Refusal(f"grid={grid} is not a positive step")
     if grid is not None and delta:

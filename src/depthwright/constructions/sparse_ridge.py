@@ -63,11 +63,13 @@ from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_probability, need_seed, need_whole
 from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
+FEWEST = 4
+"""Neurons of a budget: those of two directions. No more than can be levelled in minutes."""
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -133,16 +135,14 @@ class SparseRidge(Construction):
                 f"input_dim={d} has no sphere of directions to average over; "
                 "SparseRidge needs input_dim ≥ 2"
             )
-        if not 0 <= self.failure_probability < 1:
-            chance = f"failure_probability={self.failure_probability}"
-            raise Refusal(f"{chance} is not in [0, 1); ask for example for 0.01")
+        need_probability("failure_probability", self.failure_probability)
         if self.failure_probability == 0 and self.width is None and d > COVERED_DIMENSIONS:
             raise Refusal(
                 f"failure_probability=0 asks for a covering of the ball in input_dim={d} "
                 f"(limit {COVERED_DIMENSIONS}); set failure_probability > 0, or width for a budget"
             )
-        if self.width is not None and self.width < 4:
-            raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
+        if self.width is not None:
+            need_whole("width", self.width, FEWEST, LARGEST // d)
         if self.solved not in SOLVED:
             raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
         if self.solved != PROGRAM and not (self.width and solvable(self.width)):
@@ -150,13 +150,7 @@ class SparseRidge(Construction):
                 f"solved={self.solved!r} does not take width={self.width}; give a "
                 f"width up to {MOST_SOLVED} (with a GPU {MOST_SOLVED_ON_GPU})"
             )
-        if self.width is not None and self.width > (most := LARGEST // d):
-            raise Refusal(
-                f"width={self.width} in input_dim={d} is more than can be levelled in minutes "
-                f"(limit {most}); give a smaller one"
-            )
-        if self.seed < 0:
-            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+        need_seed("seed", self.seed)
 
     def architecture(self) -> Architecture:
         """From the plan; only a covering (failure_probability = 0) has to build the network."""

@@ -152,8 +152,7 @@ class TrainingConfig:
                     f"{RATES[0]:g} to {RATES[1]:g}"
                 )
         _each_once("learning_rates", self.learning_rates)
-        if not self.styles or len(set(self.styles)) < len(self.styles):
-            raise Refusal(f"styles={self.styles} should name at least one style, each once")
+        _each_once("styles", self.styles)
         for style in self.styles:
             check_style(style)
         if not 0 <= self.warmup < 1:
