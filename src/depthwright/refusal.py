@@ -50,6 +50,12 @@ def need_positive(name: str, value: float, most: float) -> None:
         raise Refusal(f"{name}={value} is above {most:g}; give a positive number of at most that")
 
 
+def need_one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Raises Refusal unless `value` is one of the words `known`."""
+    if value not in (words := list(known)):
+        raise Refusal(f"{name}={value!r} is unknown; choose one of {', '.join(words)}")
+
+
 def misspelt(given: str, known: Iterable[str], kind: str = "key") -> str:
     """The sentence of a word that is none of `known`: what was meant, perhaps, and what there is.
 

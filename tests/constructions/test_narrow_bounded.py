@@ -171,7 +171,7 @@ def test_bad_hypotheses_are_refused():
         bounded(inner="ridge")
     with pytest.raises(Refusal, match="inner='narrow_bounded' is no construction"):
         bounded(inner="narrow_bounded")
-    with pytest.raises(Refusal, match="neither 'layer' nor 'neuron'"):
+    with pytest.raises(Refusal, match="unknown; choose one of layer, neuron"):
         bounded(scaling="row")
     with pytest.raises(Refusal, match="inner=narrow_packed approximates, so it wants accuracy"):
         NarrowBounded(TARGET, failure_probability=0.1)

@@ -12,7 +12,7 @@ from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import SIGNIFICANT_BITS
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal, need_probability
+from depthwright.refusal import Refusal, need_one_of, need_probability
 from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.radial import Radial
@@ -60,8 +60,7 @@ def check_inputs(
             f"grid={grid} asks for a claim at every point of the grid, so failure_probability="
             f"{delta} would mean nothing; set it to 0, or leave grid out"
         )
-    if floats not in SIGNIFICANT_BITS:
-        raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
+    need_one_of("inputs", floats, SIGNIFICANT_BITS)
     if floats != "float64" and (delta or grid is not None):
         raise Refusal(
             f"inputs={floats} speaks of a claim for every such float, which failure_probability=0 "

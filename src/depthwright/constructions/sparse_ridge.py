@@ -63,7 +63,7 @@ from depthwright.networks.architecture import Architecture
 from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
-from depthwright.refusal import Refusal, need_probability, need_seed, need_whole
+from depthwright.refusal import Refusal, need_one_of, need_probability, need_seed, need_whole
 from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
@@ -143,8 +143,7 @@ class SparseRidge(Construction):
             )
         if self.width is not None:
             need_whole("width", self.width, FEWEST, LARGEST // d)
-        if self.solved not in SOLVED:
-            raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
+        need_one_of("solved", self.solved, SOLVED)
         if self.solved != PROGRAM and not (self.width and solvable(self.width)):
             raise Refusal(
                 f"solved={self.solved!r} does not take width={self.width}; give a "

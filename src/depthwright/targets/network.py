@@ -26,7 +26,7 @@ from depthwright.networks.arithmetic import EPS
 from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.networks.points import as_points
 from depthwright.networks.upper import Upper, product
-from depthwright.refusal import Refusal, need_positive, need_seed, need_whole
+from depthwright.refusal import Refusal, need_one_of, need_positive, need_seed, need_whole
 from depthwright.targets.spectral import spectral_bound, spectral_upper
 from depthwright.targets.target import FILE, KEY, Target
 
@@ -269,8 +269,7 @@ class RandomNetwork(ReLUNetwork):
                 f"the limit is {MOST_WEIGHTS}"
             )
         need_positive("weight_bound", self.weight_bound, sys.float_info.max)
-        if self.initialisation not in ("uniform", "he"):
-            raise Refusal(f"initialisation={self.initialisation!r} is neither 'uniform' nor 'he'")
+        need_one_of("initialisation", self.initialisation, ("uniform", "he"))
         need_seed("seed", self.seed)
         self._settle(self.radius, self.lower, self.upper)
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.network import Network
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainingConfig
 from depthwright.training.matching import PARAMETERS_LIMIT
@@ -60,11 +60,6 @@ class Fitted:
     """Time of drawing and fitting, for everything that was tried."""
 
 
-def check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise Refusal(f"features={kind!r} is unknown; choose one of {', '.join(KINDS)}")
-
-
 def fit(
     kind: str,
     network: Network,
@@ -78,7 +73,7 @@ def fit(
     Refused where the last hidden layer is wider than WIDTH_LIMIT, or where the hidden layers have
     weights that float64 does not hold.
     """
-    check_kind(kind)
+    need_one_of("features", kind, KINDS)
     architecture = network.architecture
     if architecture.depth < 2:
         raise Refusal("a network of depth 1 has no hidden layer; features need one")

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from depthwright.refusal import Refusal
-
 if TYPE_CHECKING:
     import torch
 
@@ -28,11 +26,6 @@ LOSSES = (L2, L8, SMOOTH_MAXIMUM)
 
 SHARPNESS = 10.0
 """β of the smooth maximum."""
-
-
-def check_loss(loss: str) -> None:
-    if loss not in LOSSES:
-        raise Refusal(f"loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}")
 
 
 def loss_of(errors: torch.Tensor, loss: str) -> torch.Tensor:
