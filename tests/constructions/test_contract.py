@@ -147,6 +147,10 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
         (lambda: SparseRidge(targets.Cone(), width=99_999, solved="minimax"), "up to 6000"),
         (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 is above 2500000"),
+        (
+            lambda: SparseRidge(targets.ZigZag(3), width=4).architecture(),
+            "width=4 has no direction",
+        ),
         (lambda: SparseRidge(targets.Cone(), width=8.5), "width=8.5 is no whole number"),  # type: ignore[arg-type]
         (lambda: SparseRidge(targets.Cone(), seed=0.5), "seed=0.5 is no whole number"),  # type: ignore[arg-type]
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import independent
-from depthwright.constructions import NarrowBounded
+from depthwright.constructions import NarrowBounded, NarrowPacked
 from depthwright.constructions.narrow_bounded import (
     EXACT,
     PROBABLE,
@@ -159,6 +159,16 @@ def test_the_independent_evaluator_agrees(tmp_path):
     for row, value in zip(x, built.network.evaluate(x), strict=True):
         wanted = independent.evaluate(tmp_path / "n.jsonl.gz", row.tolist())
         assert value.tolist() == [float(v) for v in wanted]
+
+
+def test_a_density_bound_is_that_of_the_inner_construction():
+    """Corollary 3 is for any law of density at most β."""
+    inner, recipe = (
+        kind(TARGET, 0.1, 0.1, density_bound=2.0) for kind in (NarrowPacked, NarrowBounded)
+    )
+    assert recipe.density_bound == 2.0
+    assert recipe.construction.claim == inner.claim
+    assert inner.claim.density_bound == 2.0
 
 
 # --- refusals

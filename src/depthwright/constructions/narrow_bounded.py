@@ -74,6 +74,7 @@ class NarrowBounded(Construction):
     scaling: Literal["layer", "neuron"] = "layer"
     grid: float | None = None
     inputs: Floats = "float64"
+    density_bound: float | None = None
     theorem: ClassVar[str] = "VYS22 Corollary 3"
 
     def __post_init__(self) -> None:
@@ -86,7 +87,9 @@ class NarrowBounded(Construction):
         need_one_of("scaling", self.scaling, ("layer", "neuron"))
         if self.inner in PROBABLE and self.accuracy is None:
             raise Refusal(f"inner={self.inner} approximates, so it wants accuracy=…, say 1e-2")
-        check_inputs(self.target, self.failure_probability, self.grid, self.inputs, None)
+        check_inputs(
+            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
+        )
         _ = self.construction  # checks its own hypotheses
 
     @cached_property
@@ -100,6 +103,7 @@ class NarrowBounded(Construction):
             self.failure_probability,
             grid=self.grid,
             inputs=self.inputs,
+            density_bound=self.density_bound,
         )
 
     @property

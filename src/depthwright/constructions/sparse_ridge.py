@@ -267,6 +267,11 @@ class SparseRidge(Construction):
     def _plan(self) -> Plan:
         plans = self._probable() if self.width is None else self._budgeted(self.width)
         best = min(plans, key=lambda found: found[0], default=None)
+        if best is None and self.width is not None:
+            raise Refusal(
+                f"width={self.width} has no direction for each knot that this profile needs in "
+                f"input_dim={self.target.input_dim}; give a larger one"
+            )
         if best is None:
             raise Refusal(
                 f"accuracy={self.accuracy} is out of reach for this profile in input_dim="
