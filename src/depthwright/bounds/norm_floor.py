@@ -200,9 +200,9 @@ def neurons_of(network: Network) -> Neurons:
     """Output weights, norms of inner weights, and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
-    weight, bias, last, constant = (
-        p.detach().numpy().astype(np.float64) for p in network.to_torch().parameters()
-    )
+    from depthwright.networks.torch_network import layers_of
+
+    (weight, bias), (last, constant) = ((w.numpy(), b.numpy()) for w, b in layers_of(network))
     weight, bias, outer = _balanced(weight, bias, last[0])
     offset = float(constant[0])
     inner, columns = _norms(weight), weight.shape[1]

@@ -25,15 +25,15 @@ BOXES = 2_000_000
 
 def certified_sup(network: Network, target: Target) -> float | None:
     """An upper bound on sup over the ball of abs(N − f); None where none can be computed."""
+    from depthwright.networks.torch_network import layers_of
+
     shape = network.architecture
     if not isinstance(target, Radial) or target.input_dim > MOST_INPUTS:
         return None
     if shape.depth != 2 or shape.output_dim != 1 or network.arithmetic not in UNIT_ROUNDOFF:
         return None
     check_radial(target)  # refused here, and not taken for weights beyond float64
-    weight, bias, outer, offset = (
-        p.detach().double().numpy() for p in network.to_torch().parameters()
-    )
+    (weight, bias), (outer, offset) = ((w.numpy(), b.numpy()) for w, b in layers_of(network))
     try:
         found = sup_error(outer[0], weight, bias, float(offset[0]), target, boxes=BOXES)
     except Refusal:  # weights beyond float64

@@ -239,6 +239,12 @@ def assemble(
     return nn.Sequential(*parts[:-1])
 
 
+def layers_of(network: Network) -> Layers:
+    """The affine maps of any network's plain form, in float64."""
+    modules = network.to_torch(torch.float64)
+    return [(m.weight.detach(), m.bias.detach()) for m in modules if isinstance(m, nn.Linear)]
+
+
 def _suffixed(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != SUFFIX:

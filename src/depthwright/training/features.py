@@ -84,8 +84,11 @@ def fit(
             f"{architecture.parameters} parameters are above {PARAMETERS_LIMIT}: "
             "fitting features of that size outlasts a comparison"
         )
+    from depthwright.networks.torch_network import layers_of
+
     start = time.perf_counter()
-    return fit_output(hidden_layers(network), target, distribution, config, seed, start)
+    hidden = layers_of(network)[:-1]
+    return fit_output(hidden, target, distribution, config, seed, start)
 
 
 def random_features(
@@ -116,14 +119,6 @@ def draw(
     scale = spread * float((x @ weight[:100].T).abs().median())
     bias = (2 * torch.rand(width, generator=generator, dtype=torch.float64) - 1) * scale
     return weight, bias
-
-
-def hidden_layers(network: Network) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(weight, bias) of every hidden layer, float64."""
-    import torch
-
-    parts = [p for p in network.to_torch().modules() if isinstance(p, torch.nn.Linear)]
-    return [(part.weight.detach(), part.bias.detach()) for part in parts[:-1]]
 
 
 def fit_output(

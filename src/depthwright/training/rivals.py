@@ -70,7 +70,7 @@ def train_rivals(
         return RivalTraining(contenders, target, distribution, config, seed, starts=starts)
 
     with (
-        _quiet(),
+        quiet(),
         _threads(trainer.threads),
         keep_freed_memory(),
         Bar("training rivals") as bar,
@@ -154,7 +154,7 @@ def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
 
 @process_wide
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lightning without its banners and tips, and without the warnings that it causes itself."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
     before = [logger.level for logger in loggers]
