@@ -45,7 +45,7 @@ def need_probability(name: str, value: float) -> None:
 def need_positive(name: str, value: float, most: float) -> None:
     """Raises Refusal unless 0 < `value` ≤ `most`."""
     if not (math.isfinite(value) and value > 0):
-        raise Refusal(f"{name}={value} is not a positive number")
+        raise Refusal(f"{name}={value} is not a positive number; give one above 0")
     if value > most:
         raise Refusal(f"{name}={value} is above {most:g}; give a positive number of at most that")
 

@@ -162,7 +162,10 @@ class Search:
             inner = np.abs(self.weight).sum(axis=1) + np.abs(self.bias)
             size = abs(self.offset) + height + float(np.abs(self.outer) @ inner)
         if not math.isfinite(size):
-            raise Refusal("the network's weights are too large for its error to be bounded")
+            raise Refusal(
+                "the network's weights are so large that its values leave float64, where no error "
+                "is bounded; scale the network down"
+            )
         self.size = size
         self.rounding = 16 * (n + d + 16) * FLOAT64_ROUNDOFF * size
         self.lower, self.at = 0.0, np.zeros(d)

@@ -225,7 +225,7 @@ def _answers(
             f"input_dim={d} has no rotations to average over; minimal mass needs input_dim ≥ 2"
         )
     if not (math.isfinite(error) and error >= 0):
-        raise Refusal(f"error={error} is not a number ≥ 0")
+        raise Refusal(f"error={error} is not a number ≥ 0; give the error that is allowed")
     base, height = _range(target)
     knots, radii = _start(target)
     last = knots[-1]

@@ -109,7 +109,9 @@ class GegenbauerTail:
 
     def __post_init__(self) -> None:
         if self.dimension < 3:
-            raise Refusal(f"dimension={self.dimension} is below 3, where D17's floor starts")
+            raise Refusal(
+                f"dimension={self.dimension} is below 3, where D17's floor begins; give more"
+            )
 
     def leaves_chord(self, length: float) -> float:
         """How far the profile leaves its chord, at most, on a cell without a break."""
@@ -213,7 +215,7 @@ def neuron_norms(network: Network | torch.nn.Sequential) -> float:
     """
     network = as_network(network)
     if (inputs := network.architecture.input_dim) < 2:
-        raise Refusal(f"input_dim={inputs} is below 2, where unit vectors form a sphere")
+        raise Refusal(f"input_dim={inputs} is below 2, where a sphere begins; give more inputs")
     neurons = neurons_of(network)
     at, chances = spread_halves(inputs)
     total = abs(neurons.offset)

@@ -124,7 +124,7 @@ def mass_floor(target: Radial, error: float) -> float:
 def width_floor(target: Radial, error: float, weights: float) -> float:
     """2·M_ε/B²: neurons needed within `error` when all abs(a_i) and ‖w_i‖ are at most `weights`."""
     if not weights > 0:
-        raise Refusal(f"weights={weights} is not a positive bound on weights")
+        raise Refusal(f"weights={weights} is no bound on weights; give a number above 0")
     return mass_floor(target, error) / weights**2
 
 

@@ -54,7 +54,7 @@ def check_inputs(
     """Refuse wrong descriptions of a narrow construction's inputs."""
     need_probability("failure_probability", delta)
     if grid is not None and not (math.isfinite(grid) and grid > 0):
-        raise Refusal(f"grid={grid} is not a positive step")
+        raise Refusal(f"grid={grid} is no step; give a number above 0, such as 2^−10")
     if grid is not None and delta:
         raise Refusal(
             f"grid={grid} asks for a claim at every point of the grid, so failure_probability="

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Box
 from depthwright.networks.points import as_points
-from depthwright.refusal import Refusal, need_whole
+from depthwright.refusal import Refusal, need_positive, need_whole
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ class SineRidge(SingleRidge):
                 f"terms={self.terms} is not in [1, input_dim={self.input_dim}]; "
                 "SineRidge adds up that many of its inputs"
             )
-        if not (math.isfinite(self.height) and self.height > 0):
-            raise Refusal(f"height={self.height} is not a positive number")
+        need_positive("height", self.height, sys.float_info.max)
 
     @property
     def direction(self) -> np.ndarray:

@@ -82,7 +82,7 @@ def fit(
     if architecture.parameters > PARAMETERS_LIMIT:
         raise Refusal(
             f"{architecture.parameters} parameters are above {PARAMETERS_LIMIT}: "
-            "fitting features of that size outlasts a comparison"
+            "fitting features of that size outlasts a comparison; leave features out"
         )
     from depthwright.networks.torch_network import layers_of
 
@@ -197,5 +197,6 @@ def _stream(seed: int, index: int) -> torch.Generator:
 def _check_width(width: int) -> None:
     if width > WIDTH_LIMIT:
         raise Refusal(
-            f"{width} features are above {WIDTH_LIMIT}: fitting them outlasts a comparison"
+            f"{width} features are above {WIDTH_LIMIT}: fitting them outlasts a comparison; "
+            "leave features out, or raise accuracy"
         )

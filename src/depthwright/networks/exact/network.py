@@ -61,7 +61,8 @@ class ExactNetwork(Network):
         for i, (a, b) in enumerate(pairwise(self.layers), 1):
             if a.fan_out != b.fan_in:
                 raise Refusal(
-                    f"layer {i + 1} reads {b.fan_in} values but layer {i} gives {a.fan_out}"
+                    f"layer {i + 1} reads {b.fan_in} values but layer {i} gives {a.fan_out}; make "
+                    "them equal"
                 )
 
     @cached_property
