@@ -49,7 +49,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "FEWEST_STEPS", 50)
 
 
-def small(**fields: int) -> targets.RandomNetwork:
+def small(**fields: float) -> targets.RandomNetwork:
     """A target whose narrow twins are quickly evaluated."""
     return targets.RandomNetwork(**{"input_dim": 2, "width": 3, "depth": 3} | fields)
 
@@ -119,10 +119,12 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowExact(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
         (lambda: NarrowExact(small(depth=1)), "depth 1"),
         (lambda: NarrowExact(small(width=200, depth=5)).build(), "layers, and no more than"),
+        (lambda: NarrowExact(small(weight_bound=1e200)).build(), "values may exceed 1.8e308"),
     ],
     "narrow_exact_slim": [
         (lambda: NarrowExactSlim(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
         (lambda: NarrowExactSlim(small(width=200, depth=5)).build(), "layers, and no more than"),
+        (lambda: NarrowExactSlim(small(weight_bound=1e200)).build(), "values may exceed 1.8e308"),
     ],
     "narrow_packed": [
         (lambda: NarrowPacked(small(), accuracy=0.0), "accuracy=0"),
