@@ -130,6 +130,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowPacked(small(), accuracy=0.0), "accuracy=0"),
         (lambda: NarrowPacked(small(), accuracy=0.1, inputs="int8"), "inputs='int8'"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
+        (lambda: NarrowPacked(small(), 0.1, "no"), "failure_probability='no' is no number"),  # type: ignore[arg-type]
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
     ],
     "radial_depth_three": [
@@ -160,6 +161,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=0.0), "accuracy=0.0"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=float("nan")), "accuracy=nan"),
+        (lambda: Ridge(targets.Cone(input_dim=3), "0.1"), "accuracy='0.1' is no number"),  # type: ignore[arg-type]
         (
             lambda: Ridge(targets.Cone(input_dim=3), accuracy=1e-9).architecture(),
             r"accuracy=1e-09 is below 0\.0035",

@@ -12,7 +12,7 @@ from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import SIGNIFICANT_BITS
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal, need_one_of, need_probability
+from depthwright.refusal import Refusal, need_one_of, need_positive, need_probability
 from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.radial import Radial
@@ -28,19 +28,11 @@ LEAST_ACCURACY = 1e-290
 
 def check_float_accuracy(accuracy: float) -> None:
     """0 < ε < ∞, and above the resolution of float64."""
-    check_accuracy(accuracy)
+    need_positive("accuracy", accuracy)
     if accuracy < LEAST_ACCURACY:
         raise Refusal(
             f"accuracy={accuracy} is below {LEAST_ACCURACY}, where float64 begins to lose digits; "
             "multiply target and accuracy by a large number"
-        )
-
-
-def check_accuracy(accuracy: float) -> None:
-    """Refuse an accuracy ε that is not positive and finite."""
-    if not (math.isfinite(accuracy) and accuracy > 0):
-        raise Refusal(
-            f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"
         )
 
 

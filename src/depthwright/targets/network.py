@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -268,7 +267,7 @@ class RandomNetwork(ReLUNetwork):
                 f"{self.input_dim} and output_dim={self.output_dim} make {size} weights; "
                 f"the limit is {MOST_WEIGHTS}"
             )
-        need_positive("weight_bound", self.weight_bound, sys.float_info.max)
+        need_positive("weight_bound", self.weight_bound)
         need_one_of("initialisation", self.initialisation, ("uniform", "he"))
         need_seed("seed", self.seed)
         self._settle(self.radius, self.lower, self.upper)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class SineRidge(SingleRidge):
                 f"terms={self.terms} is not in [1, input_dim={self.input_dim}]; "
                 "SineRidge adds up that many of its inputs"
             )
-        need_positive("height", self.height, sys.float_info.max)
+        need_positive("height", self.height)
 
     @property
     def direction(self) -> np.ndarray:
