@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,11 +131,15 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowPacked(small(), accuracy=0.0), "accuracy=0"),
         (lambda: NarrowPacked(small(), accuracy=0.1, inputs="int8"), "inputs='int8'"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
-        (lambda: NarrowPacked(small(), 0.1, "no"), "failure_probability='no' is no number"),  # type: ignore[arg-type]
+        (lambda: NarrowPacked(small(), 0.1, "no"), "failure_probability='no' is no float"),  # type: ignore[arg-type]
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
     ],
     "radial_depth_three": [
         (lambda: RadialDepthThree(targets.Cone(), accuracy=0.0), "accuracy=0"),
+        (
+            lambda: RadialDepthThree(targets.Cone(), np.float32(0.1)),
+            r"accuracy=np.float32\(0.1\) is no",
+        ),  # type: ignore[arg-type]
     ],
     "single_ridge": [
         (lambda: SingleRidge(targets.Cone()), "Cone is none"),  # type: ignore[arg-type]
@@ -161,7 +166,7 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=0.0), "accuracy=0.0"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=float("nan")), "accuracy=nan"),
-        (lambda: Ridge(targets.Cone(input_dim=3), "0.1"), "accuracy='0.1' is no number"),  # type: ignore[arg-type]
+        (lambda: Ridge(targets.Cone(input_dim=3), "0.1"), "accuracy='0.1' is no float"),  # type: ignore[arg-type]
         (
             lambda: Ridge(targets.Cone(input_dim=3), accuracy=1e-9).architecture(),
             r"accuracy=1e-09 is below 0\.0035",
