@@ -22,7 +22,7 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors import attack, certified_sup
 from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series
-from depthwright.networks.torch_network import ModuleNetwork
+from depthwright.networks.torch_network import ModuleNetwork, layers_of
 from depthwright.training import TrainingConfig, train_rivals
 from depthwright.training.config import TrainerConfig
 
@@ -48,7 +48,7 @@ PLAIN, SPIKED = "as trained", "with a spike"
 
 def spiked(network: ModuleNetwork) -> tuple[ModuleNetwork, np.ndarray]:
     """One more neuron, which is not 0 on a cap of the ball alone; and the middle of that cap."""
-    (weight, bias), (outer, offset) = ((w.double(), b.double()) for w, b in network._layers)
+    (weight, bias), (outer, offset) = layers_of(network)
     d = weight.shape[1]
     top = torch.zeros(1, d, dtype=torch.float64)
     top[0, -1] = 1.0

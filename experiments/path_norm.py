@@ -21,9 +21,10 @@ from depthwright.constructions import Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
 from depthwright.experiment import Experiment, Run
 from depthwright.figures.chart import Chart, Panel, Series, series
+from depthwright.networks.torch_network import layers_of
 from depthwright.targets import REGISTRY, Radial
 from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
-from depthwright.training.features import fit_output, hidden_layers, random_features
+from depthwright.training.features import fit_output, random_features
 
 if TYPE_CHECKING:
     import polars
@@ -76,7 +77,7 @@ def measure(
     if what == "ridge":
         return _row("constructed", Ridge(f, error).build().network, f)
     sparse = SparseRidge(f, width=width).build().network
-    features = fit_output(hidden_layers(sparse), f, law, training, seed=0)
+    features = fit_output(layers_of(sparse)[:-1], f, law, training, seed=0)
     drawn = random_features(width, f, law, training)
     return [
         _row("constructed_sparse_ridge", sparse, f),

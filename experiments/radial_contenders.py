@@ -31,10 +31,10 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors.l2 import l2_error
 from depthwright.errors.sup import attack, residuals
 from depthwright.figures.chart import Kind, Series, series
+from depthwright.networks.torch_network import layers_of
 from depthwright.refusal import Refusal
 from depthwright.runs.options import conf_folder
 from depthwright.training import TrainerConfig, TrainingConfig, TrainingDiverged, train_rivals
-from depthwright.training.features import hidden_layers
 from depthwright.training.tuned import TUNED, start
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _starts(network: Network, d: int, quarter: int) -> torch.Tensor:
     sphere = torch.randn(quarter, d, generator=generator, dtype=torch.float64)
     own = sphere[:0]
     if network.architecture.width * d <= MOST_DIRECTIONS:
-        weight = hidden_layers(network)[0][0].double()
+        weight = layers_of(network)[0][0]
         own = weight[torch.randint(len(weight), (quarter,), generator=generator)]
         own = own * (2 * torch.randint(2, (quarter, 1), generator=generator) - 1)
     along = torch.cat([sphere, own])

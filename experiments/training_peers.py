@@ -20,7 +20,7 @@ from depthwright.distributions import UniformRadius
 from depthwright.targets import Cone
 from depthwright.training import TrainingConfig
 from depthwright.training.family import schedule
-from depthwright.training.rivals import _quiet
+from depthwright.training.rivals import quiet
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -129,7 +129,7 @@ def lightning(work: Work, steps: int) -> Finish:
     for network in work.alone[:ALONE]:
         own = copy.deepcopy(network)
         module = _one(own, list(work.batches(steps)))
-        with _quiet():
+        with quiet():
             pl.Trainer(
                 accelerator="cpu" if work.device == "cpu" else "gpu",
                 devices=1,

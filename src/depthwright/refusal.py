@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable
 from numbers import Integral
 
@@ -36,12 +37,32 @@ def need_seed(name: str, value: int) -> None:
     need_whole(name, value, 0, MOST_SEED)
 
 
-def need_positive(name: str, value: float, most: float) -> None:
+def need_probability(name: str, value: float) -> None:
+    """Raises Refusal unless 0 ≤ `value` < 1."""
+    _need_float(name, value)
+    if not 0 <= value < 1:
+        raise Refusal(f"{name}={value} is not in [0, 1); ask for example for 0.01")
+
+
+def need_positive(name: str, value: float, most: float = sys.float_info.max) -> None:
     """Raises Refusal unless 0 < `value` ≤ `most`."""
+    _need_float(name, value)
     if not (math.isfinite(value) and value > 0):
-        raise Refusal(f"{name}={value} is not a positive number")
+        raise Refusal(f"{name}={value} is not a positive number; give one above 0")
     if value > most:
         raise Refusal(f"{name}={value} is above {most:g}; give a positive number of at most that")
+
+
+def _need_float(name: str, value: object) -> None:
+    """Raises Refusal for float32 as well, in which bounds would be compared."""
+    if not isinstance(value, (float, Integral)):
+        raise Refusal(f"{name}={value!r} is no float; give {name}=float(…)")
+
+
+def need_one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Raises Refusal unless `value` is one of the words `known`."""
+    if value not in (words := list(known)):
+        raise Refusal(f"{name}={value!r} is unknown; choose one of {', '.join(words)}")
 
 
 def misspelt(given: str, known: Iterable[str], kind: str = "key") -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthwright.files import read_text, set_aside, write_text
 from depthwright.machine.provenance import checkout, code, versions
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 from depthwright.results import UNITS
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class LoggerConfig:
     whose cells have theirs drawn when they are run once more by themselves."""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise Refusal(f"logger.mode={self.mode!r} is unknown; choose one of {', '.join(MODES)}")
+        need_one_of("logger.mode", self.mode, MODES)
         most = LOWERED.get(os.environ.get("WANDB_MODE", ""), self.mode)
         self.mode = min(self.mode, most, key=MODES.index)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from depthwright.approximation.covering import MOST_CUBES, TooFine, _bounds, certify
+from depthwright.approximation.covering import MOST_CUBES, TooFine, _bounds, _tangent, certify
 from depthwright.approximation.directions import even_circle, even_spiral
 from depthwright.approximation.levelling import Hinges, level
 from depthwright.targets import Cone, Hat, Monomial, Sine
@@ -122,6 +122,39 @@ def test_breaks_of_a_profile_that_is_not_given_by_values_are_seen():
     flat = [Hinges(np.array([[1.0, 0.0]]), 0.5, np.zeros(1))]
     assert certify(flat, 0.0, Tooth(2), 0.04) == math.inf
     assert 0.05 <= certify(flat, 0.0, Tooth(2), 0.051) <= 0.051
+
+
+@dataclass(frozen=True)
+class Steep(Raised):
+    """ϕ(r) = 10⁶·(r − ½), computed by a difference of large numbers."""
+
+    HEIGHT: ClassVar[float] = -5e5
+    SLOPE: ClassVar[float] = 1e6
+    lipschitz: ClassVar[float] = SLOPE
+
+
+def test_profiles_that_cross_zero_allow_for_the_rounding_of_what_they_are_elsewhere():
+    """The slope is off by the rounding of 10⁶·r, also where ϕ itself is small."""
+    target = Steep(2)
+    for r in 0.5 + np.linspace(-1e-7, 1e-7, 21):
+        _, slope, turning = _tangent(target, np.array([r]), 1e-3)
+        assert abs(float(slope[0]) - target.SLOPE) * 1e-3 <= turning[0]
+
+
+@dataclass(frozen=True)
+class Clamped(Cone):
+    """ϕ(r) = r, and 1 beyond the sphere, where nobody asks."""
+
+    def profile(self, r):
+        return np.minimum(r, 1.0)
+
+
+def test_beyond_the_sphere_a_broken_line_goes_on():
+    """On a cube whose centre is outside: x_1 − 0.2 is off ‖x‖ by 0.2 at (1, 0)."""
+    hinges = [Hinges(np.array([[1.0, 0.0]]), 0.0, np.ones(1))]
+    for target in (Cone(2), Clamped(2)):
+        bound, _ = _bounds(hinges, -0.2, target, np.array([[1.2, 0.0]]), 0.25)
+        assert bound[0] >= 0.2
 
 
 def test_the_allowance_for_rounding_covers_sums_in_any_order():

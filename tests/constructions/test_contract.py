@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +50,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "FEWEST_STEPS", 50)
 
 
-def small(**fields: int) -> targets.RandomNetwork:
+def small(**fields: float) -> targets.RandomNetwork:
     """A target whose narrow twins are quickly evaluated."""
     return targets.RandomNetwork(**{"input_dim": 2, "width": 3, "depth": 3} | fields)
 
@@ -93,6 +94,7 @@ EXAMPLES: dict[str, list[Callable[[], Construction]]] = {
         lambda: SparseRidge(targets.Cone(input_dim=5), 0.25, failure_probability=0.1),
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, failure_probability=0.0),
         lambda: SparseRidge(targets.Cone(input_dim=3), 0.2, width=12, solved="minimax"),
+        lambda: SparseRidge(targets.Profile([3.0, 3.1], input_dim=2), 0.1, 0.0),  # a constant
     ],
     "ridge": [
         lambda: Ridge(targets.Cone(input_dim=2), accuracy=0.05),
@@ -118,19 +120,26 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: NarrowExact(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
         (lambda: NarrowExact(small(depth=1)), "depth 1"),
         (lambda: NarrowExact(small(width=200, depth=5)).build(), "layers, and no more than"),
+        (lambda: NarrowExact(small(weight_bound=1e200)).build(), "values may exceed 1.8e308"),
     ],
     "narrow_exact_slim": [
         (lambda: NarrowExactSlim(targets.Cone()), "a Cone is not a ReLU network"),  # type: ignore[arg-type]
         (lambda: NarrowExactSlim(small(width=200, depth=5)).build(), "layers, and no more than"),
+        (lambda: NarrowExactSlim(small(weight_bound=1e200)).build(), "values may exceed 1.8e308"),
     ],
     "narrow_packed": [
         (lambda: NarrowPacked(small(), accuracy=0.0), "accuracy=0"),
         (lambda: NarrowPacked(small(), accuracy=0.1, inputs="int8"), "inputs='int8'"),
         (lambda: NarrowPacked(small(), 0.1, failure_probability=1.5), "failure_probability=1.5"),
+        (lambda: NarrowPacked(small(), 0.1, "no"), "failure_probability='no' is no float"),  # type: ignore[arg-type]
         (lambda: NarrowPacked(small(), 0.1, grid=-1.0), "grid=-1.0"),
     ],
     "radial_depth_three": [
         (lambda: RadialDepthThree(targets.Cone(), accuracy=0.0), "accuracy=0"),
+        (
+            lambda: RadialDepthThree(targets.Cone(), np.float32(0.1)),
+            r"accuracy=np.float32\(0.1\) is no",
+        ),  # type: ignore[arg-type]
     ],
     "single_ridge": [
         (lambda: SingleRidge(targets.Cone()), "Cone is none"),  # type: ignore[arg-type]
@@ -145,12 +154,19 @@ REFUSED: dict[str, list[tuple[Callable[[], object], str]]] = {
         (lambda: SparseRidge(targets.Cone(), width=9, solved="best"), "solved='best'"),
         (lambda: SparseRidge(targets.Cone(), solved="minimax"), "width=None"),
         (lambda: SparseRidge(targets.Cone(), width=99_999, solved="minimax"), "up to 6000"),
-        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 in input_dim=5 is mo"),
+        (lambda: SparseRidge(targets.Cone(), width=10**8), "width=100000000 is above 2500000"),
+        (
+            lambda: SparseRidge(targets.ZigZag(3), width=4).architecture(),
+            "width=4 has no direction",
+        ),
+        (lambda: SparseRidge(targets.Cone(), width=8.5), "width=8.5 is no whole number"),  # type: ignore[arg-type]
+        (lambda: SparseRidge(targets.Cone(), seed=0.5), "seed=0.5 is no whole number"),  # type: ignore[arg-type]
     ],
     "ridge": [
         (lambda: Ridge(targets.Cone(input_dim=1)), "input_dim=1"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=0.0), "accuracy=0.0"),
         (lambda: Ridge(targets.Cone(input_dim=3), accuracy=float("nan")), "accuracy=nan"),
+        (lambda: Ridge(targets.Cone(input_dim=3), "0.1"), "accuracy='0.1' is no float"),  # type: ignore[arg-type]
         (
             lambda: Ridge(targets.Cone(input_dim=3), accuracy=1e-9).architecture(),
             r"accuracy=1e-09 is below 0\.0035",
@@ -208,6 +224,17 @@ def test_measured_error_respects_the_claim(
 
             test = binomtest(bad, len(x), built.claim.failure_probability, "greater")
             assert test.pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("name", "make"), MADE)
+def test_a_claim_says_where_it_holds(name: str, make: Callable[[], Construction]) -> None:
+    """The network refuses other inputs, or the claim has a domain beyond which it decides none."""
+    built = make().build()
+    if built.claim.norm != "none" and built.network.inputs is None:
+        assert built.domain == make().target.domain
+        if built.claim.norm != "drawn":
+            outside = torch.full((1, built.domain.input_dim), 2.0, dtype=torch.float64)
+            assert not built.decides(outside).any()
 
 
 @pytest.mark.parametrize(("name", "make"), MADE)

@@ -365,7 +365,7 @@ def test_bad_hypotheses_are_refused(kind):
         kind(target, 0, 1e-2)
     with pytest.raises(Refusal, match="not in \\[0, 1\\)"):
         kind(target, 1e-2, 1.0)
-    with pytest.raises(Refusal, match="neither 'certified' nor 'paper'"):
+    with pytest.raises(Refusal, match="unknown; choose one of certified, paper"):
         kind(target, 1e-2, 1e-2, bits="few")
     with pytest.raises(Refusal, match="below the rounding"):
         kind(target, 1e-17, 1e-2).architecture()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import independent
-from depthwright.constructions import NarrowBounded
+from depthwright.constructions import NarrowBounded, NarrowPacked
 from depthwright.constructions.narrow_bounded import (
     EXACT,
     PROBABLE,
@@ -161,6 +161,16 @@ def test_the_independent_evaluator_agrees(tmp_path):
         assert value.tolist() == [float(v) for v in wanted]
 
 
+def test_a_density_bound_is_that_of_the_inner_construction():
+    """Corollary 3 is for any law of density at most β."""
+    inner, recipe = (
+        kind(TARGET, 0.1, 0.1, density_bound=2.0) for kind in (NarrowPacked, NarrowBounded)
+    )
+    assert recipe.density_bound == 2.0
+    assert recipe.construction.claim == inner.claim
+    assert inner.claim.density_bound == 2.0
+
+
 # --- refusals
 
 
@@ -171,7 +181,7 @@ def test_bad_hypotheses_are_refused():
         bounded(inner="ridge")
     with pytest.raises(Refusal, match="inner='narrow_bounded' is no construction"):
         bounded(inner="narrow_bounded")
-    with pytest.raises(Refusal, match="neither 'layer' nor 'neuron'"):
+    with pytest.raises(Refusal, match="unknown; choose one of layer, neuron"):
         bounded(scaling="row")
     with pytest.raises(Refusal, match="inner=narrow_packed approximates, so it wants accuracy"):
         NarrowBounded(TARGET, failure_probability=0.1)

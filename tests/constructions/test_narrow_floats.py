@@ -185,7 +185,7 @@ def test_a_density_bound_sharpens_the_bit_tests(kind):
         kind(target, 0.1, density_bound=1.0)
     with pytest.raises(Refusal, match="inputs=float32 speaks of a claim for every such float"):
         kind(target, 0.1, 0.1, inputs="float32")
-    with pytest.raises(Refusal, match="neither 'float64' nor 'float32'"):
+    with pytest.raises(Refusal, match="unknown; choose one of float32, float64"):
         kind(target, 0.1, inputs="float16")
 
 

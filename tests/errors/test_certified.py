@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from depthwright.approximation.branch_and_bound import sup_error
 from depthwright.constructions import RadialDepthThree, Ridge
 from depthwright.errors import attack, certified_sup
+from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.networks.torch_network import ModuleNetwork
 from depthwright.targets import Cone, Hat, SineRidge
 
@@ -41,6 +43,16 @@ def test_a_claim_of_a_construction_lies_above_too():
     target = Cone(2)
     built = Ridge(target, 0.1).build()
     assert certified_sup(built.network, target) <= 1.11 * built.claim.bound
+
+
+def test_the_rounding_of_a_look_up_is_counted_too():
+    """A direction with one kink: more is lost on the way to its table than in a few neurons."""
+    target, along = Cone(2), (np.array([[0, 1]]), np.array([[1.0, 0.0]]))
+    group = RidgeGroup(*along, np.ones(1), np.array([0.05]), np.array([1000.0]))
+    network = RidgeNetwork(2, [group], 0.0)
+    weight, bias, outer, _ = (p.detach().numpy() for p in network.to_torch().parameters())
+    of_layers = sup_error(outer[0], weight, bias, 0.0, target, boxes=2_000_000).upper
+    assert certified_sup(network, target) - of_layers >= network.rounding_bound()
 
 
 def test_what_is_out_of_reach_has_no_bound():

@@ -51,8 +51,8 @@ def test_lightning_is_quiet_for_as_long_as_anyone_trains() -> None:
     logger = logging.getLogger("pytorch_lightning")
     before = logger.level
     first, second = ExitStack(), ExitStack()
-    first.enter_context(rivals._quiet())
-    second.enter_context(rivals._quiet())
+    first.enter_context(rivals.quiet())
+    second.enter_context(rivals.quiet())
     first.close()
     assert logger.level == logging.ERROR
     second.close()

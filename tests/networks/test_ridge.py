@@ -208,7 +208,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_wrong_inputs_are_refused() -> None:
     with pytest.raises(Refusal, match=r"expected \(batch, 6\)"):
         CASES[0].evaluate(torch.zeros(3, 5))
-    with pytest.raises(Refusal, match="float32, float64 or exact"):
+    with pytest.raises(Refusal, match="float32, float64, exact"):
         CASES[0].evaluate(torch.zeros(3, 6), "bfloat16")  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from depthwright.bounds import of_radial
 from depthwright.constructions import RadialDepthThree, Ridge, SparseRidge
 from depthwright.constructions import SingleRidge as SingleRidgeNetwork
 from depthwright.refusal import Refusal
@@ -24,6 +25,7 @@ class Bent(Radial):
     curvature: float = 0.0
     breaks: Any = (0.0, 0.5, 1.0)
     even_polynomial: Any = None
+    values: Any = None
 
     def profile(self, r):
         return abs(r - 0.5)
@@ -53,6 +55,8 @@ FALSE = [
     (Bent(2, lipschitz=float("inf")), "lipschitz=inf"),
     (Bent(2, curvature=-1.0), "curvature=-1"),
     (Bent(2, even_polynomial=(0, 1)), r"even_polynomial of Bent is off its profile by 0\.5"),
+    (Bent(2, values=(0.5, 0.1, 0.5)), r"values of Bent is off its profile by 0\.1 at r = 0\.5"),
+    (Bent(2, values=(0.5, 0.5)), r"values of shape \(2,\) at 3 breaks"),
     (Root(2, lipschitz=100.0, curvature=float("inf")), "lipschitz=100 is not true of Root"),
     (Hole(2, lipschitz=1e9, curvature=float("inf")), "profile of Hole is inf at 0.5"),
     (Tall(2, lipschitz=1e200), "profile of Tall is .*e.* finite and at most"),
@@ -71,10 +75,20 @@ def test_true_declarations_pass():
         for d in (1, 7):
             if issubclass(cls, Radial) and cls is not Profile:  # checks itself when it is made
                 check_radial(cls(input_dim=d))
-    for target in (Bent(3), Bent(3, curvature=float("inf"), breaks=(0.0, 1.0)), Bent(1, 5.0)):
+    for target in (
+        Bent(3),
+        Bent(3, curvature=float("inf"), breaks=(0.0, 1.0)),
+        Bent(1, 5.0),
+        Bent(2, values=(0.5, 0, 0.5)),
+    ):
         check_radial(target)
     for terms in (1, 7):
         check_single_ridge(SineRidge(8, terms, 1e-50))
+
+
+def test_breaks_may_be_a_tuple():
+    assert RadialDepthThree(Bent(2), 0.2).build().claim.bound <= 0.2
+    assert of_radial(Bent(3)).breaks == Bent.breaks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -82,13 +82,13 @@ def test_random_features_are_seeded_and_as_wide_as_asked() -> None:
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(Refusal, match="features='drawn'"):
-        features.check_kind("drawn")
     with pytest.raises(Refusal, match="5000 features are above 4000"):
         features.random_features(5000, Cone(3), UniformRadius(3), CONFIG)
     packed = NarrowPacked(RandomNetwork(input_dim=2, width=4), 0.01, failure_probability=0.01)
     with pytest.raises(Refusal):
         features.fit("constructed", packed.build().network, packed.target, UniformCube(2), CONFIG)
     affine = ModuleNetwork(nn.Sequential(nn.Linear(3, 1)).double())
+    with pytest.raises(Refusal, match="features='drawn'"):
+        features.fit("drawn", affine, Cone(3), UniformRadius(3), CONFIG)
     with pytest.raises(Refusal, match="depth 1"):
         features.fit("constructed", affine, Cone(3), UniformRadius(3), CONFIG)

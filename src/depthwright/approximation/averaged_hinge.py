@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-EPS = float(np.finfo(np.float64).eps)
+from depthwright.networks.arithmetic import EPS
+
 ROUNDING = 64 * EPS
 """Relative error of the two terms of T h_b as computed here, up to d = 1000; tested."""
 

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
@@ -61,6 +62,8 @@ class Bracket:
     """(d,) a point of the ball."""
     boxes: int
     """Number of boxes examined."""
+    size: float
+    """S: the total size of the terms, of which an evaluation in floats loses (n + d + 8)·u."""
 
     @property
     def gap(self) -> float:
@@ -122,7 +125,8 @@ def sup_error(
         left = float(alive.bound.max(initial=0.0))
         if not len(alive.bound) or seen >= boxes or 0 < goal < search.lower:
             upper = max(settled, left, search.lower)
-            return Bracket(search.lower, math.nextafter(upper, math.inf), search.at, seen)
+            above = math.nextafter(upper, math.inf)
+            return Bracket(search.lower, above, search.at, seen, search.size)
         count = min(len(alive.bound), BATCH)
         order = np.argpartition(-alive.bound, count - 1)
         fresh = search.bounded(*alive[order[:count]].halves())
@@ -158,9 +162,12 @@ class Search:
             inner = np.abs(self.weight).sum(axis=1) + np.abs(self.bias)
             size = abs(self.offset) + height + float(np.abs(self.outer) @ inner)
         if not math.isfinite(size):
-            raise Refusal("the network's weights are too large for its error to be bounded")
+            raise Refusal(
+                "the network's weights are so large that its values leave float64, where no error "
+                "is bounded; scale the network down"
+            )
         self.size = size
-        self.rounding = 16 * (n + d + 16) * 2.0**-53 * size
+        self.rounding = 16 * (n + d + 16) * FLOAT64_ROUNDOFF * size
         self.lower, self.at = 0.0, np.zeros(d)
 
     def bounded(self, centre: np.ndarray, half: np.ndarray) -> Boxes:

@@ -34,8 +34,8 @@ BATCH_ENTRIES = 1 << 21
 STEP = 1e-6
 """Step of the difference quotient for smooth profiles."""
 QUOTIENT_ROUNDING = 4e-9
-"""Rounding error of that quotient, for a profile of height 1: 16 units in the last place over STEP.
-"""
+"""Rounding error of that quotient, for a profile below 1 in size: 16 units in the last place over
+STEP."""
 
 
 class TooFine(Exception):
@@ -122,15 +122,16 @@ def _batch(
         weights += float(np.abs(h.weights).sum())
     r = np.linalg.norm(x, axis=1)
     radial = np.minimum(reach**2 / (2 * np.maximum(r - reach, 1e-300)), 2 * reach)
-    if (values := target.values) is not None:
-        slopes = np.diff(values) / np.diff(target.breaks)
-        piece = np.searchsorted(target.breaks, r, side="right") - 1
-        slope = slopes[piece.clip(0, len(slopes) - 1)]
+    if target.values is not None:
+        values, breaks = (np.asarray(part, np.float64) for part in (target.values, target.breaks))
+        slopes = np.diff(values) / np.diff(breaks)
+        piece = np.searchsorted(breaks[1:-1], r, side="right")
+        slope = slopes[piece]
+        value_phi = values[piece] + slope * (r - breaks[piece])  # also beyond the sphere
         turns = np.diff(slopes)
-        near = np.maximum(reach - np.abs(r[:, None] - target.breaks[1:-1]), 0.0)
+        near = np.maximum(reach - np.abs(r[:, None] - breaks[1:-1]), 0.0)
         phi_up = near @ np.maximum(turns, 0) + np.maximum(slope, 0) * radial
         phi_down = near @ np.maximum(-turns, 0) + np.maximum(-slope, 0) * radial
-        value_phi = np.asarray(target.profile(r), dtype=np.float64)
     else:
         value_phi, slope, bend = _tangent(target, r, reach)
         phi_up = np.maximum(slope, 0) * radial + bend
@@ -167,5 +168,6 @@ def _tangent(
     curvature = target.curvature if math.isfinite(target.curvature) else 0.0
     turning = curvature * (moved**2 / 2 + STEP * moved) + 2 * lipschitz * past.sum(axis=1)
     # The difference quotient is off by the rounding of ϕ, over STEP.
-    turning += QUOTIENT_ROUNDING * np.maximum(1.0, np.abs(value)) * moved
+    height = float(np.abs(np.asarray(target.profile(breaks))).max()) + lipschitz
+    turning += QUOTIENT_ROUNDING * max(1.0, height) * moved
     return value + slope * (r - inner), slope, np.where(wide, turning, lipschitz * moved)

@@ -33,23 +33,16 @@ import numpy as np
 
 from depthwright.approximation.averaged_hinge import averaged_hinge, mean_size
 from depthwright.approximation.mass import RadialSum
+from depthwright.approximation.quadrature import composite
 
 QUADRATURE = 1e-11
 """Relative allowance for quadrature and rounding in every exponent."""
 PANELS, NODES = 32, 20
 
 
-@cache
-def _legendre() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(NODES)
-
-
 def _panels(low: float, high: float, power: float) -> tuple[np.ndarray, np.ndarray]:
     """Composite Gauss–Legendre nodes and weights, crowding to `low` for power > 1."""
-    edges = low + (high - low) * np.linspace(0, 1, PANELS + 1) ** power
-    x, w = _legendre()
-    half = np.diff(edges)[:, None] / 2
-    return ((edges[:-1, None] + half) + half * x).ravel(), (half * w).ravel()
+    return composite(low + (high - low) * np.linspace(0, 1, PANELS + 1) ** power, NODES)
 
 
 @dataclass(frozen=True)

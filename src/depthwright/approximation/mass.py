@@ -29,7 +29,6 @@ from functools import cached_property
 import numpy as np
 
 from depthwright.approximation.averaged_hinge import (
-    EPS,
     ROUNDING,
     averaged_hinge,
     hinge_and_chance,
@@ -38,6 +37,7 @@ from depthwright.approximation.averaged_hinge import (
 )
 from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.approximation.exchange import Answer, SemiInfinite
+from depthwright.networks.arithmetic import EPS
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
 from depthwright.targets.radial import Radial
@@ -225,7 +225,7 @@ def _answers(
             f"input_dim={d} has no rotations to average over; minimal mass needs input_dim ≥ 2"
         )
     if not (math.isfinite(error) and error >= 0):
-        raise Refusal(f"error={error} is not a number ≥ 0")
+        raise Refusal(f"error={error} is not a number ≥ 0; give the error that is allowed")
     base, height = _range(target)
     knots, radii = _start(target)
     last = knots[-1]

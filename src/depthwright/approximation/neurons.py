@@ -21,6 +21,7 @@ import numpy as np
 
 from depthwright.approximation.averaged_hinge import mean_size
 from depthwright.approximation.levelling import Hinges
+from depthwright.approximation.quadrature import composite
 from depthwright.targets.radial import Radial
 
 if TYPE_CHECKING:
@@ -126,10 +127,7 @@ def _closed_form(weight: np.ndarray, target: Radial) -> tuple[np.ndarray, np.nda
     turn = cosine * (math.pi - np.arccos(cosine))
     gram[:n, :n] = (np.sqrt(1 - cosine**2) + turn) / (6 * math.pi * d)
     gram[:n, n] = gram[n, :n] = mean_size(d) / 4
-    node, share = np.polynomial.legendre.leggauss(16)
-    ends = target.breaks
-    low, half = ends[:-1, None], np.diff(ends)[:, None] / 2
-    r, share = (low + half + half * node).ravel(), (half * share).ravel()
+    r, share = composite(np.asarray(target.breaks, dtype=np.float64), 16)
     phi = np.asarray(target.profile(r), dtype=np.float64)
     right = np.full(n + 1, mean_size(d) / 2 * float(share @ (r * phi)))
     right[n] = float(share @ phi)

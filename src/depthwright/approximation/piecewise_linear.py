@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthwright.approximation.polynomial import EPS, Polynomial
+from depthwright.approximation.polynomial import Polynomial
+from depthwright.networks.arithmetic import EPS
 
 SAMPLES = 64
 """Samples per piece in the certificate; between them the error grows by at most 2/SAMPLES² of it.

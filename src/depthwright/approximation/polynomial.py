@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-EPS = float(np.finfo(np.float64).eps)
+from depthwright.networks.arithmetic import EPS
+
 CERTIFICATE_POINTS = {"smooth": 1 << 14, "lipschitz": 1 << 17}
 """Angles at which a best approximation is checked; the bound includes the gaps between them."""
 

@@ -43,7 +43,9 @@ def pattern_bits(input_dim: int, narrow: int, hidden: int, points: int) -> float
 def shattered(width: int, depth: int) -> int:
     """N of (b): points on which targets of this width and depth take any labels."""
     if depth < 3:
-        raise Refusal(f"depth={depth}: the counting bound speaks of two hidden layers or more")
+        raise Refusal(
+            f"depth={depth}: the counting bound speaks of two hidden layers or more; give 3"
+        )
     return 4 * (width // 4) ** 2
 
 

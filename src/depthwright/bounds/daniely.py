@@ -51,8 +51,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.averaged_hinge import EPS, mean_size
+from depthwright.approximation.averaged_hinge import mean_size
+from depthwright.approximation.quadrature import composite
 from depthwright.bounds.norm_floor import TINY, as_network, neurons_of
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.network import Network
 from depthwright.refusal import Refusal
 from depthwright.targets.declared import check_radial
@@ -107,7 +109,9 @@ class GegenbauerTail:
 
     def __post_init__(self) -> None:
         if self.dimension < 3:
-            raise Refusal(f"dimension={self.dimension} is below 3, where D17's floor starts")
+            raise Refusal(
+                f"dimension={self.dimension} is below 3, where D17's floor begins; give more"
+            )
 
     def leaves_chord(self, length: float) -> float:
         """How far the profile leaves its chord, at most, on a cell without a break."""
@@ -134,12 +138,10 @@ class GegenbauerTail:
         """Nodes t, the roots of their probabilities, and φ there."""
         turns = 2 * np.arccos(np.clip(self.breaks, 0.0, 1.0))
         edges = np.union1d(np.linspace(0.0, math.pi, self.cells + 1), turns)
-        x, weights = np.polynomial.legendre.leggauss(CELL_NODES)
-        half = np.diff(edges)[:, None] / 2
-        theta = ((edges[:-1, None] + half) + half * x).ravel()
+        theta, weights = composite(edges, CELL_NODES)
         # The density of θ is (d − 1)/2·E abs(w_1)·sin^{d−2} θ, for E abs(w_1) of the sphere.
         density = mean_size(self.dimension) * (self.dimension - 1) / 2
-        roots = np.sqrt(density * (half * weights).ravel())
+        roots = np.sqrt(density * weights)
         roots *= np.sin(theta) ** ((self.dimension - 2) / 2)
         values = np.asarray(self.profile(np.cos(theta / 2)), dtype=np.float64)
         if not np.isfinite(values).all():
@@ -201,7 +203,7 @@ def of_radial(target: Radial) -> GegenbauerTail:
         target.input_dim,
         target.lipschitz,
         target.curvature,
-        tuple(target.breaks.tolist()),
+        tuple(map(float, target.breaks)),
     )
 
 
@@ -213,7 +215,7 @@ def neuron_norms(network: Network | torch.nn.Sequential) -> float:
     """
     network = as_network(network)
     if (inputs := network.architecture.input_dim) < 2:
-        raise Refusal(f"input_dim={inputs} is below 2, where unit vectors form a sphere")
+        raise Refusal(f"input_dim={inputs} is below 2, where a sphere begins; give more inputs")
     neurons = neurons_of(network)
     at, chances = spread_halves(inputs)
     total = abs(neurons.offset)

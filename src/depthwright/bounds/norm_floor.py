@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.averaged_hinge import EPS
 from depthwright.approximation.exchange import MOST_EXCHANGES
 from depthwright.approximation.mass import SMALLEST_ERROR, RadialSum, floor
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeNetwork
 from depthwright.progress import Bar
@@ -78,8 +78,8 @@ class PathNorm:
 
 
 @dataclass(frozen=True)
-class Neurons:
-    """σ(w·x − β) with output weight a: the numbers that fix its mean over rotations, (n,) each."""
+class NeuronNorms:
+    """Of neurons a·σ(w·x − β) what fixes their mean over rotations, (n,) each."""
 
     outer: np.ndarray
     inner: np.ndarray
@@ -124,7 +124,7 @@ def mass_floor(target: Radial, error: float) -> float:
 def width_floor(target: Radial, error: float, weights: float) -> float:
     """2·M_ε/B²: neurons needed within `error` when all abs(a_i) and ‖w_i‖ are at most `weights`."""
     if not weights > 0:
-        raise Refusal(f"weights={weights} is not a positive bound on weights")
+        raise Refusal(f"weights={weights} is no bound on weights; give a number above 0")
     return mass_floor(target, error) / weights**2
 
 
@@ -161,12 +161,12 @@ def report(network: Network | torch.nn.Sequential, target: Radial) -> PathNorm:
     return PathNorm(_path_norm(neurons), error, mass_floor(target, error))
 
 
-def _path_norm(neurons: Neurons) -> float:
+def _path_norm(neurons: NeuronNorms) -> float:
     total = float(np.abs(neurons.outer) @ neurons.inner)
     return total * (1 - neurons.short - (len(neurons.outer) + 8) * EPS)
 
 
-def _average(neurons: Neurons, dimension: int) -> RadialSum:
+def _average(neurons: NeuronNorms, dimension: int) -> RadialSum:
     """Equal knots are joined, knots outside the ball left out."""
     if dimension < 2:
         raise Refusal(f"input_dim={dimension} has no rotations; averages need input_dim ≥ 2")
@@ -196,20 +196,20 @@ def as_network(network: Network | torch.nn.Sequential) -> Network:
     return network
 
 
-def neurons_of(network: Network) -> Neurons:
+def neurons_of(network: Network) -> NeuronNorms:
     """Output weights, norms of inner weights, and biases of a depth-2 network."""
     if isinstance(network, RidgeNetwork):
         return _ridge_neurons(network)
-    weight, bias, last, constant = (
-        p.detach().numpy().astype(np.float64) for p in network.to_torch().parameters()
-    )
+    from depthwright.networks.torch_network import layers_of
+
+    (weight, bias), (last, constant) = ((w.numpy(), b.numpy()) for w, b in layers_of(network))
     weight, bias, outer = _balanced(weight, bias, last[0])
     offset = float(constant[0])
     inner, columns = _norms(weight), weight.shape[1]
     relative = (columns + len(outer) + 8) * EPS
     size = float(np.abs(outer) @ (inner + np.abs(bias))) + abs(offset)
     lost = TINY * columns * (len(outer) + float(np.abs(outer).sum()))
-    return Neurons(outer, inner, bias, offset, relative * size + lost, columns * EPS)
+    return NeuronNorms(outer, inner, bias, offset, relative * size + lost, columns * EPS)
 
 
 def _balanced(
@@ -237,7 +237,7 @@ def _norms(rows: np.ndarray) -> np.ndarray:
     return np.ldexp(np.linalg.norm(np.ldexp(rows, -exponent[:, None]), axis=1), exponent)
 
 
-def _ridge_neurons(network: RidgeNetwork) -> Neurons:
+def _ridge_neurons(network: RidgeNetwork) -> NeuronNorms:
     """Directions count as unit vectors, from which they differ by UNIT_TOLERANCE at most."""
     outer, inner, bias = [], [], []
     rounding = short = 0.0
@@ -256,7 +256,7 @@ def _ridge_neurons(network: RidgeNetwork) -> Neurons:
     outer.append(np.array([-1.0, 1.0]))
     inner.append(np.full(2, linear))
     bias.append(np.zeros(2))
-    return Neurons(
+    return NeuronNorms(
         np.concatenate(outer),
         np.concatenate(inner),
         np.concatenate(bias),

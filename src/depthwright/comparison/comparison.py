@@ -12,10 +12,10 @@ from depthwright.distributions.domain import Ball, Box
 from depthwright.errors.measure import EvaluationConfig
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal, need_positive, need_seed
+from depthwright.refusal import Refusal, need_one_of, need_positive, need_probability, need_seed
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainerConfig, TrainingConfig
-from depthwright.training.features import check_kind
+from depthwright.training.features import KINDS
 from depthwright.training.matching import Match, check_rule, match
 from depthwright.training.search import planned_steps
 
@@ -73,11 +73,7 @@ class Comparison:
                 f"the distribution lives on the {given} and the target on the {needed}; choose "
                 f"distribution={cure}"
             )
-        if not 0 <= self.failure_probability < 1:
-            raise Refusal(
-                f"failure_probability={self.failure_probability} is not in [0, 1); "
-                "ask for example for 0.01"
-            )
+        need_probability("failure_probability", self.failure_probability)
         self._need_memory()
         if self.matching:
             planned_steps(self.training, self.training.trials)
@@ -87,7 +83,7 @@ class Comparison:
         for rule in self.matching:
             check_rule(rule)
         for kind in self.features:
-            check_kind(kind)
+            need_one_of("features", kind, KINDS)
 
     def _need_memory(self) -> None:
         """Refuse points that take too much of it."""

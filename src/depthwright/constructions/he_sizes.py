@@ -97,7 +97,9 @@ def interval_budget(facts: Sequence[Facts], accuracy: float) -> Budget:
             error = (error + (unit if level < len(facts) - 1 else 0.0)) * slack
         if error <= accuracy:
             return Budget(c0, 2 * c0 + max(math.frexp(top)[1], 0))
-    raise Refusal(f"accuracy={accuracy} would need more than {BITS_LIMIT} bits per number")
+    raise Refusal(
+        f"accuracy={accuracy} would need more than {BITS_LIMIT} bits per number; give a larger one"
+    )
 
 
 def _theorem_2(widths: Sequence[int], budget: Budget) -> Architecture:

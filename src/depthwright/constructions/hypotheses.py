@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from depthwright.constructions.bits.cells import SIGNIFICANT
 from depthwright.distributions import Box
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import SIGNIFICANT_BITS
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of, need_positive, need_probability
 from depthwright.targets.declared import check_radial, check_single_ridge
 from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.radial import Radial
@@ -28,19 +28,11 @@ LEAST_ACCURACY = 1e-290
 
 def check_float_accuracy(accuracy: float) -> None:
     """0 < ε < ∞, and above the resolution of float64."""
-    check_accuracy(accuracy)
+    need_positive("accuracy", accuracy)
     if accuracy < LEAST_ACCURACY:
         raise Refusal(
             f"accuracy={accuracy} is below {LEAST_ACCURACY}, where float64 begins to lose digits; "
             "multiply target and accuracy by a large number"
-        )
-
-
-def check_accuracy(accuracy: float) -> None:
-    """Refuse an accuracy ε that is not positive and finite."""
-    if not (math.isfinite(accuracy) and accuracy > 0):
-        raise Refusal(
-            f"accuracy={accuracy} is not a positive number; ask for some ε > 0, for example 0.1"
         )
 
 
@@ -52,17 +44,15 @@ def check_inputs(
     density_bound: float | None,
 ) -> None:
     """Refuse wrong descriptions of a narrow construction's inputs."""
-    if not (math.isfinite(delta) and 0 <= delta < 1):
-        raise Refusal(f"failure_probability={delta} is not in [0, 1); ask for example for 1e-3")
+    need_probability("failure_probability", delta)
     if grid is not None and not (math.isfinite(grid) and grid > 0):
-        raise Refusal(f"grid={grid} is not a positive step")
+        raise Refusal(f"grid={grid} is no step; give a number above 0, such as 2^−10")
     if grid is not None and delta:
         raise Refusal(
             f"grid={grid} asks for a claim at every point of the grid, so failure_probability="
             f"{delta} would mean nothing; set it to 0, or leave grid out"
         )
-    if floats not in SIGNIFICANT:
-        raise Refusal(f"inputs={floats!r} is neither 'float64' nor 'float32'")
+    need_one_of("inputs", floats, SIGNIFICANT_BITS)
     if floats != "float64" and (delta or grid is not None):
         raise Refusal(
             f"inputs={floats} speaks of a claim for every such float, which failure_probability=0 "

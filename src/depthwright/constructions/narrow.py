@@ -18,7 +18,6 @@ import numpy as np
 from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import (
-    check_accuracy,
     check_inputs,
     check_range,
     check_target,
@@ -26,7 +25,7 @@ from depthwright.constructions.hypotheses import (
 )
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs, Numbers
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_positive
 from depthwright.targets.network import ReLUNetwork
 
 
@@ -47,7 +46,7 @@ class NarrowConstruction(Construction):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        check_accuracy(self.accuracy)
+        need_positive("accuracy", self.accuracy)
         check_inputs(
             self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
         )

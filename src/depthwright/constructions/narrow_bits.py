@@ -66,7 +66,7 @@ from depthwright.constructions.hypotheses import check_depth
 from depthwright.constructions.narrow import NarrowConstruction
 from depthwright.networks.architecture import Architecture, Block
 from depthwright.networks.exact.calculus import Builder, Linear, Program
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ class NarrowBits(NarrowConstruction):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bits not in ("certified", "paper"):
-            raise Refusal(f"bits={self.bits!r} is neither 'certified' nor 'paper'")
+        need_one_of("bits", self.bits, ("certified", "paper"))
 
     @cached_property
     def reading(self) -> BitInputs:

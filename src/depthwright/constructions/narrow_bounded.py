@@ -48,7 +48,7 @@ from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.layer import BIAS, Layer, Patterns
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 from depthwright.targets.network import ReLUNetwork
 
 EXACT: dict[str, type[NarrowExact] | type[NarrowExactSlim]] = {
@@ -74,6 +74,7 @@ class NarrowBounded(Construction):
     scaling: Literal["layer", "neuron"] = "layer"
     grid: float | None = None
     inputs: Floats = "float64"
+    density_bound: float | None = None
     theorem: ClassVar[str] = "VYS22 Corollary 3"
 
     def __post_init__(self) -> None:
@@ -83,11 +84,12 @@ class NarrowBounded(Construction):
                 f"inner={self.inner!r} is no construction whose weights can be bounded; choose "
                 f"one of {', '.join(sorted({**EXACT, **PROBABLE}))}"
             )
-        if self.scaling not in ("layer", "neuron"):
-            raise Refusal(f"scaling={self.scaling!r} is neither 'layer' nor 'neuron'")
+        need_one_of("scaling", self.scaling, ("layer", "neuron"))
         if self.inner in PROBABLE and self.accuracy is None:
             raise Refusal(f"inner={self.inner} approximates, so it wants accuracy=…, say 1e-2")
-        check_inputs(self.target, self.failure_probability, self.grid, self.inputs, None)
+        check_inputs(
+            self.target, self.failure_probability, self.grid, self.inputs, self.density_bound
+        )
         _ = self.construction  # checks its own hypotheses
 
     @cached_property
@@ -101,6 +103,7 @@ class NarrowBounded(Construction):
             self.failure_probability,
             grid=self.grid,
             inputs=self.inputs,
+            density_bound=self.density_bound,
         )
 
     @property

@@ -43,8 +43,9 @@ from typing import ClassVar
 import numpy as np
 
 from depthwright.constructions.construction import Built, Claim, Construction
-from depthwright.constructions.hypotheses import check_depth, check_target
+from depthwright.constructions.hypotheses import check_depth, check_range, check_target
 from depthwright.networks.architecture import Architecture, Block
+from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.networks.exact.calculus import Builder, Linear
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.targets.network import ReLUNetwork
@@ -84,7 +85,8 @@ def rebuilding(widths: tuple[int, ...]) -> int:
 
 def equal(target: ReLUNetwork, network: ExactNetwork) -> Built:
     """The claim of a network that equals its target: only the last rounding is left."""
-    rounding = target.magnitude * 2.0**-53 + 2.0**-1074
+    rounding = target.magnitude * FLOAT64_ROUNDOFF + 2.0**-1074
+    check_range(rounding)
     terms = {"final rounding to float64": rounding, **target.reading_terms}
     claim = Claim(0.0, "sup", str(target.domain), terms, arithmetic="exact")
     return Built(network, claim, domain=target.domain)

@@ -176,7 +176,7 @@ class RadialDepthThree(Construction):
 
 def _knots(target: Radial, error: float) -> np.ndarray | None:
     """Radii from 0 to 1, breaks of ϕ among them, whose interpolant in s errs at most `error`."""
-    lipschitz, breaks = target.lipschitz, target.breaks[1:]
+    lipschitz, breaks = target.lipschitz, np.asarray(target.breaks, dtype=np.float64)[1:]
     left_out = bool(breaks[0] < LEAST_BREAK)
 
     def bound(a: float, b: float) -> float:

@@ -56,16 +56,20 @@ from depthwright.approximation.directions import frames, spread
 from depthwright.approximation.levelling import LARGEST, Hinges, level
 from depthwright.approximation.mass import SMALLEST_ERROR, Minimum, RadialSum, minimum
 from depthwright.approximation.neurons import MOST_SOLVED, MOST_SOLVED_ON_GPU, solvable
+from depthwright.constructions.claim import Norm
 from depthwright.constructions.construction import Built, Claim, Construction
 from depthwright.constructions.hypotheses import check_float_accuracy, check_radial_target
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeGroup, RidgeNetwork
 from depthwright.progress import Bar
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of, need_probability, need_seed, need_whole
 from depthwright.targets.radial import Radial
 
 PROGRAM, LEAST_SQUARES, MINIMAX = "program", "least_squares", "minimax"
 SOLVED = (PROGRAM, LEAST_SQUARES, MINIMAX)
+FEWEST = 4
+"""Neurons of a budget: those of two directions. No more than can be levelled in minutes."""
 COVERED_DIMENSIONS = 4
 """Largest input_dim in which the ball is covered."""
 MEMORY_LIMIT = 4 * 10**9
@@ -131,30 +135,21 @@ class SparseRidge(Construction):
                 f"input_dim={d} has no sphere of directions to average over; "
                 "SparseRidge needs input_dim ≥ 2"
             )
-        if not 0 <= self.failure_probability < 1:
-            chance = f"failure_probability={self.failure_probability}"
-            raise Refusal(f"{chance} is not in [0, 1); ask for example for 0.01")
+        need_probability("failure_probability", self.failure_probability)
         if self.failure_probability == 0 and self.width is None and d > COVERED_DIMENSIONS:
             raise Refusal(
                 f"failure_probability=0 asks for a covering of the ball in input_dim={d} "
                 f"(limit {COVERED_DIMENSIONS}); set failure_probability > 0, or width for a budget"
             )
-        if self.width is not None and self.width < 4:
-            raise Refusal(f"width={self.width} is below 4, the fewest neurons of two directions")
-        if self.solved not in SOLVED:
-            raise Refusal(f"solved={self.solved!r} is unknown; choose one of {', '.join(SOLVED)}")
+        if self.width is not None:
+            need_whole("width", self.width, FEWEST, LARGEST // d)
+        need_one_of("solved", self.solved, SOLVED)
         if self.solved != PROGRAM and not (self.width and solvable(self.width)):
             raise Refusal(
                 f"solved={self.solved!r} does not take width={self.width}; give a "
                 f"width up to {MOST_SOLVED} (with a GPU {MOST_SOLVED_ON_GPU})"
             )
-        if self.width is not None and self.width > (most := LARGEST // d):
-            raise Refusal(
-                f"width={self.width} in input_dim={d} is more than can be levelled in minutes "
-                f"(limit {most}); give a smaller one"
-            )
-        if self.seed < 0:
-            raise Refusal(f"seed={self.seed} is negative; seeds start at 0")
+        need_seed("seed", self.seed)
 
     def architecture(self) -> Architecture:
         """From the plan; only a covering (failure_probability = 0) has to build the network."""
@@ -182,10 +177,10 @@ class SparseRidge(Construction):
             )
         rng = np.random.default_rng(self.seed)
         if self.width is not None:
-            return Built(_network(target.input_dim, *self._levelled(rng)), self._claim("none", {}))
+            return self._built(_network(target.input_dim, *self._levelled(rng)), "none", {})
         network = _network(target.input_dim, self._draw(plan, rng), plan.program.primal.offset)
         rounding = {"rounding": network.rounding_bound("float64")}
-        built = Built(network, self._claim("drawn", plan.terms | rounding))
+        built = self._built(network, "drawn", plan.terms | rounding)
         self._check_rounding(built.claim)
         return built
 
@@ -206,8 +201,7 @@ class SparseRidge(Construction):
         begun = self._levelled(rng) if self.solved == MINIMAX else self._spread(rng)
         assert self.width is not None
         network, terms = solve(*begun, self.target, self.width, self.seed, self.solved)
-        claim = self._claim("sup" if terms else "none", terms)
-        return Built(network, claim, domain=self.target.domain if terms else None)
+        return self._built(network, "sup" if terms else "none", terms)
 
     @cached_property
     def _range(self) -> tuple[float, float]:
@@ -237,26 +231,24 @@ class SparseRidge(Construction):
         nothing, offset = np.zeros(0), low + (high - low) / 2
         network = _network(d, [Hinges(np.eye(1, d), 0.5, np.zeros(1))], offset)
         if self.width is not None:
-            return Built(network, self._claim("none", {}))
+            return self._built(network, "none", {})
         if self._half_range > self.accuracy:
             return None
         error = RadialSum(d, nothing, nothing, offset).sup_distance(target)[0]
         terms = {"program": error, "rounding": network.rounding_bound("float64")}
-        claim = self._claim("sup" if self.failure_probability == 0 else "drawn", terms)
-        return Built(network, claim) if claim.bound <= self.accuracy else None
+        built = self._built(network, "drawn" if self.failure_probability else "sup", terms)
+        return built if built.claim.bound <= self.accuracy else None
 
     @property
     def _covered(self) -> bool:
         return self.width is None and self.failure_probability == 0
 
-    def _claim(self, norm: str, terms: dict[str, float]) -> Claim:
-        return Claim(
-            accuracy=self.accuracy,
-            norm=norm,  # type: ignore[arg-type] # one of three literals
-            domain=str(self.target.domain),
-            terms=terms,
-            failure_probability=self.failure_probability if norm == "drawn" else 0.0,
-        )
+    def _built(self, network: Network, norm: Norm, terms: dict[str, float]) -> Built:
+        """The network with a claim for the ball, or with none."""
+        domain = self.target.domain
+        failure = self.failure_probability if norm == "drawn" else 0.0
+        claim = Claim(self.accuracy, norm, str(domain), terms, failure_probability=failure)
+        return Built(network, claim, domain=None if norm == "none" else domain)
 
     def _check_rounding(self, claim: Claim) -> None:
         if not claim.bound <= self.accuracy:
@@ -276,6 +268,11 @@ class SparseRidge(Construction):
     def _plan(self) -> Plan:
         plans = self._probable() if self.width is None else self._budgeted(self.width)
         best = min(plans, key=lambda found: found[0], default=None)
+        if best is None and self.width is not None:
+            raise Refusal(
+                f"width={self.width} has no direction for each knot that this profile needs in "
+                f"input_dim={self.target.input_dim}; give a larger one"
+            )
         if best is None:
             raise Refusal(
                 f"accuracy={self.accuracy} is out of reach for this profile in input_dim="
@@ -336,7 +333,7 @@ class SparseRidge(Construction):
             found = covered(program.primal, target, self.accuracy, self.seed, rounding, bar)
         network = _network(d, found.hinges, found.offset)
         terms = {"covering": found.bound, "rounding": network.rounding_bound("float64")}
-        return Built(network, self._claim("sup", terms), domain=target.domain)
+        return self._built(network, "sup", terms)
 
 
 def _price(dimension: int) -> Callable[[np.ndarray], np.ndarray]:

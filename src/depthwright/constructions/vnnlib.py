@@ -106,10 +106,9 @@ def _save_difference(path: Path, network: Network, target: ReLUNetwork) -> None:
     import torch
 
     from depthwright.networks import onnx_writer
-    from depthwright.networks.torch_network import assemble
+    from depthwright.networks.torch_network import assemble, layers_of
 
-    linears = [m for m in network.to_torch(torch.float64) if isinstance(m, torch.nn.Linear)]
-    ours = [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears]
+    ours = [(w.numpy(), b.numpy()) for w, b in layers_of(network)]
     theirs = list(zip(target.weights, target.biases, strict=True))
     both = subtracted(ours, theirs)
     tensors = [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in both]

@@ -180,7 +180,10 @@ def _offsets(target: ReLUNetwork) -> dict[int, int]:
 def _packed_entries(construction: NarrowPacked) -> Runs:
     """(layers, e) in the order of the network: no entry of these layers exceeds 2^e."""
     if construction.long_gaps:
-        raise Refusal("the weights of a packed network with long gaps are not bounded by a formula")
+        raise Refusal(
+            "the weights of a packed network with long gaps are not bounded by a formula; give it "
+            "long_gaps=False"
+        )
     if construction.scaled.constant is not None:
         yield 1, max(0, *map(top_of, construction.scaled.constant))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,4 +47,4 @@ class Centred(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need_positive("radius", self.radius, sys.float_info.max)
+        need_positive("radius", self.radius)

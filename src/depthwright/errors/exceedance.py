@@ -43,9 +43,9 @@ def exceedance(errors: Any, accuracy: float, confidence: float = 0.999) -> Excee
     if sample.ndim != 1 or not len(sample):
         raise Refusal(f"errors of shape {sample.shape} are no sample; give (batch,) with batch ≥ 1")
     if not 0 < confidence < 1:
-        raise Refusal(f"confidence={confidence} is not between 0 and 1")
+        raise Refusal(f"confidence={confidence} is not between 0 and 1; give one such as 0.999")
     if math.isnan(accuracy):
-        raise Refusal("accuracy is not a number")
+        raise Refusal("accuracy is not a number; give the ε that errors are held against")
     count = int((~(sample <= accuracy)).sum())
     return Exceedance(count, len(sample), *clopper_pearson(count, len(sample), confidence))
 

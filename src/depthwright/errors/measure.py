@@ -14,7 +14,7 @@ from depthwright.errors.l2 import L2Error, l2_error
 from depthwright.errors.sup import attack, moved
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.network import Network
-from depthwright.refusal import Refusal, need_seed, need_whole
+from depthwright.refusal import need_seed, need_whole
 from depthwright.targets.target import Target
 
 MOST_POINTS = 10**9
@@ -36,14 +36,6 @@ class EvaluationConfig:
     seed: int = 20_000
 
     def __post_init__(self) -> None:
-        if self.points < 2:
-            raise Refusal(f"evaluation.points={self.points} is below 2; an interval needs more")
-        if self.attack_starts < 2 or self.attack_steps < 1:
-            raise Refusal(
-                f"evaluation.attack_starts={self.attack_starts} and "
-                f"attack_steps={self.attack_steps} leave nothing to attack with; "
-                "use at least 2 and 1"
-            )
         need_whole("evaluation.points", self.points, 2, MOST_POINTS)
         need_whole("evaluation.attack_starts", self.attack_starts, 2, MOST_POINTS)
         need_whole("evaluation.attack_steps", self.attack_steps, 1, MOST_STEPS)

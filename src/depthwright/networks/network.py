@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from depthwright.networks.architecture import Architecture
+from depthwright.networks.arithmetic import SIGNIFICANT_BITS, Arithmetic
 from depthwright.networks.inputs import Inputs
 from depthwright.networks.points import as_points
 from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
-
-Arithmetic = Literal["float32", "float64", "exact"]
 
 
 class Network(ABC):
@@ -41,7 +40,7 @@ class Network(ABC):
     @property
     def weight_bits(self) -> int:
         """Significant bits of the longest weight."""
-        return {"float32": 24, "float64": 53}[self.arithmetic]
+        return SIGNIFICANT_BITS[self.arithmetic]
 
     @abstractmethod
     def evaluate(self, x: torch.Tensor, arithmetic: Arithmetic | None = None) -> torch.Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import UNIT_ROUNDOFF, Arithmetic
 from depthwright.networks.network import Network
 from depthwright.networks.ridge_group import Bundle, RidgeGroup, rounding_bound
-from depthwright.refusal import Refusal, clipped
+from depthwright.refusal import Refusal, clipped, need_one_of
 
 if TYPE_CHECKING:
     import torch
@@ -112,8 +112,7 @@ class RidgeNetwork(Network):
         arithmetic = arithmetic or self.arithmetic
         if arithmetic == "exact":
             return self.to_exact().evaluate(x, "exact")
-        if arithmetic not in UNIT_ROUNDOFF:
-            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
+        need_one_of("arithmetic", arithmetic, get_args(Arithmetic))
         if x.ndim != 2 or x.shape[1] != self.input_dim:
             raise Refusal(
                 f"inputs of shape {tuple(x.shape)} do not fit; expected (batch, {self.input_dim})"

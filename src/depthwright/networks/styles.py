@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from depthwright.refusal import Refusal
+from depthwright.refusal import need_one_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,11 +43,6 @@ Links = tuple[str, ...]
 """One per affine map: what it is applied to."""
 
 
-def check_style(style: str) -> None:
-    if style not in STYLES:
-        raise Refusal(f"style={style!r} is unknown; choose one of {', '.join(STYLES)}")
-
-
 def skips(link: str) -> bool:
     """Whether a map's input before ReLU is added to its output."""
     return link in (RESIDUAL, BOTH)
@@ -60,7 +55,7 @@ def normalises(link: str) -> bool:
 
 def links(widths: Sequence[int], style: str) -> Links:
     """The link of every affine map."""
-    check_style(style)
+    need_one_of("style", style, STYLES)
     inner = range(1, len(widths) - 2)
     fits = {k for k in inner if not skips(style) or widths[k] == widths[k + 1]}
     return (FIRST, *(style if k in fits else PLAIN for k in range(1, len(widths) - 1)))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from depthwright.networks.network import Network
 from depthwright.networks.points import as_points
 from depthwright.networks.precision import full_precision
 from depthwright.networks.styles import PLAIN, Links, links, skips, taken
-from depthwright.refusal import Refusal, clipped
+from depthwright.refusal import Refusal, clipped, need_one_of
 
 if TYPE_CHECKING:
     from depthwright.networks.exact.network import ExactNetwork
@@ -87,10 +87,7 @@ class LayerNetwork(Network):
         arithmetic = arithmetic or self.arithmetic
         if arithmetic == "exact":
             return self.to_exact().evaluate(x, "exact")
-        if arithmetic not in DTYPES:
-            raise Refusal(
-                f"arithmetic={arithmetic!r} is unknown; choose {', '.join(DTYPES)} or exact"
-            )
+        need_one_of("arithmetic", arithmetic, get_args(Arithmetic))
         dtype = DTYPES[arithmetic]
         layers = self._in(dtype, x.device)
         rows = max(1, buffer_bytes(x.device) // (dtype.itemsize * max(self.widths)))
@@ -240,6 +237,12 @@ def assemble(
             linear.bias.copy_(bias)
         parts += [linear, nn.ReLU()]
     return nn.Sequential(*parts[:-1])
+
+
+def layers_of(network: Network) -> Layers:
+    """The affine maps of any network's plain form, in float64."""
+    modules = network.to_torch(torch.float64)
+    return [(m.weight.detach(), m.bias.detach()) for m in modules if isinstance(m, nn.Linear)]
 
 
 def _suffixed(path: str | Path) -> Path:

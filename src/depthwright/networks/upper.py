@@ -13,8 +13,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 import numpy as np
 
-UNIT = 2.0**-52
-"""Relative, at least twice the error of one rounding."""
+from depthwright.networks.arithmetic import EPS
+
 SAFE = 400
 """Products of two numbers between 2^−SAFE and 2^SAFE stay far inside the range of float64."""
 FAR = 4000
@@ -60,7 +60,7 @@ class Upper:
         """The difference where it is positive, otherwise 0; `other` is taken as an exact number."""
         top = self._common(other)
         # Terms far below the larger one are rounded to 0 or not at all, hence the tiny summand.
-        left = self._at(top) * (1 + UNIT) - other._at(top) * (1 - UNIT)
+        left = self._at(top) * (1 + EPS) - other._at(top) * (1 - EPS)
         return _rounded_up(np.maximum(left, 0.0)) << top
 
     def __mul__(self, other: Upper) -> Upper:
@@ -102,7 +102,7 @@ class Upper:
 
 
 def _rounded_up(values: np.ndarray, operations: int = 1) -> Upper:
-    return Upper.of(values * (1 + (operations + 3) * UNIT))
+    return Upper.of(values * (1 + (operations + 3) * EPS))
 
 
 def product(matrix: np.ndarray, vector: Upper) -> Upper:

@@ -29,7 +29,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from depthwright import constructions, distributions, targets
 from depthwright.constructions import Construction
 from depthwright.distributions import Box, Distribution
-from depthwright.refusal import Refusal, clipped, misspelt
+from depthwright.refusal import Refusal, clipped, misspelt, need_one_of
 from depthwright.targets import Target
 from depthwright.targets.target import FILE, KEY
 
@@ -76,11 +76,10 @@ def name_of(config: DictConfig) -> str:
 def class_of(group: str, config: DictConfig) -> type:
     """The class that a group's config names."""
     name, registry = name_of(config), REGISTRIES[group]
-    if name in registry:
-        return registry[name]
     if "." in name:
         return imported(group, name)
-    raise Refusal(f"{group}={name!r} is unknown; choose one of {', '.join(registry)}")
+    need_one_of(group, name, registry)
+    return registry[name]
 
 
 def imported(group: str, path: str) -> type:

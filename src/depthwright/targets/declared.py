@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from depthwright.networks.arithmetic import EPS
 from depthwright.refusal import Refusal
 from depthwright.targets.radial import Radial
 from depthwright.targets.single_ridge import SingleRidge
@@ -18,7 +19,7 @@ from depthwright.targets.single_ridge import SingleRidge
 SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
-ROUNDING = 16 * 2.0**-52
+ROUNDING = 16 * EPS
 """Allowance for a profile's own rounding: relative to its largest value, and to its argument, whose
 rounding the profile magnifies by its Lipschitz constant."""
 
@@ -41,6 +42,14 @@ def check_radial(target: Radial) -> None:
     at = np.unique(np.concatenate([np.linspace(0, 1, SAMPLES), near, 1 - near, breaks]))
     phi = _sampled(name, target.profile, at)
     _check(name, "r", at, phi, breaks, float(target.lipschitz), float(target.curvature))
+    if values is not None:
+        gap = np.abs(np.interp(at, breaks, values) - phi)
+        if gap.max() > 2 * ROUNDING * float(np.abs(phi).max() + target.lipschitz):
+            r = at[gap.argmax()]
+            raise Refusal(
+                f"the line through the values of {name} is off its profile by {gap.max():.3g} at "
+                f"r = {r:.6g}; declare None where the profile is not linear between its breaks"
+            )
     if (exact := target.even_polynomial) is not None:
         coefficients = np.array([float(a) for a in exact])
         gap = np.abs(np.polynomial.polynomial.polyval(at * at, coefficients) - phi)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Box, Sides
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.exact.network import ExactNetwork, from_arrays
 from depthwright.networks.points import as_points
-from depthwright.networks.upper import UNIT, Upper, product
-from depthwright.refusal import Refusal, need_positive, need_seed, need_whole
+from depthwright.networks.upper import Upper, product
+from depthwright.refusal import Refusal, need_one_of, need_positive, need_seed, need_whole
 from depthwright.targets.spectral import spectral_bound, spectral_upper
 from depthwright.targets.target import FILE, KEY, Target
 
@@ -167,7 +167,7 @@ def affine_range(
         below = product(up, Upper.of(positive(-upper))) + product(down, Upper.of(positive(lower)))
         below = below + Upper.of(positive(-constant))
         # sums were rounded up by less than this, and what is subtracted must not be too much
-        exactly = below * Upper.of(1 - 4 * (matrix.shape[1] + 16) * UNIT)
+        exactly = below * Upper.of(1 - 4 * (matrix.shape[1] + 16) * EPS)
         return above + Upper.of(positive(constant)) - exactly
 
     up, down = positive(matrix), positive(-matrix)
@@ -267,9 +267,8 @@ class RandomNetwork(ReLUNetwork):
                 f"{self.input_dim} and output_dim={self.output_dim} make {size} weights; "
                 f"the limit is {MOST_WEIGHTS}"
             )
-        need_positive("weight_bound", self.weight_bound, sys.float_info.max)
-        if self.initialisation not in ("uniform", "he"):
-            raise Refusal(f"initialisation={self.initialisation!r} is neither 'uniform' nor 'he'")
+        need_positive("weight_bound", self.weight_bound)
+        need_one_of("initialisation", self.initialisation, ("uniform", "he"))
         need_seed("seed", self.seed)
         self._settle(self.radius, self.lower, self.upper)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from depthwright.distributions.domain import MOST_INPUTS, Box
 from depthwright.networks.points import as_points
-from depthwright.refusal import Refusal, need_whole
+from depthwright.refusal import Refusal, need_positive, need_whole
 from depthwright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class SineRidge(SingleRidge):
                 f"terms={self.terms} is not in [1, input_dim={self.input_dim}]; "
                 "SineRidge adds up that many of its inputs"
             )
-        if not (math.isfinite(self.height) and self.height > 0):
-            raise Refusal(f"height={self.height} is not a positive number")
+        need_positive("height", self.height)
 
     @property
     def direction(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from depthwright.networks.arithmetic import EPS
 from depthwright.networks.upper import Upper
 
 EIGENVALUES_LIMIT = 512
@@ -27,7 +28,7 @@ def spectral_upper(matrix: np.ndarray) -> Upper:
     scale = math.frexp(float(np.abs(matrix).max()))[1]
     matrix = np.ldexp(matrix, -scale)
     gram = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    slack = 16 * sum(matrix.shape) * np.finfo(np.float64).eps * float(np.trace(gram))
+    slack = 16 * sum(matrix.shape) * EPS * float(np.trace(gram))
     if len(gram) <= EIGENVALUES_LIMIT:
         largest = float(np.linalg.eigvalsh(gram)[-1])
     else:
@@ -57,4 +58,4 @@ def _largest_eigenvalue(gram: np.ndarray) -> float:
         except np.linalg.LinAlgError:
             excess *= 3
             continue
-        return top * (1 + 4 * n * n * np.finfo(np.float64).eps)
+        return top * (1 + 4 * n * n * EPS)

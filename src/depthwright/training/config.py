@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from depthwright.networks.styles import PLAIN, check_style
-from depthwright.refusal import Refusal, need_whole
-from depthwright.training.losses import L2, check_loss
+from depthwright.networks.styles import PLAIN, STYLES
+from depthwright.refusal import Refusal, need_one_of, need_whole
+from depthwright.training.losses import L2, LOSSES
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 """`auto` takes a CUDA GPU where there is one, and the CPU otherwise."""
@@ -112,14 +112,8 @@ class TrainingConfig:
                 f"1/{self.halving}^{self.rungs} of the steps (at most {MOST_STEPS} have a sense); "
                 "give fewer rungs"
             )
-        if self.criterion not in CRITERIA:
-            raise Refusal(
-                f"criterion={self.criterion!r} is unknown; choose one of {', '.join(CRITERIA)}"
-            )
-        if self.optimiser not in OPTIMISERS:
-            raise Refusal(
-                f"optimiser={self.optimiser!r} is unknown; choose one of {', '.join(OPTIMISERS)}"
-            )
+        need_one_of("criterion", self.criterion, CRITERIA)
+        need_one_of("optimiser", self.optimiser, OPTIMISERS)
         if not 0 <= self.weight_decay <= 1:
             raise Refusal(f"weight_decay={self.weight_decay} is not a number in [0, 1]")
         if not 0 <= self.momentum < 1:
@@ -136,13 +130,9 @@ class TrainingConfig:
         _each_once("losses", self.losses)
         _each_once("initialisations", self.initialisations)
         for loss in self.losses:
-            check_loss(loss)
+            need_one_of("loss", loss, LOSSES)
         for name in self.initialisations:
-            if name not in INITIALISATIONS:
-                raise Refusal(
-                    f"initialisation={name!r} is unknown; "
-                    f"choose one of {', '.join(INITIALISATIONS)}"
-                )
+            need_one_of("initialisation", name, INITIALISATIONS)
         if not self.learning_rates:
             raise Refusal("learning_rates is empty; give at least one, for example [1e-3]")
         for rate in self.learning_rates:
@@ -152,14 +142,12 @@ class TrainingConfig:
                     f"{RATES[0]:g} to {RATES[1]:g}"
                 )
         _each_once("learning_rates", self.learning_rates)
-        if not self.styles or len(set(self.styles)) < len(self.styles):
-            raise Refusal(f"styles={self.styles} should name at least one style, each once")
+        _each_once("styles", self.styles)
         for style in self.styles:
-            check_style(style)
+            need_one_of("style", style, STYLES)
         if not 0 <= self.warmup < 1:
             raise Refusal(f"warmup={self.warmup} is not a share of the steps in [0, 1)")
-        if self.dtype not in DTYPES:
-            raise Refusal(f"dtype={self.dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+        need_one_of("dtype", self.dtype, DTYPES)
         if self.members > MOST_MEMBERS:
             raise Refusal(
                 f"training asks for {self.members} networks of every shape, one for each "
@@ -206,9 +194,5 @@ class TrainerConfig:
     """CPU threads while training; 0 leaves torch's own number."""
 
     def __post_init__(self) -> None:
-        if self.accelerator not in ACCELERATORS:
-            raise Refusal(
-                f"accelerator={self.accelerator!r} is unknown; "
-                f"choose one of {', '.join(ACCELERATORS)}"
-            )
+        need_one_of("accelerator", self.accelerator, ACCELERATORS)
         need_whole("threads", self.threads, 0, MOST_THREADS)

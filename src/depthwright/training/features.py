@@ -25,7 +25,7 @@ import numpy as np
 
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.network import Network
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainingConfig
 from depthwright.training.matching import PARAMETERS_LIMIT
@@ -60,11 +60,6 @@ class Fitted:
     """Time of drawing and fitting, for everything that was tried."""
 
 
-def check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise Refusal(f"features={kind!r} is unknown; choose one of {', '.join(KINDS)}")
-
-
 def fit(
     kind: str,
     network: Network,
@@ -78,7 +73,7 @@ def fit(
     Refused where the last hidden layer is wider than WIDTH_LIMIT, or where the hidden layers have
     weights that float64 does not hold.
     """
-    check_kind(kind)
+    need_one_of("features", kind, KINDS)
     architecture = network.architecture
     if architecture.depth < 2:
         raise Refusal("a network of depth 1 has no hidden layer; features need one")
@@ -87,10 +82,13 @@ def fit(
     if architecture.parameters > PARAMETERS_LIMIT:
         raise Refusal(
             f"{architecture.parameters} parameters are above {PARAMETERS_LIMIT}: "
-            "fitting features of that size outlasts a comparison"
+            "fitting features of that size outlasts a comparison; leave features out"
         )
+    from depthwright.networks.torch_network import layers_of
+
     start = time.perf_counter()
-    return fit_output(hidden_layers(network), target, distribution, config, seed, start)
+    hidden = layers_of(network)[:-1]
+    return fit_output(hidden, target, distribution, config, seed, start)
 
 
 def random_features(
@@ -121,14 +119,6 @@ def draw(
     scale = spread * float((x @ weight[:100].T).abs().median())
     bias = (2 * torch.rand(width, generator=generator, dtype=torch.float64) - 1) * scale
     return weight, bias
-
-
-def hidden_layers(network: Network) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(weight, bias) of every hidden layer, float64."""
-    import torch
-
-    parts = [p for p in network.to_torch().modules() if isinstance(p, torch.nn.Linear)]
-    return [(part.weight.detach(), part.bias.detach()) for part in parts[:-1]]
 
 
 def fit_output(
@@ -207,5 +197,6 @@ def _stream(seed: int, index: int) -> torch.Generator:
 def _check_width(width: int) -> None:
     if width > WIDTH_LIMIT:
         raise Refusal(
-            f"{width} features are above {WIDTH_LIMIT}: fitting them outlasts a comparison"
+            f"{width} features are above {WIDTH_LIMIT}: fitting them outlasts a comparison; "
+            "leave features out, or raise accuracy"
         )

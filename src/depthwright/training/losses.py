@@ -7,6 +7,8 @@ With errors e over all points and outputs of a batch:
 - `smooth_maximum`: (m/β)·log mean exp(β·abs(e)/m) with m = max abs(e), held fixed when
   differentiating, and β = 10: the gradient is that of abs(e), weighted by softmax(β·abs(e)/m).
 
+A batch without any error has loss and gradient 0.
+
 Adam takes steps of the same size whatever a loss is multiplied by, so learning rates mean the
 same for all three.
 """
@@ -14,8 +16,6 @@ same for all three.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from depthwright.refusal import Refusal
 
 if TYPE_CHECKING:
     import torch
@@ -28,18 +28,14 @@ SHARPNESS = 10.0
 """β of the smooth maximum."""
 
 
-def check_loss(loss: str) -> None:
-    if loss not in LOSSES:
-        raise Refusal(f"loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}")
-
-
 def loss_of(errors: torch.Tensor, loss: str) -> torch.Tensor:
     """`errors` (members, batch, outputs) → (members,), differentiable."""
     flat = errors.flatten(1)
     if loss == L2:
         return flat.square().sum(1) / flat.shape[1]
     top = flat.detach().abs().amax(1, keepdim=True)
+    share = flat.masked_fill(top == 0, 1.0) / top.masked_fill(top == 0, 1.0)  # 0/0 has no gradient
     if loss == L8:
-        return top[:, 0] * (flat / top).pow(8).mean(1).pow(1 / 8)
-    scaled = SHARPNESS * flat.abs() / top
+        return top[:, 0] * share.pow(8).mean(1).pow(1 / 8)
+    scaled = SHARPNESS * share.abs()
     return top[:, 0] * (1 + (scaled - SHARPNESS).exp().mean(1).log() / SHARPNESS)

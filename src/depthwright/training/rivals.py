@@ -20,7 +20,7 @@ from depthwright.distributions.distribution import Distribution
 from depthwright.machine.process_wide import process_wide
 from depthwright.networks.torch_network import Layers
 from depthwright.progress import Bar
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_seed
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainerConfig, TrainingConfig
 from depthwright.training.memory import keep_freed_memory
@@ -70,7 +70,7 @@ def train_rivals(
         return RivalTraining(contenders, target, distribution, config, seed, starts=starts)
 
     with (
-        _quiet(),
+        quiet(),
         _threads(trainer.threads),
         keep_freed_memory(),
         Bar("training rivals") as bar,
@@ -154,7 +154,7 @@ def _fit(engine: pl.Trainer, module: RivalTraining) -> None:
 
 @process_wide
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lightning without its banners and tips, and without the warnings that it causes itself."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
     before = [logger.level for logger in loggers]
@@ -191,8 +191,7 @@ def _check(
     starts: bool,
 ) -> None:
     """Refuse settings with which no training can begin."""
-    if not isinstance(seed, Integral) or seed < 0:
-        raise Refusal(f"seed={seed} is no whole number from 0 on; seeds start at 0")
+    need_seed("seed", seed)
     if distribution.input_dim != target.input_dim:
         raise Refusal(
             f"the distribution has input_dim={distribution.input_dim} and the target "

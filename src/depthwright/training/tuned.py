@@ -28,15 +28,14 @@ def start(network: Network) -> Layers:
     """
     import torch
 
+    from depthwright.networks.torch_network import layers_of
+
     size = network.architecture
     if size.parameters > PARAMETERS_LIMIT or size.depth > DEPTH_LIMIT:
         raise Refusal(
             f"{size.parameters} parameters at depth {size.depth} are more than is trained "
             f"(limits {PARAMETERS_LIMIT} and {DEPTH_LIMIT}); leave training.tuned_noises empty"
         )
-    modules = network.to_torch(torch.float64)
-    layers = [
-        (m.weight.detach(), m.bias.detach()) for m in modules if isinstance(m, torch.nn.Linear)
-    ]
+    layers = layers_of(network)
     held = all(torch.equal(t.float().double(), t) for layer in layers for t in layer)
     return [(w.float(), b.float()) for w, b in layers] if held else layers

@@ -145,7 +145,7 @@ def test_bad_inputs_are_named():
         network.evaluate(torch.tensor([[0.0], [0.0], [math.nan]], dtype=torch.float64))
     with pytest.raises(Refusal, match=r"reads \(batch, 1\)"):
         network.evaluate(torch.zeros(3, 2, dtype=torch.float64))
-    with pytest.raises(Refusal, match="choose float32, float64 or exact"):
+    with pytest.raises(Refusal, match="choose one of float32, float64, exact"):
         network.evaluate(x[:1], "float16")
     with pytest.raises(Refusal, match="float16 is not supported"):
         network.to_torch(torch.float16)

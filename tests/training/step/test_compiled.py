@@ -183,6 +183,20 @@ def test_what_is_not_a_number_shows_in_the_errors():
     assert rmse.isfinite().tolist() == sup.isfinite().tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("step", [Compiled, Batched])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_batch_without_any_error_changes_no_weight(loss, step):
+    x, y = batches(3, 1, 2)
+    ensemble = made((3, 20, 1))
+    with torch.no_grad():
+        for last in (ensemble.weights[-1], ensemble.biases[-1]):
+            last.zero_()
+    before = [p.detach().clone() for p in ensemble.parameters()]
+    step(ensemble, optimiser(ensemble), [loss] * 3).train(x, torch.zeros_like(y), [1.0] * 2)
+    for now, then in zip(ensemble.parameters(), before, strict=True):
+        assert torch.equal(now, then)
+
+
 @pytest.mark.parametrize("style", [PLAIN, RESIDUAL, NORMALISED, BOTH])
 def test_errors_are_those_of_each_member(style):
     x, y = (part[0] for part in batches(3, 2, 1))

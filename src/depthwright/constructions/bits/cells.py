@@ -31,11 +31,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from depthwright.networks.arithmetic import EXPONENTS, SIGNIFICANT_BITS
+
 Floats: TypeAlias = Literal["float64", "float32"]
-SIGNIFICANT: dict[str, int] = {"float64": 53, "float32": 24}
-"""Bits of a float, the leading one included."""
-FINEST: dict[str, int] = {"float64": 1074, "float32": 149}
-"""Every float is a multiple of 2^{−FINEST}."""
 WIDTH_BITS = 8
 """Significant bits of a cell's width: less than a hundredth wider than the least."""
 HALF = Fraction(1, 2)
@@ -112,10 +110,10 @@ class Cells(Axis):
         """
         low, high = Fraction(lower), Fraction(upper)
         # k(upper) − k(lower) ≤ ⌈(upper − lower)/step⌉ ≤ 2^c − 1, wherever the borders lie
-        least = (high - low) / (2**bits - 1) if high > low else power(-FINEST[floats])
+        least = (high - low) / (2**bits - 1) if high > low else power(EXPONENTS[floats][0])
         step = rounded_up(least, width_bits)
         finest = step.denominator.bit_length() - 1
-        slope = max(SIGNIFICANT[floats] + 2 - floor_log2(step), finest + 2) + extra
+        slope = max(SIGNIFICANT_BITS[floats] + 2 - floor_log2(step), finest + 2) + extra
         tick = power(-slope)
         at = math.floor((low - tick) / step - HALF)
         first = (at + HALF) * step + tick
@@ -197,7 +195,7 @@ class Reading:
 
 def _bad(cells: Cells, column: np.ndarray) -> np.ndarray:
     """By integers: every number here is a multiple of 2^{−scale}."""
-    scale = max(FINEST["float64"], cells.slope_bits)
+    scale = max(-EXPONENTS["float64"][0], cells.slope_bits)
     first, step, tick = (
         int(value * power(scale)) for value in (cells.first, cells.step, cells.tick)
     )

@@ -21,7 +21,7 @@ import numpy as np
 
 from depthwright.constructions.bits.cells import Cells, Reading
 from depthwright.constructions.packed.scales import Scaled, to_float
-from depthwright.targets.network import spectral_bound
+from depthwright.targets.spectral import spectral_bound
 
 SLACK = 2.0**-49
 ATOM = 2.0**-500

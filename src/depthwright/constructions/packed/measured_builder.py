@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 
-from depthwright.constructions.bits.cells import FINEST, floor_log2
+from depthwright.constructions.bits.cells import floor_log2
+from depthwright.networks.arithmetic import EXPONENTS
 from depthwright.networks.exact.calculus import Builder, Linear
 from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.layer import BIAS
@@ -76,7 +77,7 @@ class MeasuredBuilder(Builder):
 def finest(inputs: Inputs, lower: float) -> int:
     """Every input is a multiple of 2 to minus this."""
     if inputs.grid is None:
-        return FINEST["float64" if inputs.numbers == "real" else inputs.numbers]
+        return -EXPONENTS["float64" if inputs.numbers == "real" else inputs.numbers][0]
     numbers = [Dyadic.of(lower), Dyadic.of(inputs.grid)]
     return max(-number.terms[0][1] for number in numbers if number)
 

@@ -123,7 +123,8 @@ def to_torch(
     name = _name(dtype)
     if len(layers) > TORCH_DEPTH_LIMIT:
         raise Refusal(
-            f"{len(layers)} layers are too many torch modules (limit {TORCH_DEPTH_LIMIT})"
+            f"{len(layers)} layers are too many torch modules (limit {TORCH_DEPTH_LIMIT}); use "
+            "the network itself"
         )
     check_dtype(layers, value_bits, name, rounding=rounding)
     modules: list[torch.nn.Module] = []

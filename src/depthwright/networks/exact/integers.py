@@ -205,4 +205,6 @@ def refuse_overflow(values: np.ndarray, rows: np.ndarray | None = None) -> None:
     if bad.any():
         row = int(bad.argmax())
         row = row if rows is None else int(rows[row])
-        raise Refusal(f"the value at row {row} exceeds 1.8e308, the largest float64")
+        raise Refusal(
+            f"the value at row {row} exceeds 1.8e308, the largest float64; give smaller inputs"
+        )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 
 from depthwright.networks.architecture import Architecture, Block
-from depthwright.networks.arithmetic import SIGNIFICANT_BITS, Arithmetic
+from depthwright.networks.arithmetic import Arithmetic
 from depthwright.networks.exact import balls, file, floats
 from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.integers import exact_values, refuse_overflow, to_float64
@@ -28,7 +28,7 @@ from depthwright.networks.exact.limbs.engine import Programs
 from depthwright.networks.inputs import Inputs, check_inputs
 from depthwright.networks.network import Network
 from depthwright.networks.points import as_points
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_one_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class ExactNetwork(Network):
     """A ReLU network whose layers are data. Immutable.
 
     `inputs`: what it was built for; others are refused by default (None: all are accepted).
-    `value_bits`: mantissa bits with which evaluation is exact (networks.mantissa); a float dtype
+    `value_bits`: mantissa bits with which evaluation is exact (exact/mantissa.py); a float dtype
     with fewer is refused unless rounding is asked for. None where rounding errors stay small,
     as in a network with arithmetic "float64".
     """
@@ -61,7 +61,8 @@ class ExactNetwork(Network):
         for i, (a, b) in enumerate(pairwise(self.layers), 1):
             if a.fan_out != b.fan_in:
                 raise Refusal(
-                    f"layer {i + 1} reads {b.fan_in} values but layer {i} gives {a.fan_out}"
+                    f"layer {i + 1} reads {b.fan_in} values but layer {i} gives {a.fan_out}; make "
+                    "them equal"
                 )
 
     @cached_property
@@ -107,6 +108,8 @@ class ExactNetwork(Network):
         if x.is_floating_point() and x.element_size() < 4:  # numpy lacks some; exact
             x = x.double()
         arithmetic, inputs = arithmetic or self.arithmetic, None if anywhere else self.inputs
+        need_one_of("arithmetic", arithmetic, get_args(Arithmetic))
+        need_one_of("engine", engine, ENGINES)
         there = x.is_cuda and find_spec("triton") is not None
         if there and arithmetic == "exact" and engine in ("auto", "limbs"):
             return self._exact_there(x.detach(), engine, inputs)
@@ -114,18 +117,14 @@ class ExactNetwork(Network):
         check_inputs(points, self.layers[0].fan_in, inputs)
         if arithmetic == "exact":
             values = self._exact(points, engine)
-        elif arithmetic in SIGNIFICANT_BITS:
+        else:
             values = floats.evaluate(
                 self.layers, self.value_bits, points, arithmetic, rounding=rounding
             )
-        else:
-            raise Refusal(f"arithmetic={arithmetic!r} is unknown; choose float32, float64 or exact")
         return torch.from_numpy(values).to(x.device)
 
     def _exact(self, x: np.ndarray, engine: Engine) -> np.ndarray:
         """By limbs where they are faster or asked for; otherwise by integers."""
-        if engine not in ENGINES:
-            raise Refusal(f"engine={engine!r} is unknown; choose one of {', '.join(ENGINES)}")
         if engine == "integers":
             return to_float64(exact_values(self.layers, x))
         out, left = self.programs.evaluate(x, forced=engine == "limbs")
