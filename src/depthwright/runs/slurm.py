@@ -8,7 +8,9 @@ preempted (signal USR2) or runs out of time is queued again by submitit, as ofte
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +22,7 @@ from depthwright.refusal import Refusal
 POLL = 1.0
 """Seconds between two looks at the jobs."""
 ARRAY = 500
-"""Most jobs of one array; clusters refuse larger ones than their MaxArraySize, 1,001 by default."""
+"""Most jobs of one array; fewer where the cluster's MaxArraySize, 1,001 by default, is smaller."""
 INIT_ONLY = ("submitit_folder", "max_num_timeout")
 """Settings of submitit's executor, not of its jobs."""
 SHARED = (
@@ -66,13 +68,17 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
         }
     )
     state = Singleton.get_state()
-    shares = _shares(len(cells))
-    if at_once := given.get("array_parallelism"):  # of all arrays together
-        each = max(1, at_once // len(shares))
-        executor.update_parameters(**{f"{cluster}_array_parallelism": each})
+    most = _most(_asked("scontrol", "show", "config")) if cluster == "slurm" else ARRAY
+    shares = _shares(len(cells), most)
+    at_once = given.get("array_parallelism")  # of all arrays together
     jobs: list[Any] = [None] * len(cells)
     try:
-        for share in shares:
+        for number, share in enumerate(shares):
+            if at_once:
+                limits = {"array_parallelism": max(1, at_once // len(shares))}
+                if number >= at_once:
+                    limits["dependency"] = f"afterany:{_array(jobs[number - at_once])}"
+                executor.update_parameters(**{f"{cluster}_{k}": v for k, v in limits.items()})
             jobs[share] = executor.map_array(
                 launcher,
                 [list(overrides) for overrides in cells[share]],
@@ -84,8 +90,7 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
         while not all(job.done() for job in jobs):
             time.sleep(POLL)
     except BaseException as error:
-        for job in filter(None, jobs):
-            job.cancel(check=False)
+        take_back([job for job in jobs if job], cluster)
         if isinstance(error, FailedJobError):
             why = str(error).strip().splitlines()[-1]
             told = f"{cluster} takes no jobs here ({why}); choose launcher=joblib"
@@ -94,9 +99,35 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
     return [_fate(job, cluster) for job in jobs]
 
 
-def _shares(count: int) -> list[slice]:
+def take_back(jobs: Sequence[Any], cluster: str) -> None:
+    """Cancel those that are not done; an array of Slurm's by one call."""
+    if cluster == "slurm":
+        if jobs:
+            subprocess.run(["scancel", *dict.fromkeys(map(_array, jobs))], check=False)
+        return
+    for job in jobs:
+        job.cancel(check=False)
+
+
+def _array(job: Any) -> str:
+    """The number of a job's array, or of the job where it is alone."""
+    return str(job.job_id).partition("_")[0]
+
+
+def _most(config: str) -> int:
+    """Jobs of one array, from what `scontrol show config` prints."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
+    return max(1, min(ARRAY, int(found[1]))) if found else ARRAY
+
+
+def _asked(*command: str) -> str:
+    """What a command of Slurm's prints."""
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+
+def _shares(count: int, most: int) -> list[slice]:
     """Which cells go into which array: neighbours into different ones, so that all end together."""
-    arrays = -(-count // ARRAY)
+    arrays = -(-count // most)
     return [slice(k, None, arrays) for k in range(arrays)]
 
 
