@@ -82,16 +82,21 @@ class NarrowPacked(NarrowConstruction):
         return Fraction(self.failure_probability) / self.density_share
 
     @cached_property
-    def scaled(self) -> Scaled:
-        """The target's neurons that reach an output, and their scales."""
+    def _alive(self) -> tuple[Scaled, Bounds | None]:
+        """The target's neurons that reach an output, and what their values can be."""
         scaled = Scaled.of(self.target.weights, self.target.biases, self.accuracy)
         while scaled.constant is None:
             bounds = self._bounds(scaled, cells=True)
             dead = [high <= 0 for high in bounds.high[:-1]]
             if not any(mask.any() for mask in dead):
-                break
+                return scaled, bounds
             scaled = scaled.without(dead, self.accuracy)
-        return scaled
+        return scaled, None
+
+    @property
+    def scaled(self) -> Scaled:
+        """The target's neurons that reach an output, and their scales."""
+        return self._alive[0]
 
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
         reading = lru_cache(maxsize=64)(self._reader(cells))
@@ -99,9 +104,12 @@ class NarrowPacked(NarrowConstruction):
         with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
-    @cached_property
+    @property
     def bounds(self) -> Bounds:
-        return self._bounds(self.scaled, cells=True)
+        """What their values can be, and how far off; not where the target is constant."""
+        bounds = self._alive[1]
+        assert bounds is not None
+        return bounds
 
     @cached_property
     def sizing(self) -> Sizing:
