@@ -56,8 +56,10 @@ class Node(NamedTuple):
         return not (self.state.startswith(UNUSABLE) or self.state.endswith("*"))
 
     def __str__(self) -> str:
+        usable = not self.state.startswith(UNUSABLE)
+        state = "no answer" if usable and not self.up else self.state.rstrip("*")
         why = f", {self.reason}" if self.reason not in ("", "none") else ""
-        return f"{self.name} ({self.state}{why})"
+        return f"{self.name} ({state}{why})"
 
 
 def asked(*command: str) -> str:
@@ -141,7 +143,8 @@ class Queue:
             )
         self._told = set(causes)
 
-    def _named(self, jobs: Sequence[str]) -> str:
+    def _named(self, jobs: Collection[str]) -> str:
+        jobs = [job for job in self.names if job in jobs]
         named = ", ".join(f"{job} ({self.names[job]})" for job in jobs[:SHOWN])
         more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
         return f"{'jobs' if len(jobs) > 1 else 'job'} {named}{more}"
