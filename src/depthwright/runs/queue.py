@@ -128,7 +128,7 @@ class Queue:
             if job in jobs and jobs[job].state == "PENDING":
                 found[lost.get(node, "")].append(job)
         for why, again in found.items():
-            say(f"slurm has queued {self._named(again)} again{why}; it goes on at its checkpoint")
+            say(f"slurm has queued {self._named(again)} again{why}; what was trained is kept")
         self._ran = {name: job.node for name, job in jobs.items() if job.state in ALIVE}
 
     def _say(self, stuck: Mapping[str, str]) -> None:
@@ -145,7 +145,7 @@ class Queue:
 
     def _named(self, jobs: Collection[str]) -> str:
         jobs = [job for job in self.names if job in jobs]
-        named = ", ".join(f"{job} ({self.names[job]})" for job in jobs[:SHOWN])
+        named = ", ".join(f"{job} ({self.names[job]})".removesuffix(" ()") for job in jobs[:SHOWN])
         more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
         return f"{'jobs' if len(jobs) > 1 else 'job'} {named}{more}"
 

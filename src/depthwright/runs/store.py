@@ -217,7 +217,10 @@ def _conclude(cells: Sequence[Cell], given_up: Mapping[Cell, str]) -> None:
         told = given_up.get(each) or cell.error(each.folder) or "stopped before it was done"
         say(f"  {point or each.folder.name}: {told}")
     if lacking:
-        say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
+        say(
+            f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder; the same "
+            "command tries them again"
+        )
         raise Incomplete
 
 
