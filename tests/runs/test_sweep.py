@@ -107,8 +107,8 @@ run.cells([{"n": n} for n in range(12)], measure)
 def test_six_kills_of_workers_and_of_sweeps_change_no_row(tmp_path: Path) -> None:
     """Cells of a function: those of comparisons go the same way, and their processes start later.
 
-    Idle workers of a killed sweep wait for five minutes for more work. They hold no lock, but the
-    ends of pipes of this process, and are killed at the end.
+    A worker that has begun a cell ends with its sweep; one that has not waits for five minutes.
+    It holds no lock, but the ends of pipes of this process, and is killed at the end.
     """
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
     started: list[subprocess.Popen[bytes]] = []

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from depthwright import results
 from depthwright.files import lesser, need_writable, set_aside, write_json
+from depthwright.machine import environment
 from depthwright.machine.provenance import MADE, Provenance, code, code_on_disk
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
@@ -237,6 +238,7 @@ def attempt(name: str, folder: Path, compute: Callable[[], bool]) -> None:
 
     `compute` says whether there was anything to do.
     """
+    environment.end_with_parent()
     start = time.perf_counter()
     try:
         computed = compute()
