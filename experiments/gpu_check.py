@@ -43,6 +43,8 @@ from gpu_parts import PARTS, ROOT, Job
 
 LIMIT, DRY_LIMIT = 460, 590
 """Seconds for all parts, and of a dry run, whose parts may take twice as long."""
+RESERVED = 0.05
+"""The share of all seconds that is kept for each later part, whatever the earlier ones take."""
 LAST_LINES = 30
 LARGEST_LOG = 8 << 20
 """Bytes of the log that are kept."""
@@ -217,8 +219,10 @@ def main() -> None:
     limit = options.limit or (DRY_LIMIT if options.cpu else LIMIT)
     report, end = Report(options.output, options.cpu), time.monotonic() + limit
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.part or PARTS:
-            left = end - time.monotonic() - 12  # an interrupted part gets 10 seconds to stop
+        wanted = list(options.part or PARTS)
+        for number, name in enumerate(wanted, 1):
+            later = RESERVED * limit * (len(wanted) - number)
+            left = end - time.monotonic() - later - 12  # an interrupted part has 10 s to stop
             if left < 5:
                 break
             rows = Path(folder, f"{name}.jsonl")

@@ -35,12 +35,12 @@ HANGS = 900
 
 
 def multirun(
-    folder: Path, *overrides: str, start_new_session: bool = False
+    folder: Path, *overrides: str, start_new_session: bool = False, before: str = ""
 ) -> subprocess.Popen[str]:
-    """A sweep, started."""
+    """A sweep, started; `before`: a line of Python that its process runs first."""
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [*DEPTHWRIGHT, "--multirun", *overrides],
+        [sys.executable, "-c", f"{before}\n{START}", "--multirun", *overrides],
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,

@@ -43,6 +43,25 @@ def test_rows_are_kept_however_a_part_ends(tmp_path: Path, ending: str, state: s
     assert "a  passed" in gpu_check.table(report.parts)
 
 
+def test_every_part_has_its_turn_however_long_the_earlier_ones_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the last ones had none."""
+    now, given = [0.0], {}
+
+    def run(report: object, name: str, command: list[str], seconds: float, rows: Path) -> None:
+        given[name] = seconds
+        now[0] += seconds + 10  # as late as it can be stopped
+
+    monkeypatch.setattr(gpu_check.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gpu_check.Report, "run", run)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--cpu", "--output", str(tmp_path)])
+    gpu_check.main()
+    assert list(given) == list(gpu_parts.PARTS)
+    assert min(given.values()) > 15
+    assert now[0] <= gpu_check.DRY_LIMIT
+
+
 @pytest.mark.parametrize(
     "row",
     [{"state": "failure"}, {"disagrees": ["error_l2"]}, {"gpu_differ": 1}, {"differ": 2}],

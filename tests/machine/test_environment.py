@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import depthwright
-from command_line import rows
+from command_line import HANGS, rows
 
 pytestmark = pytest.mark.slow
 
@@ -279,3 +279,26 @@ def test_the_record_says_which_commit_ran(tmp_path: Path) -> None:
     )
     assert made["commit"] == (known or None)
     assert made["clean"] in ((True, False) if known else (None,))
+
+
+WORKER = """
+import multiprocessing, time
+from depthwright.machine import environment
+
+def work():
+    environment.end_with_parent()
+    print("at work", flush=True)
+    time.sleep(10**6)
+
+multiprocessing.get_context("fork").Process(target=work, name="LokyProcess-1").start()
+time.sleep(10**6)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_the_process_that_started_it() -> None:
+    sweep = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    assert sweep.stdout is not None
+    assert sweep.stdout.readline() == "at work\n"
+    sweep.kill()
+    assert sweep.communicate(timeout=HANGS) == ("", None), "the worker holds the pipe open"

@@ -103,6 +103,39 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert len(rows(quiet)) == 12
 
 
+def test_a_sweep_whose_node_and_partition_go_says_so_and_ends(tmp_path: Path) -> None:
+    """Needs the rights to take them down. A node whose slurmd lives may come back by itself."""
+    asked = subprocess.run(["sinfo", "-hNo%N %R"], capture_output=True, text=True, check=True)
+    node, partition = asked.stdout.split()[:2]
+    update = ["scontrol", "update", f"partitionname={partition}"]
+    cells = (f"training.steps={LONG[0]}", *CELLS[1:], *SLURM)
+    impatient = "from depthwright.runs import queue; queue.LOOK, queue.PATIENCE = 1.0, 10.0"
+    process = multirun(tmp_path, *cells, before=impatient)
+    folder, job = until(lambda: running(tmp_path, LONG[0]))
+    until(lambda: (folder / CHECKPOINT).exists())
+    if subprocess.run([*update, "state=down"], check=False).returncode:
+        process.kill()
+        pytest.skip("this user may not take a partition down")
+    try:
+        down = ["scontrol", "update", f"nodename={node}", "state=down", "reason=power cut"]
+        subprocess.run(down, check=True)
+        _, told = process.communicate(timeout=HANGS)
+    finally:
+        subprocess.run([*update, "state=up"], check=True)
+        subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
+    print(told)
+    assert process.returncode == 1
+    assert f"slurm has queued job {job} again" in told
+    assert f"slurm cannot start job {job}: " in told
+    assert f"slurm job {job} was given up" in told
+    assert "the same command tries them again" in told
+    again = multirun(tmp_path, *cells)
+    _, told = again.communicate(timeout=HANGS)
+    assert again.returncode == 0, told
+    log = "".join(path.read_text() for path in tmp_path.rglob(".submitit/*/*_log.err"))
+    assert "training goes on at step" in log
+
+
 def test_ctrl_c_takes_the_jobs_back(tmp_path: Path) -> None:
     axis = "training.steps=1000000,1000001"
     process = multirun(tmp_path, *CELLS[1:], *SLURM, axis)

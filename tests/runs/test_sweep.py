@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import random
 import signal
@@ -106,8 +107,8 @@ run.cells([{"n": n} for n in range(12)], measure)
 def test_six_kills_of_workers_and_of_sweeps_change_no_row(tmp_path: Path) -> None:
     """Cells of a function: those of comparisons go the same way, and their processes start later.
 
-    Idle workers of a killed sweep wait for five minutes for more work. They hold no lock, but the
-    ends of pipes of this process, and are killed at the end.
+    A worker that has begun a cell ends with its sweep; one that has not waits for five minutes.
+    It holds no lock, but the ends of pipes of this process, and is killed at the end.
     """
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="extra joblib is missing")
     started: list[subprocess.Popen[bytes]] = []
@@ -395,12 +396,23 @@ def test_watching_tells_states_and_the_time_left(
         watch.watch([str(tmp_path)])
 
 
-@pytest.mark.parametrize("count", [1, slurm.ARRAY, slurm.ARRAY + 1, 3 * slurm.ARRAY + 7])
-def test_every_job_is_in_one_array_and_none_is_larger_than_clusters_allow(count: int) -> None:
-    arrays = [range(count)[share] for share in slurm._shares(count)]
+CONFIG = """MailProg                = /bin/true
+MaxArraySize            = {}
+MaxBatchRequeue         = 5
+"""
+"""Three lines of what `scontrol show config` prints."""
+
+
+@pytest.mark.parametrize(("allowed", "most"), [(1001, 500), (101, 101), (0, 1)])
+@pytest.mark.parametrize("count", [1, 100, 500, 501, 1507])
+def test_every_job_is_in_one_array_and_none_is_larger_than_the_cluster_allows(
+    count: int, allowed: int, most: int
+) -> None:
+    arrays = [range(count)[s] for s in slurm._shares(count, slurm._most(CONFIG.format(allowed)))]
     assert sorted(k for array in arrays for k in array) == list(range(count))
-    assert max(map(len, arrays)) <= slurm.ARRAY
+    assert max(map(len, arrays)) <= most
     assert max(map(len, arrays)) - min(map(len, arrays)) <= 1
+    assert len(arrays) == math.ceil(count / most)
 
 
 def test_the_list_of_a_long_sweep_is_read_again(tmp_path: Path) -> None:

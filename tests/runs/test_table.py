@@ -109,3 +109,20 @@ def test_every_column_has_a_meaning_and_its_unit() -> None:
     assert [name for name, column in columns.items() if len(column.meaning) < 2] == []
     assert {name: column.unit for name, column in columns.items() if column.unit} == UNITS
     assert columns["error_l2_low"].meaning == "Lower end of its 95 % confidence interval."
+
+
+def test_the_rows_of_a_sweep_become_one_frame(
+    cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame for each cell took 60 KB: of 3,000 cells 0.2 GB, at the end."""
+    made, create = [], polars.DataFrame.__init__
+
+    def count(frame: polars.DataFrame, *given: object, **options: object) -> None:
+        made.append(frame)
+        create(frame, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(polars.DataFrame, "__init__", count)
+    rows = rows_of(cells, ["x", "target.input_dim"])
+    assert len(made) == 1
+    assert rows["x"].to_list() == [1] * 16
+    assert rows["run"].n_unique() == 8

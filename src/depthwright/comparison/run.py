@@ -190,7 +190,7 @@ def _train(
         return None
     from depthwright.training import train_rivals
 
-    listener.doing("training", has_bar=True)
+    listener.doing("training")
     return train_rivals(
         {name: found.shapes for name, found in matches.items()},
         comparison.target,

@@ -13,6 +13,7 @@ from depthwright.constructions.built import Built
 from depthwright.constructions.claim import Claim
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.inputs import Inputs
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 from depthwright.targets.target import Target, short
 
@@ -89,7 +90,10 @@ class Construction(ABC):
 def _signed(build: Callable[[Any], Built]) -> Callable[[Any], Built]:
     @wraps(build)
     def signed(self: Construction) -> Built:
-        return replace(build(self), target=self.target, construction=type(self).__name__)
+        name = type(self).__name__
+        with Bar(f"building {name}"):
+            built = build(self)
+        return replace(built, target=self.target, construction=name)
 
     return signed
 
@@ -102,7 +106,8 @@ def _timed(size: Callable[[Any], Architecture]) -> Callable[[Any], Architecture]
     def timed(self: Construction) -> Architecture:
         start = time.perf_counter()
         try:
-            return size(self)
+            with Bar(f"sizing {type(self).__name__}"):
+                return size(self)
         finally:  # no field: it tells no construction from another
             vars(self)[_SIZING] = self.sizing_seconds + time.perf_counter() - start
 

@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -47,8 +48,13 @@ from depthwright.constructions.packed.choice import choose
 from depthwright.constructions.packed.layers import Packer
 from depthwright.constructions.packed.scales import Scaled, to_float
 from depthwright.constructions.packed.widths import architecture, parameters
+from depthwright.machine.memory import need_memory
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.exact.calculus import Builder, Linear
+
+EACH, LARGEST = 32, 64
+"""Bytes for each of the target's weights, and for each of its largest matrix: measured up to width
+4,096, and rounded up."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +88,31 @@ class NarrowPacked(NarrowConstruction):
         return Fraction(self.failure_probability) / self.density_share
 
     @cached_property
-    def scaled(self) -> Scaled:
-        """The target's neurons that reach an output, and their scales."""
+    def _alive(self) -> tuple[Scaled, Bounds | None]:
+        """The target's neurons that reach an output, and what their values can be."""
+        self._need_memory()
         scaled = Scaled.of(self.target.weights, self.target.biases, self.accuracy)
         while scaled.constant is None:
             bounds = self._bounds(scaled, cells=True)
             dead = [high <= 0 for high in bounds.high[:-1]]
             if not any(mask.any() for mask in dead):
-                break
+                return scaled, bounds
             scaled = scaled.without(dead, self.accuracy)
-        return scaled
+        return scaled, None
+
+    def _need_memory(self) -> None:
+        """Raises Refusal before the target's weights are drawn, if they are."""
+        sizes = [above * below for above, below in pairwise(self.target.widths)]
+        need_memory(
+            EACH * sum(sizes) + LARGEST * max(sizes),
+            f"a packed twin of a network with {sum(sizes):,} weights",
+            "give a smaller network, or take a larger machine",
+        )
+
+    @property
+    def scaled(self) -> Scaled:
+        """The target's neurons that reach an output, and their scales."""
+        return self._alive[0]
 
     def _bounds(self, scaled: Scaled, cells: bool) -> Bounds:
         reading = lru_cache(maxsize=64)(self._reader(cells))
@@ -99,9 +120,12 @@ class NarrowPacked(NarrowConstruction):
         with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused
             return Bounds(First.of(scaled, reading), [Facts.of(*layer) for layer in maps])
 
-    @cached_property
+    @property
     def bounds(self) -> Bounds:
-        return self._bounds(self.scaled, cells=True)
+        """What their values can be, and how far off; not where the target is constant."""
+        bounds = self._alive[1]
+        assert bounds is not None
+        return bounds
 
     @cached_property
     def sizing(self) -> Sizing:

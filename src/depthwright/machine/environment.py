@@ -6,11 +6,14 @@ None of this happens in a program that imports the package.
 from __future__ import annotations
 
 import codecs
+import functools
 import io
 import logging
 import os
 import sys
 import tempfile
+import threading
+import time
 import unicodedata
 from pathlib import Path
 
@@ -47,8 +50,30 @@ PLAIN = {
 """Replacements for letters that the output cannot encode."""
 COMPILER = frozenset({"NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"})
 """Variables that can keep compiled code from running at all."""
+WORKER = "LokyProcess"
+"""How the names of joblib's processes begin."""
 CACHE = ".cache"
 """In the results folder: caches of libraries, where the user's cache cannot be written to."""
+
+
+@functools.cache
+def end_with_parent() -> None:
+    """In a worker of joblib: end when the process that started it has ended, however it did.
+
+    It would wait for more work for five minutes otherwise.
+    """
+    import multiprocessing
+
+    if not multiprocessing.current_process().name.startswith(WORKER):
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def prepare() -> None:

@@ -8,19 +8,24 @@ preempted (signal USR2) or runs out of time is queued again by submitit, as ofte
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra.core.singleton import Singleton
 
 from depthwright.refusal import Refusal
+from depthwright.runs import queue
 
 POLL = 1.0
 """Seconds between two looks at the jobs."""
 ARRAY = 500
-"""Most jobs of one array; clusters refuse larger ones than their MaxArraySize, 1,001 by default."""
+"""Most jobs of one array; fewer where the cluster's MaxArraySize, 1,001 by default, is smaller."""
+AT_ONCE = 1000
+"""Jobs that one call cancels."""
 INIT_ONLY = ("submitit_folder", "max_num_timeout")
 """Settings of submitit's executor, not of its jobs."""
 SHARED = (
@@ -66,13 +71,16 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
         }
     )
     state = Singleton.get_state()
-    shares = _shares(len(cells))
-    if at_once := given.get("array_parallelism"):  # of all arrays together
-        each = max(1, at_once // len(shares))
-        executor.update_parameters(**{f"{cluster}_array_parallelism": each})
+    shares = _shares(len(cells), _most_here() if cluster == "slurm" else ARRAY)
+    at_once = given.get("array_parallelism")  # of all arrays together
     jobs: list[Any] = [None] * len(cells)
     try:
-        for share in shares:
+        for number, share in enumerate(shares):
+            if at_once:
+                limits = {"array_parallelism": max(1, at_once // len(shares))}
+                if number >= at_once:
+                    limits["dependency"] = f"afterany:{_array(jobs[number - at_once])}"
+                executor.update_parameters(**{f"{cluster}_{k}": v for k, v in limits.items()})
             jobs[share] = executor.map_array(
                 launcher,
                 [list(overrides) for overrides in cells[share]],
@@ -81,22 +89,78 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
                 [f"cell_{k}" for k in numbers],
                 [state] * len(cells[share]),
             )
-        while not all(job.done() for job in jobs):
-            time.sleep(POLL)
+        given_up = _ended(jobs, cells) if cluster == "slurm" else _all_done(jobs)
     except BaseException as error:
-        for job in filter(None, jobs):
-            job.cancel(check=False)
+        take_back([job for job in jobs if job], cluster)
         if isinstance(error, FailedJobError):
             why = str(error).strip().splitlines()[-1]
             told = f"{cluster} takes no jobs here ({why}); choose launcher=joblib"
             raise Refusal(told) from error
         raise
-    return [_fate(job, cluster) for job in jobs]
+    return [given_up.get(job.job_id) or _fate(job, cluster) for job in jobs]
 
 
-def _shares(count: int) -> list[slice]:
+def _all_done(jobs: Sequence[Any]) -> dict[str, str]:
+    """Wait for all jobs."""
+    while not all(job.done() for job in jobs):
+        time.sleep(POLL)
+    return {}
+
+
+def _ended(jobs: Sequence[Any], cells: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Wait for all jobs but those that Slurm cannot start; these, each with a sentence."""
+    alike = set(cells[0]).intersection(*cells)
+    words = [" ".join(word for word in cell if word not in alike) for cell in cells]
+    names = {job.job_id: name for job, name in zip(jobs, words, strict=True)}
+    watched, given_up, looked = queue.Queue(names), {}, time.monotonic()
+    while any(job.job_id not in given_up and not job.done() for job in jobs):
+        if time.monotonic() >= looked + queue.LOOK:
+            open_ = {job.job_id for job in jobs if not job.done()} - given_up.keys()
+            lost = watched.look(open_)
+            given_up |= lost
+            cancel(lost)
+            looked = time.monotonic()
+        time.sleep(POLL)
+    return given_up
+
+
+def take_back(jobs: Sequence[Any], cluster: str) -> None:
+    """Cancel those that are not done; an array of Slurm's by one call."""
+    if cluster == "slurm":
+        cancel(dict.fromkeys(map(_array, jobs)))
+        return
+    for job in jobs:
+        job.cancel(check=False)
+
+
+def cancel(names: Iterable[str]) -> None:
+    """Jobs or whole arrays of Slurm's."""
+    given = list(names)
+    for begin in range(0, len(given), AT_ONCE):
+        subprocess.run(["scancel", *given[begin : begin + AT_ONCE]], check=False)
+
+
+def _array(job: Any) -> str:
+    """The number of a job's array, or of the job where it is alone."""
+    return str(job.job_id).partition("_")[0]
+
+
+def _most_here() -> int:
+    try:
+        return _most(queue.asked("scontrol", "show", "config"))
+    except OSError as error:
+        raise Refusal(f"Slurm does not answer ({error}); choose launcher=joblib") from error
+
+
+def _most(config: str) -> int:
+    """Jobs of one array, from what `scontrol show config` prints."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
+    return max(1, min(ARRAY, int(found[1]))) if found else ARRAY
+
+
+def _shares(count: int, most: int) -> list[slice]:
     """Which cells go into which array: neighbours into different ones, so that all end together."""
-    arrays = -(-count // ARRAY)
+    arrays = -(-count // most)
     return [slice(k, None, arrays) for k in range(arrays)]
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from depthwright import results
 from depthwright.files import lesser, need_writable, set_aside, write_json
+from depthwright.machine import environment
 from depthwright.machine.provenance import MADE, Provenance, code, code_on_disk
 from depthwright.refusal import Refusal
 from depthwright.runs import cell
@@ -217,7 +218,10 @@ def _conclude(cells: Sequence[Cell], given_up: Mapping[Cell, str]) -> None:
         told = given_up.get(each) or cell.error(each.folder) or "stopped before it was done"
         say(f"  {point or each.folder.name}: {told}")
     if lacking:
-        say(f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder")
+        say(
+            f"{len(lacking)} failed; errors in full: {cell.ERROR} in each cell's folder; the same "
+            "command tries them again"
+        )
         raise Incomplete
 
 
@@ -234,6 +238,7 @@ def attempt(name: str, folder: Path, compute: Callable[[], bool]) -> None:
 
     `compute` says whether there was anything to do.
     """
+    environment.end_with_parent()
     start = time.perf_counter()
     try:
         computed = compute()

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from depthwright import results
 from depthwright.files import lesser, need_writable, read_text, write_text
 from depthwright.machine import environment
-from depthwright.progress import Listener
+from depthwright.progress import Bar, Listener, beside
 from depthwright.refusal import Refusal
 from depthwright.results import NEEDED
 from depthwright.runs import cell, classes, store
@@ -50,6 +50,7 @@ def task(config: DictConfig) -> None:
     plain: Any = {"markup": False, "emoji": False}
     terminal = None if config.trainer.progress else False
     console = Console(stderr=True, force_terminal=terminal, **plain)
+    Bar.hidden = not config.trainer.progress
     if HydraConfig.get().mode == RunMode.RUN:
         show(compare(config, console), Console(**plain))
         return
@@ -155,6 +156,7 @@ def _run(
             tags=[classes.name_of(config[group]) for group in classes.REGISTRIES],
         ) as tracker,
         console.status("starting") as status,
+        beside(status),
     ):
         rows = comparisons.compute(ready, folder, tracker, _OnScreen(status, console))
         if watching.picture and (picture := _picture(folder, rows)):
@@ -173,12 +175,8 @@ class _OnScreen(Listener):
     status: Status
     console: Console
 
-    def doing(self, what: str, *, has_bar: bool = False) -> None:
+    def doing(self, what: str) -> None:
         self.status.update(what)
-        if has_bar:
-            self.status.stop()
-        else:
-            self.status.start()
 
     def news(self, message: str) -> None:
         self.console.print(message)

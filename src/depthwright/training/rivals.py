@@ -11,7 +11,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,13 +73,13 @@ def train_rivals(
         quiet(),
         _threads(trainer.threads),
         keep_freed_memory(),
-        Bar("training rivals") as bar,
+        Bar("training rivals") if show else nullcontext() as bar,
     ):
         saving = [] if checkpoint is None else [SaveChunks(checkpoint, config.checkpoint_seconds)]
         engine = _engine(trainer.accelerator, saving)
         device = engine.strategy.root_device
         module = new() if checkpoint is None else resumed(checkpoint, new, device)
-        module.on_validated = _on_validated(module, on_validation, bar if show else None)
+        module.on_validated = _on_validated(module, on_validation, bar)
         if module.steps_done:
             news(f"training goes on at step {module.steps_done:,} of {module.steps:,}")
             module.replay()

@@ -9,7 +9,7 @@ A stands in the digits behind its own last field.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,11 +20,12 @@ from depthwright.constructions.packed.bounds import Sizing
 from depthwright.constructions.packed.measured_builder import MeasuredBuilder, top_of
 from depthwright.constructions.packed.numbers import Fields, Numbers, first_rows
 from depthwright.constructions.packed.scales import Scaled
-from depthwright.constructions.packed.widths import groups
+from depthwright.constructions.packed.widths import architecture, groups
 from depthwright.networks.exact.calculus import Linear
 from depthwright.networks.exact.dyadic import Dyadic
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 
 HALF = Dyadic(1, -1)
@@ -90,10 +91,12 @@ class Packer:
         self.builder = MeasuredBuilder(inputs)
 
     def network(self) -> ExactNetwork:
-        sums = self.first_layer()
-        for level in range(self.direct, self.hidden):
-            sums = self.decode(level, sums[0])
-        outputs = self.outputs(sums)
+        depth = architecture(self.scaled.widths, self.sizing).depth
+        with Bar(f"{depth:,} layers") as bar:
+            sums = self.first_layer()
+            for level in range(self.direct, self.hidden):
+                sums = self.decode(level, sums[0], lambda: bar(len(self.builder.layers) / depth))
+            outputs = self.outputs(sums)
         return self.builder.closed(outputs)
 
     def packed_numbers(self) -> dict[int, Numbers]:
@@ -235,7 +238,7 @@ class Packer:
             sums = [total + z * weight for total, weight in zip(sums, column, strict=True)]
         return sums
 
-    def decode(self, level: int, total: Linear) -> list[Linear]:
+    def decode(self, level: int, total: Linear, told: Callable[[], None]) -> list[Linear]:
         """Read the fields of a packed layer in order; returns the sums of its neurons."""
         numbers, sink = self.numbers[level], self.sink(level)
         fields, way = numbers.fields, self.layout.ways[level]
@@ -252,6 +255,7 @@ class Packer:
             sums = step(sums, s, dropped, offset, column, behind)
             behind -= fields.gap
             sums[0] = sums[0] << fields.gap
+            told()
         return sums
 
     def tents(

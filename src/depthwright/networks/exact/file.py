@@ -20,7 +20,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -41,6 +41,7 @@ from depthwright.networks.exact.layer_lines import (
     spans,
 )
 from depthwright.networks.inputs import NUMBERS, Inputs
+from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 
 SUFFIX = ".jsonl.gz"
@@ -68,9 +69,11 @@ def save(contents: Contents, path: str | Path) -> None:
         # no name and no time: equal networks give equal bytes
         gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="ascii", newline="\n") as file,
+        Bar(f"saving {path.name}") as bar,
     ):
-        for line in lines(contents):
+        for number, line in enumerate(lines(contents)):
             file.write(line + "\n")
+            bar(number / len(contents.layers))
 
 
 def load(path: str | Path) -> Contents:
@@ -80,8 +83,8 @@ def load(path: str | Path) -> Contents:
     if not path.is_file():
         raise Refusal(f"{path} is not there")
     try:
-        with gzip.open(path, "rt", encoding="ascii") as file:
-            return parse(file, str(path))
+        with gzip.open(path, "rt", encoding="ascii") as file, Bar(f"loading {path.name}") as bar:
+            return parse(file, str(path), bar)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise Refusal(f"{path} is damaged: {error}; save it again") from error
 
@@ -113,8 +116,8 @@ def lines(network: Contents) -> Iterator[str]:
         yield f'{{"weights":[{",".join(weights)}],"biases":[{",".join(biases)}]}}'
 
 
-def parse(file: TextIO, name: str) -> Contents:
-    """From the lines of a file."""
+def parse(file: TextIO, name: str, told: Callable[[float], None] = lambda part: None) -> Contents:
+    """From the lines of a file; `told` hears the share of the layers that was read."""
     lines = Lines(file, name)
     first = lines.piece(HEADER_LIMIT)
     if len(first) == HEADER_LIMIT:
@@ -126,6 +129,7 @@ def parse(file: TextIO, name: str) -> Contents:
     declared, listed = fan_in, 0
     values: list[tuple[int, int]] = []
     for number, fan_out in enumerate(sizes, 2):
+        told((number - 2) / len(sizes))
         place = f"{name}, line {number}"
         layer = read_layer(lines, fan_in, fan_out, patterns, place)
         if layer is None:
