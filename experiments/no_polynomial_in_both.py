@@ -168,12 +168,17 @@ def sentence(rows: polars.DataFrame) -> str:
         first, last = local(rows, way, "path_norm_needed")
         tail_first, tail_last = local(rows, way, "norms_needed")
         text.append(
-            f"along {name} like k^{first:.1f} at first and k^{last:.1f} at last "
-            f"(D17's neuron norms: k^{tail_first:.1f}, k^{tail_last:.1f})"
+            f"{name} like k^{first:.1f} at first and k^{last:.1f} at last "
+            f"(D17: k^{tail_first:.1f} and k^{tail_last:.1f})"
         )
+    first, last = local(rows, "both", "path_norm_needed")
     return (
-        "SES19 excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order "
-        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(text)}."
+        f"{'No polynomial in both: when' if last > first else 'When'} dimension and frequency grow "
+        f"together, the path norm that depth 2 needs grows like k^{first:.1f} at first and like "
+        f"k^{last:.1f} at last. SES19 "
+        "excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order 1/d³), "
+        "while each alone has one. By path norm, and by the sum of neuron norms that D17's theorem "
+        f"needs: {'; '.join(text)}."
     )
 
 

@@ -42,7 +42,7 @@ Kind = Literal[
 Numbers = tuple[float | None, ...]
 
 LEAST = 3
-"""Places on the x axis from which on a chart shows more than that its command works."""
+"""Places on the x axis from which on a line shows more than that its command works."""
 THIN = "Fewer than three points: this only shows that the command works"
 
 
@@ -74,6 +74,11 @@ class Series:
     def mark(self) -> str:
         """The contender's mark; "" where the line has none."""
         return "" if self.kind in ("promised", "target", "line") else mark(self.colour)
+
+    @property
+    def places(self) -> int:
+        """Places on the x axis at which it has a value."""
+        return len({x for x, y in zip(self.x, self.y, strict=True) if None not in (x, y)})
 
     @property
     def landmark(self) -> bool:
@@ -111,8 +116,11 @@ class Chart:
 
     @property
     def thin(self) -> bool:
-        """Whether no panel has three places on its x axis: a picture of no finding."""
-        return all(len({x for one in p.series for x in one.x}) < LEAST for p in self.panels)
+        """Whether no series has three places on the x axis: a picture of no finding.
+
+        Series by series: those that stand side by side at one place are not at several.
+        """
+        return all(one.places < LEAST for panel in self.panels for one in panel.series)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that are not finite become null."""

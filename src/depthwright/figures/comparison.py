@@ -34,7 +34,7 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
                 row.error_sup_attacked,
                 "v",
                 color=colour(name),
-                label=f"{labels[name]}: sup, attacked",
+                label=f"{labels[name]}: largest found",
                 clip_on=False,
             )
     for row in rows:
@@ -43,8 +43,8 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
         own, name = colour(row.contender), labels[row.contender]
         training.axhline(row.error_l2, color=own, label=f"{name}: L2")
         for measured, what in (
-            (row.error_sup_attacked, "sup, attacked"),
-            (row.error_sup_good, "sup, outside the bad set"),
+            (row.error_sup_attacked, "largest found"),
+            (row.error_sup_good, "largest outside the bad set"),
         ):
             if measured:
                 line: dict[str, Any] = {"color": own, "linewidth": 0.8, "linestyle": ":"}

@@ -47,8 +47,8 @@ LEAST_DECADES = 1.5
 
 
 def interactive(chart: Chart) -> list[dict[str, Any]]:
-    """Per panel {"data": traces, "layout": layout}."""
-    return [_panel(panel) for panel in chart.panels]
+    """Per panel {"data": traces, "layout": layout, "legend": its entries}."""
+    return [_panel(panel) | {"legend": legend(panel)} for panel in chart.panels]
 
 
 def widget(panel: Panel) -> Any:
@@ -64,23 +64,22 @@ def widget(panel: Panel) -> Any:
     return Figure(drawn)
 
 
-def legend(chart: Chart) -> list[dict[str, str]]:
-    """The entries of the legend, each name once: name, colour, dashes and mark of its line.
+def legend(panel: Panel) -> list[dict[str, str]]:
+    """The entries of a panel's legend, each name once: name, colour, dashes and mark of its line.
 
     `dash` is an SVG dash array, "none" for marks alone; `mark` a name of SHAPES, or "".
     """
     found: dict[str, dict[str, str]] = {}
-    for panel in chart.panels:
-        for one in panel.series:
-            alone = _mode(one) == "markers"
-            look = {
-                "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
-                "mark": one.mark,
-                "shape": SHAPES.get(one.mark, ""),
-                "hollow": "1" if one.kind == "matched" else "",
-                "width": "5" if one.kind == "target" else "1.8",
-            }
-            found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
+    for one in panel.series:
+        alone = _mode(one) == "markers"
+        look = {
+            "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
+            "mark": one.mark,
+            "shape": SHAPES.get(one.mark, ""),
+            "hollow": "1" if one.kind == "matched" else "",
+            "width": "5" if one.kind == "target" else "1.8",
+        }
+        found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
     return list(found.values())
 
 

@@ -32,9 +32,9 @@ MARKS = {
     **{"star": "*", "pentagon": "p"},
 }
 """From the words of style.py to matplotlib's."""
-LABEL = 36
+LABEL = 32
 """Characters of an upright label that fit beside its panel."""
-TITLE = 62
+TITLE = 54
 """Characters of a title that fit above a panel."""
 LANDMARK = {"markersize": 9, "linestyle": "none", "zorder": 5}
 
@@ -55,7 +55,7 @@ def paper(chart: Chart, *paths: Path, title: str = "") -> None:
 
 
 def _panel(at: Axes, panel: Panel) -> None:
-    at.set(xlabel=panel.x, ylabel=textwrap.fill(panel.y, LABEL))
+    at.set(xlabel=textwrap.fill(panel.x, TITLE), ylabel=textwrap.fill(panel.y, LABEL))
     at.set(xscale="log" if panel.x_log else "linear", yscale="log" if panel.y_log else "linear")
     powers(at)
     for one in panel.series:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
+import colorsys
+import math
 import re
 import zlib
 from pathlib import Path
@@ -48,12 +51,9 @@ MARKS = {
     "#b56576": "x",
     "#3d5a80": "star",
     "#a3b18a": "pentagon",
-    "#86b9d1": "circle",
-    "#e6a99c": "square",
-    "#f0c98f": "diamond",
 }
-"""A mark for each colour (the last three are pale blue, red and yellow): in grey, too, one can tell
-who is who. What a number is, the line says (chart.py)."""
+"""A mark for each colour: in grey, too, one can tell who is who. What a number is, the line says
+(chart.py)."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
@@ -65,9 +65,21 @@ def colour(contender: str) -> str:
 
 
 def mark(colour: str) -> str:
-    """The mark that goes with a colour (#rrggbb), in plotly's words."""
-    names = list(MARKS.values())
-    return MARKS.get(colour) or names[zlib.crc32(colour.encode()) % len(names)]
+    """The mark that goes with a colour (#rrggbb), in plotly's words.
+
+    Any other colour has the mark of its nearest hue: pale and dark blue that of blue.
+    """
+    if found := MARKS.get(colour):
+        return found
+    hue = _hue(colour)
+    return MARKS[min(MARKS, key=lambda other: abs(hue - _hue(other)))]
+
+
+def _hue(colour: str) -> complex:
+    """On the colour circle, whatever the lightness; 0 in the middle, without any hue."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    hue, _, saturation = colorsys.rgb_to_hls(*parts)
+    return cmath.rect(1.0, 2 * math.pi * hue) if saturation else 0j
 
 
 def label(contender: str, style: str | None = None) -> str:
@@ -85,6 +97,10 @@ def label(contender: str, style: str | None = None) -> str:
 
 ACROSS = 4
 """Most panels in one row."""
+SIZE = (4.6, 4.2)
+"""Inches of a panel: letters of 8 to 11 points are then readable at half of its 730 pixels."""
+WIDE = 26
+"""Letters of an entry from which on a legend has one column."""
 
 
 def figure(panels: int) -> tuple[Figure, list[Axes]]:
@@ -94,7 +110,7 @@ def figure(panels: int) -> tuple[Figure, list[Axes]]:
 
     rows = 1 if panels <= ACROSS else 2
     columns = -(-panels // rows)
-    drawing = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="tight", dpi=140)
+    drawing = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), layout="tight", dpi=158)
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(rows, columns, k + 1) for k in range(panels)]
     for panel in axes:
@@ -128,13 +144,15 @@ def below(panel: Axes) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     inch = panel.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+    names = panel.get_legend_handles_labels()[1]
+    lines = panel.get_xlabel().count("\n")
     panel.legend(
-        fontsize=7,
+        fontsize=8,
         frameon=False,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5, inch),
-        ncols=2,
+        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5 - 0.17 * lines, inch),
+        ncols=1 if max(map(len, names), default=0) > WIDE else 2,
     )
 
 
