@@ -111,9 +111,7 @@ def chart(rows: polars.DataFrame) -> Chart:
             kind = "matched" if scaling == "neuron" else "size"
             prices.append(series(part, "n", "price", f"{text}, {how}", kind, contender=inner))  # type: ignore[arg-type]
         weights.append(
-            series(
-                part, "n", "inner_weight_log2", f"{text}, unbounded", "promised", contender=inner
-            )
+            series(part, "n", "inner_weight_log2", f"{text}, unbounded", "size", contender=inner)
         )
     x = "target width n"
     ticks = tuple(float(n) for n in rows["n"].unique().sort())

@@ -4,7 +4,8 @@ Colour and mark of a series say who it is (style.py), its line what its numbers 
 never drawn like a measurement):
 
 - `measured`   estimated from a sample or counted; solid, with its interval where it has one
-- `sampled`    found by search, so a lower bound of what it estimates (a sup error); dotted
+- `sampled`    found by search, so a lower bound of what it estimates (a sup error); dotted, a
+               single point hollow
 - `promised`   proved upper bound; dashed, without marks
 - `floor`      proved lower bound; dash-dotted
 - `size`       exact, from formulas; solid
@@ -74,6 +75,11 @@ class Series:
     def mark(self) -> str:
         """The contender's mark; "" where the line has none."""
         return "" if self.kind in ("promised", "target", "line") else mark(self.colour)
+
+    @property
+    def hollow(self) -> bool:
+        """Whether its marks are; a single point has no line that says what it is."""
+        return self.kind == "matched" or (self.kind == "sampled" and len(self.x) == 1)
 
     @property
     def places(self) -> int:

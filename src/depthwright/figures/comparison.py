@@ -7,7 +7,8 @@ from typing import Any
 
 from depthwright import results
 from depthwright.comparison import CONSTRUCTED, CURVES
-from depthwright.figures.style import CLAIM, below, colour, figure, label, powers, save
+from depthwright.figures.style import CLAIM, below, colour, figure, head, label, powers, save
+from depthwright.figures.table import verdict
 from depthwright.files import read_json
 from depthwright.refusal import Refusal
 from depthwright.results import Row
@@ -53,7 +54,6 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
             training.axhline(row.error_promised, color=own, label=f"{name}: promised", **CLAIM)
     training.set(xlabel="training step", ylabel="error", yscale="log")
     powers(training)
-    training.set_title("Training against the construction", loc="left", fontsize=10)
     below(training)
 
     values = dict(curves["slice"])
@@ -68,6 +68,8 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
         fontsize=10,
     )
     below(slice_)
+    for finding in verdict(rows)[:1]:
+        head(drawing, finding.rstrip("."))
     return save(drawing, folder / PICTURE)
 
 

@@ -76,7 +76,7 @@ def legend(panel: Panel) -> list[dict[str, str]]:
             "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
             "mark": one.mark,
             "shape": SHAPES.get(one.mark, ""),
-            "hollow": "1" if one.kind == "matched" else "",
+            "hollow": "1" if one.hollow else "",
             "width": "5" if one.kind == "target" else "1.8",
         }
         found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
@@ -155,7 +155,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
 def _traces(one: Series) -> list[dict[str, Any]]:
     """The line, and its band drawn below it."""
     mark = {"size": LANDMARK if one.landmark else 6, "symbol": one.mark or "line-ew-open"}
-    if one.kind == "matched":
+    if one.hollow:
         mark = {"size": 9, "symbol": f"{one.mark}-open"}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
     line: dict[str, Any] = {

@@ -6,6 +6,7 @@ import cmath
 import colorsys
 import math
 import re
+import textwrap
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,13 @@ def label(contender: str, style: str | None = None) -> str:
 
 ACROSS = 4
 """Most panels in one row."""
-SIZE = (4.6, 4.2)
-"""Inches of a panel: letters of 8 to 11 points are then readable at half of its 730 pixels."""
-WIDE = 26
+SIZE = (4.6, 3.7)
+"""Inches of a panel without its legend: letters of 8 to 11 points are readable at half its size."""
+LINE = 0.17
+"""Inches of a line of 8 points."""
+TITLE = 54
+"""Letters of a title that fit above a panel."""
+WIDE = 30
 """Letters of an entry from which on a legend has one column."""
 
 
@@ -108,7 +113,7 @@ def figure(panels: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = 1 if panels <= ACROSS else 2
+    rows = _rows(panels)
     columns = -(-panels // rows)
     drawing = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), layout="tight", dpi=158)
     FigureCanvasAgg(drawing)
@@ -120,6 +125,10 @@ def figure(panels: int) -> tuple[Figure, list[Axes]]:
     return drawing, axes
 
 
+def _rows(panels: int) -> int:
+    return 1 if panels <= ACROSS else 2
+
+
 def powers(panel: Axes) -> None:
     """Ticks of logarithmic axes as 10⁻³: letters, which are set many times faster than formulas."""
     from matplotlib.ticker import LogFormatterSciNotation
@@ -128,15 +137,24 @@ def powers(panel: Axes) -> None:
         def __call__(self, x: float, pos: int | None = None) -> str:
             formula = super().__call__(x, pos).replace(r"\mathdefault", "").replace(r"\times", "×")
             text = re.sub(r"[${}]", "", formula)
-            return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(RAISED), text)
+            text = re.sub(r"\^(-?\d+)", lambda found: found[1].translate(RAISED), text)
+            return text.removesuffix("×10⁰")
 
     for axis in (panel.xaxis, panel.yaxis):
         if axis.get_scale() == "log":
             axis.set_major_formatter(Letters())
             axis.set_minor_formatter(Letters())
+            axis.set_tick_params(which="minor", labelsize=8)
 
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def head(drawing: Figure, title: str, colour: str = "#222222") -> None:
+    """The title above all panels, in as many lines as it needs."""
+    kept = title.replace(" = ", "\u00a0=\u00a0")  # never at the end of a line
+    wide = TITLE * min(len(drawing.axes), ACROSS)
+    drawing.suptitle(textwrap.fill(kept, wide), x=0.01, ha="left", fontsize=11, color=colour)
 
 
 def below(panel: Axes) -> None:
@@ -151,7 +169,7 @@ def below(panel: Axes) -> None:
         frameon=False,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5 - 0.17 * lines, inch),
+        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5 - LINE * lines, inch),
         ncols=1 if max(map(len, names), default=0) > WIDE else 2,
     )
 
@@ -159,9 +177,15 @@ def below(panel: Axes) -> None:
 def lay_out(drawing: Figure) -> None:
     """Fix where everything is, once for all files: laying out takes as long as drawing.
 
-    In one round ("tight"); "constrained" makes two, and the pictures are the same to the eye.
+    The drawing becomes as high as its longest legend needs. In one round ("tight"); "constrained"
+    makes two, and the pictures are the same to the eye.
     """
-    if engine := drawing.get_layout_engine():
+    from matplotlib.layout_engine import TightLayoutEngine
+
+    if isinstance(engine := drawing.get_layout_engine(), TightLayoutEngine):
+        legends = [found for panel in drawing.axes if (found := panel.get_legend())]
+        longest = max((-(-len(one.get_texts()) // one._ncols) for one in legends), default=0)  # type: ignore[attr-defined]
+        drawing.set_figheight(drawing.get_figheight() + LINE * longest * _rows(len(drawing.axes)))
         engine.execute(drawing)
         drawing.set_layout_engine("none")
 
