@@ -344,7 +344,7 @@ def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
     if other:
         text += f". It errs more for {'; '.join(other)}"
     if behind:
-        text += f". The sparse network has a smaller largest error than it for {', '.join(behind)}"
+        text += f". For {', '.join(behind)} the sparse network has a smaller largest error"
     return f"{text}."
 
 

@@ -95,6 +95,7 @@ def test_published_rows_say_with_what_they_were_computed() -> None:
 def test_a_docstring_becomes_a_chapter() -> None:
     text = (
         "A title.\n\nStatement. Let x\nbe.\n\nBuilds\n    1. one\n    2. two,\n    more\n\n"
+        "Claim\n    Both of\n      · this,\n        at length,\n      · that.\n\n"
         "Source\n    us"
     )
     assert described(text) == (
@@ -102,6 +103,7 @@ def test_a_docstring_becomes_a_chapter() -> None:
         (
             ("Statement", ("Let x be.",)),
             ("Builds", ("1. one\n2. two, more",)),
+            ("Claim", ("Both of\n· this, at length,\n· that.",)),
             ("Source", ("us",)),
         ),
     )
