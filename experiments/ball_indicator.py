@@ -244,10 +244,12 @@ def sentence(rows: polars.DataFrame) -> str:
     )
     steps = int(np.max(rows["step"].to_list()))
     return (
-        f"SS17 reports that depth 3 ends below every network of depth 2; here after {steps:,} "
-        f"batches ({PROTOCOL.steps:,} in full) depth 3 with {deep['parameters']:,} parameters has "
-        f"a validation RMSE of {deep['mean']:.3f} ({deep['best']:.3f} to {deep['worst']:.3f} over "
-        f"{rows['seed'].n_unique()} seeds), {below}, by width {texts}."
+        f"Depth 3 with {deep['parameters']:,} parameters ends at an error of {deep['mean']:.3f}, "
+        f"the best depth 2 with {best['parameters']:,} at {best['mean']:.3f}. SS17 reports that "
+        f"depth 3 ends below every network of depth 2. Here, after {steps:,} batches "
+        f"({PROTOCOL.steps:,} in full), its validation RMSE is {deep['best']:.3f} to "
+        f"{deep['worst']:.3f} over {rows['seed'].n_unique()} seeds, {below}; the means of depth 2 "
+        f"are, by width, {texts}."
     )
 
 

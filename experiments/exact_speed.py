@@ -285,8 +285,13 @@ def cells(scale: str) -> list[dict[str, Any]]:
     return [{"n": n, **more} for n in WIDTHS[scale]]
 
 
+def _threads(rows: polars.DataFrame) -> str:
+    count = rows["threads"][0]
+    return f"{count} thread{'s' * (count > 1)}"
+
+
 def chart(rows: polars.DataFrame) -> Chart:
-    threads = f"{rows['threads'][0]} threads"
+    threads = _threads(rows)
     lines = [series(rows, "n", "limbs", f"limb programs, {threads}", contender="constructed")]
     names = {way: f"{way}, one core" for way in WAYS} | {"GPU": rows["gpu_name"][0] or ""}
     lines += [
@@ -321,11 +326,12 @@ def sentence(rows: polars.DataFrame) -> str:
     said = f"in {len(early)} of {len(rows)} cases" if early else "never"
     compared, differ = int(rows["compared"].sum()), int(rows["differ"].sum())
     told = (
-        f"{compared - differ:,} of {compared:,} values compared are the same bits. Limb programs "
-        f"on {rows['threads'][0]} threads are {least(rows, 'limbs_over_gmpy2'):,.0f} to "
-        f"{largest(rows, 'limbs_over_gmpy2'):,.0f} times as fast as gmpy2 on one core; compiling "
-        f"takes {least(rows, 'compile_seconds'):.2g} to {largest(rows, 'compile_seconds'):.2g} s, "
-        f"and the engine {said} compiles before that is repaid."
+        f"Limb programs on {_threads(rows)} are {least(rows, 'limbs_over_gmpy2'):,.0f} to "
+        f"{largest(rows, 'limbs_over_gmpy2'):,.0f} times as fast as gmpy2 on one core. "
+        f"{compared - differ:,} of {compared:,} values that were compared are the same bits. "
+        f"Compiling takes {least(rows, 'compile_seconds'):.2g} to "
+        f"{largest(rows, 'compile_seconds'):.2g} s; the engine {said} compiles for fewer points "
+        f"than repay that."
     )
     if rows["GPU"].count():
         told += (

@@ -63,7 +63,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         solved = over_seeds(part.filter(part["contender"] == SOLVED), "steps")
         shown: tuple[tuple[str, str, Kind], ...] = (
             ("error_l2", "L2", "measured"),
-            ("error_sup_attacked", "sup, attacked", "sampled"),
+            ("error_sup_attacked", "largest found", "sampled"),
         )
         flat = [
             Series(
@@ -91,7 +91,7 @@ def sentence(rows: polars.DataFrame) -> str:
     for d in sorted(set(rows["input_dim"].to_list())):
         middle = over_seeds(rows.filter(rows["input_dim"] == d), "steps")
         (solved,) = middle.filter(middle["contender"] == SOLVED).to_dicts()
-        part = f"d = {d}: solved {_errors(solved)} in {solved['build_seconds']:.2g} s"
+        part = f"d = {d}: solved {_errors(solved)} in {solved['build_seconds']:.3g} s"
         for who in (TRAINED, TUNED):
             of = middle.filter(middle["contender"] == who).to_dicts()
             if not of:
@@ -99,7 +99,23 @@ def sentence(rows: polars.DataFrame) -> str:
             each = ", ".join(f"{_errors(row)} after {row['steps']:,}" for row in of)
             part += f"; {who} {each} steps ({of[-1]['train_seconds']:.2g} s)"
         told.append(part)
-    return f"L2 and attacked error, medians over seeds. {'. '.join(told)}."
+    finding = "No training was run for two lengths"
+    for d in sorted(set(rows["input_dim"].to_list())):
+        middle = over_seeds(rows.filter(rows["input_dim"] == d), "steps").to_dicts()
+        (solved,) = (row for row in middle if row["contender"] == SOLVED)
+        trained = [row for row in middle if row["contender"] == TRAINED]
+        if len(trained) > 1:
+            first, last = trained[0], trained[-1]
+            finding = (
+                f"{last['steps'] / first['steps']:.0f} times as many steps bring a trained "
+                f"network from an L2 error of {first['error_l2']:.2g} to {last['error_l2']:.2g}; "
+                f"the solved one has {solved['error_l2']:.2g} (d = {d})"
+            )
+            break
+    return (
+        f"{finding}. Below are L2 error / largest error found by the attack, medians over seeds. "
+        f"{'. '.join(told)}."
+    )
 
 
 def _errors(row: dict[str, Any]) -> str:

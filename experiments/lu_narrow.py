@@ -239,16 +239,17 @@ def sentence(rows: polars.DataFrame) -> str:
         return f"{least(part, column):{form}} to {largest(part, column):{form}}"
 
     return (
-        "Lu17 reports that trained networks of width 3k^1.5 and depth k + 2 imitate targets of "
-        "width 2k² with errors of order 1e-3. Trained here, their root mean squared errors are "
-        f"{span(trained, 'error_rms', '.1e')} of the target's deviation "
-        f"({span(trained, 'parameters', ',.0f')} parameters). The packed twin, of width "
-        f"{largest(packed, 'width'):.0f} and depth {span(packed, 'depth', ',.0f')}, promises "
-        f"{largest(packed, 'promised'):.1e} with probability {1 - FAILURE:g} and has at most "
-        f"{largest(packed, 'error_sup_sampled'):.1e} at the good ones among "
-        f"{packed['points'][0]:,} points of each; the exact one, of width "
-        f"{span(exact, 'width', '.0f')} and depth {span(exact, 'depth', ',.0f')}, differs from "
-        f"its target by at most {largest(exact, 'error_sup_sampled'):.1g}."
+        f"Narrow networks trained by Lu17's protocol err by {span(trained, 'error_rms', '.1e')} of "
+        f"the target's deviation, packed twins by {span(packed, 'error_rms', '.1e')}. Lu17 reports "
+        "that trained networks of width 3k^1.5 and depth k + 2 imitate targets of width 2k² with "
+        "errors of order 1e-3; those trained here have "
+        f"{span(trained, 'parameters', ',.0f')} parameters. The packed twin, of width "
+        f"{largest(packed, 'width'):.0f} and depth {span(packed, 'depth', ',.0f')}, promises an "
+        f"error of {largest(packed, 'promised'):.1e} with probability {1 - FAILURE:g}; outside the "
+        f"bad set, at {packed['points'][0]:,} points of each, it has at most "
+        f"{largest(packed, 'error_sup_sampled'):.1e}. The exact one, of width "
+        f"{span(exact, 'width', '.0f')} and depth {span(exact, 'depth', ',.0f')}, differs from its "
+        f"target by at most {largest(exact, 'error_sup_sampled'):.1g}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A twin misreads real data in VYS22's bad set, and none with borders between floats.
+"""Data in VYS22's bad set, which a twin misreads, and borders moved between floats.
 
     python experiments/misread_inputs.py [--scale smoke|cpu|gpu]   (extra: digits, as for digits.py)
 
@@ -179,15 +179,23 @@ def sentence(rows: polars.DataFrame) -> str:
             for reading in (THEOREM, PACKED)
         )
         parts.append(
-            f"{data}: {old['samples_above']:,} of {old['samples']:,} samples and "
+            f"{data}, {old['samples_above']:,} of {old['samples']:,} samples and "
             f"{old['points_above']:,} of {old['points']:,} random float32 points with the bad set, "
             f"{new['samples_above']:,} and {new['points_above']:,} with the packed network"
         )
     after = rows.filter(rows["reading"] != THEOREM)
+    wrong, sound = (
+        int(part.unique(["data", "reading"])["samples_above"].sum())
+        for part in (rows.filter(rows["reading"] == THEOREM), after)
+    )
+    samples = int(rows.unique("data")["samples"].sum())
     return (
-        f"Above the accuracy {ACCURACY:g} were, on {'; '.join(parts)}. The bad set was promised "
-        f"a probability of {PROBABILITY:g}, up to {largest(rows, 'largest_error'):.2g} were the "
-        f"errors in it; the largest error of the others is {largest(after, 'largest_error'):.2g}."
+        f"With VYS22's bad set a twin misreads {wrong:,} of {samples:,} samples; with borders "
+        f"between floats {sound or 'none'}. Misread means an error above the accuracy "
+        f"{ACCURACY:g}. By data: {'; '.join(parts)}. The bad set was promised a probability of "
+        f"{PROBABILITY:g} under the uniform law, which real data do not follow; errors in it are "
+        f"as large as {largest(rows, 'largest_error'):.2g}. With borders between floats the "
+        f"largest error is {largest(after, 'largest_error'):.2g}."
     )
 
 

@@ -148,13 +148,14 @@ def chart(rows: polars.DataFrame) -> Chart:
 def sentence(rows: polars.DataFrame) -> str:
     worst = float((rows["error_good"] / rows["error_promised"]).max())  # type: ignore[arg-type]
     above = int((rows["exceedance"] * rows["points"]).round().sum())
+    points = int(rows["points"].sum())
     return (
-        f"VYS22's theorems promise an error of at most ε outside a set of probability δ. In "
-        f"{len(rows)} cases of {rows['points'][0]:,} points each, ε = {ACCURACY:g}, "
-        f"δ = {FAILURE:g}, the worst error outside the bad set is {worst:.0%} of the promised one, "
-        f"and {above:,} of {rows['points'].sum():,} points are above; every width is at most the "
-        f"theorem's and every formula equals its count in "
-        f"{len(rows) - len(broken(rows))} cases of {len(rows)}."
+        f"Outside the bad set no error of {len(rows)} twins is above {worst:.0%} of the promised "
+        f"one; {above / points:.1%} of all points are above the promise, where δ = {FAILURE:.0%} "
+        f"may be. VYS22's theorems promise an error of at most ε outside a set of probability δ; "
+        f"here ε = {ACCURACY:g}, {rows['points'][0]:,} random points of each twin, {above:,} of "
+        f"{points:,} above the promise. In {len(rows) - len(broken(rows))} of {len(rows)} cases "
+        f"the width is at most the theorem's, and the size is the one that the formula says."
     )
 
 

@@ -194,13 +194,17 @@ def sentence(rows: polars.DataFrame) -> str:
     last = rows.filter((column("input_dim") == d) & (column("target_depth") == depth))
     last = last.filter(column("target_width") == last["target_width"].max())
     at = {row["construction"]: row["ratio"] for row in last.iter_rows(named=True)}
+    own = crossings.filter((column("input_dim") == d) & (column("target_depth") == depth))
+    where = f"from n = {own['target_width'][0]:,} on" if len(own) else "nowhere"
     told = (
-        "VYS22's Theorems 2 and 5 promise O(n²L² log) and O(d·n²L² log²) parameters for a target "
-        f"that has n²L of them; the packed network needs Õ(n·L). At n = {max(WIDTHS):,} "
-        f"(d = {d}, L = {depth}) Theorem 2 takes {at['narrow_bits_paper']:,.0f} times the target's "
-        f"parameters with its printed constants, {at['narrow_bits']:,.0f} times with certified "
-        f"bits, the packed network {at['narrow_packed']:.4f} times, where counting excludes less "
-        f"than {at['floor']:.1e}. The packed twin becomes the smaller network at {found}."
+        f"The packed twin is the smaller network {where}; at n = {max(WIDTHS):,} it has "
+        f"{at['narrow_packed']:.2g} times its target's parameters (d = {d}, L = {depth}). VYS22's "
+        "Theorems 2 and 5 promise O(n²L² log) and O(d·n²L² log²) parameters for a target that has "
+        f"n²L of them; the packed network needs Õ(n·L). At n = {max(WIDTHS):,} (d = {d}, L = "
+        f"{depth}) Theorem 2 takes {at['narrow_bits_paper']:,.0f} times the target's parameters "
+        f"with its printed constants and {at['narrow_bits']:,.0f} times with certified bits; that "
+        f"less than {at['floor']:.1e} times suffices is excluded by counting. The packed twin "
+        f"becomes the smaller network at {found or 'no width'}."
     )
     for row in rows.filter(column("ratio_built").is_not_null()).iter_rows(named=True):
         told += (

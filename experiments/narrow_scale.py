@@ -146,9 +146,9 @@ def chart(rows: polars.DataFrame) -> Chart:
         series(rows, "width", "load_seconds", "load", contender=load),
     )
     gigabytes = (
-        series(rows, "width", "build_gigabytes", "peak while building", contender=build),
+        series(rows, "width", "build_gigabytes", "memory while building", contender=build),
         series(rows, "width", "file_gigabytes", "file", "size", contender=save),
-        series(rows, "width", "peak_gigabytes", "peak with the loaded one", contender=load),
+        series(rows, "width", "peak_gigabytes", "memory with the loaded one", contender=load),
     )
     x, ticks = "target width n", tuple(map(float, rows["width"]))
     return Chart(
@@ -172,14 +172,14 @@ def sentence(rows: polars.DataFrame) -> str:
         )
     kept = last["build_seconds"] < LIMITS[0] and last["build_gigabytes"] < LIMITS[1]
     return (
-        f"The twin of width {last['width']:,} ({last['depth']:,} layers, {last['parameters']:,} "
-        f"parameters, {last['share']:.3g} of the target's) is built in "
-        f"{last['build_seconds']:.1f} s (norms {last['norms_seconds']:.1f}, choice of bits "
-        f"{last['sizing_seconds']:.1f}, layers {last['layers_seconds']:.1f}) with "
-        f"{last['build_gigabytes']:.2f} GB at most, target included "
-        f"({'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB), saved in "
-        f"{last['save_seconds']:.1f} s as {1e3 * last['file_gigabytes']:.2g} MB and loaded in "
-        f"{last['load_seconds']:.1f} s, checked entry by entry: "
+        f"The twin of a network {last['width']:,} neurons wide is built in "
+        f"{last['build_seconds']:.2g} s and has {last['share']:.3g} times its parameters. It has "
+        f"{last['depth']:,} layers and {last['parameters']:,} parameters. Building (norms "
+        f"{last['norms_seconds']:.1f} s, choice of bits {last['sizing_seconds']:.1f} s, layers "
+        f"{last['layers_seconds']:.1f} s) takes {last['build_gigabytes']:.2f} GB at most, target "
+        f"included, {'within' if kept else 'NOT within'} {LIMITS[0]:g} s and {LIMITS[1]:g} GB. "
+        f"Saved in {last['save_seconds']:.1f} s as {1e3 * last['file_gigabytes']:.2g} MB and "
+        f"loaded in {last['load_seconds']:.1f} s, checked entry by entry, it is "
         f"{'the same network' if last['same_network'] else 'NOT the same network'}.{seen}"
     )
 

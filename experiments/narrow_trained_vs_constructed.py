@@ -160,21 +160,23 @@ def _rows(rows: polars.DataFrame, contender: str, style: str) -> polars.DataFram
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    said = []
+    said, where = [], {}
     for style in STYLES:
         part = list(_rows(rows, "width", style).iter_rows(named=True))
         last = part[-1]
         learnt = max((row["depth"] for row in part if row["collapsed"] < 1), default=0)
         gone = next((row["depth"] for row in part if row["depth"] > learnt), None)
-        where = f"all collapse from depth {gone} on" if gone else "some learn at every depth"
+        where[style] = f"all collapse from depth {gone} on" if gone else "some learn at every depth"
         said.append(
-            f"{_words(style)}: {where}, best {last['best']:.2g} and {last['collapsed']:.0%} "
+            f"{_words(style)}, {where[style]}, best {last['best']:.2g} and {last['collapsed']:.0%} "
             f"collapsed at depth {last['depth']}"
         )
     twin = largest(_rows(rows, "constructed", ""), "best")
     return (
-        f"The twin equals its target at every depth (largest relative error {twin:.1e}, float64). "
-        f"Trained at the same depth and width {INPUT_DIM + 2}: {'; '.join(said)}."
+        f"Of plain networks of width {INPUT_DIM + 2} that are trained, {where['plain']}; the "
+        f"constructed twin is within {twin:.1e} of its target at every depth. Errors are relative, "
+        f"in float64. A network has collapsed where it is no better than {COLLAPSED:g} of the best "
+        f"constant. Trained at the twin's depth: {'; '.join(said)}."
     )
 
 

@@ -34,7 +34,11 @@ from depthwright.training import TrainerConfig, TrainingConfig, train_rivals
 if TYPE_CHECKING:
     import polars
 
-WAYS = {"frequency": "d = 3, m = k", "dimension": "d = k + 2, m = 1", "both": "d = k + 2, m = k"}
+WAYS = {
+    "frequency": "frequency grows: d = 3, m = k",
+    "dimension": "dimension grows: d = k + 2, m = 1",
+    "both": "both grow: d = k + 2, m = k",
+}
 COLOURS = {"frequency": "#e09f3e", "dimension": "#0b6e99", "both": "#c8553d"}
 PALE = {"frequency": "#f0c98f", "dimension": "#86b9d1", "both": "#e6a99c"}
 SHARE = 0.5
@@ -120,7 +124,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         ]
         return [one for one in found if one.x]
 
-    floors = lines("path_norm_needed", "floor", ": path norm, sup")
+    floors = lines("path_norm_needed", "floor", ", path norm")
     both = floors[-1]
     floors[-1] = Series(
         both.name,
@@ -132,7 +136,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         high=both.y,
         band=True,
     )
-    tails = lines("norms_needed", "floor", ": neuron norms, L2 (D17)", PALE)
+    tails = lines("norms_needed", "floor", ", neuron norms (D17)", PALE)
     panels = [
         Panel("k", "needed, in units of the height of f", (*floors, *tails), True, True),
         Panel("k", "neurons of SparseRidge", tuple(lines("neurons", "size")), True, True),
@@ -168,12 +172,17 @@ def sentence(rows: polars.DataFrame) -> str:
         first, last = local(rows, way, "path_norm_needed")
         tail_first, tail_last = local(rows, way, "norms_needed")
         text.append(
-            f"along {name} like k^{first:.1f} at first and k^{last:.1f} at last "
-            f"(D17's neuron norms: k^{tail_first:.1f}, k^{tail_last:.1f})"
+            f"where {name}, like k^{first:.1f} at first and k^{last:.1f} at last "
+            f"(D17: k^{tail_first:.1f} and k^{tail_last:.1f})"
         )
+    first, last = local(rows, "both", "path_norm_needed")
     return (
-        "SES19 excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order "
-        f"1/d³), while each alone has one: the path norm that is needed grows {'; '.join(text)}."
+        f"{'No polynomial in both: when' if last > first else 'When'} dimension and frequency grow "
+        f"together, the path norm that depth 2 needs grows like k^{first:.1f} at first and like "
+        f"k^{last:.1f} at last. SES19 "
+        "excludes a polynomial in d and 1/ε for depth 2 (width 2^{c·d·log d} at ε of order 1/d³), "
+        "while each alone has one. By path norm, and by the sum of neuron norms that D17's theorem "
+        f"needs: {'; '.join(text)}."
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from depthwright.bounds import mass_floor, report
 from depthwright.constructions import Ridge, SparseRidge
 from depthwright.distributions import UniformRadius
-from depthwright.experiment import Experiment, Run
+from depthwright.experiment import Experiment, Run, least
 from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.networks.torch_network import layers_of
 from depthwright.targets import REGISTRY, Radial
@@ -44,9 +44,9 @@ CURVE = {"cone": np.geomspace(2e-5, 0.5, 30), "hat": np.geomspace(0.01, 0.25, 25
 """Errors at which the floor is computed, from about the smallest error of the networks."""
 NAMES = {
     "trained_architecture": "trained",
-    "random_features": "random features",
-    "constructed_sparse_ridge": "SparseRidge, as wide",
-    "constructed_features": "its features, fitted",
+    "random_features": "random, last layer fitted",
+    "constructed_sparse_ridge": "SparseRidge",
+    "constructed_features": "SparseRidge, last layer fitted",
     "constructed": "Ridge",
 }
 
@@ -170,18 +170,26 @@ def sentence(rows: polars.DataFrame) -> str:
 
     networks = over_floor(rows)
     without = rows.filter(polars.col("contender") != "floor").height - len(networks)
+    below = int((networks["times"] < 1).sum())
     text = []
     for contender, name in NAMES.items():
         times = networks.filter(networks["contender"] == contender)["times"].to_numpy()
         if len(times):
             low, high = f"{times.min():.3g}", f"{times.max():.3g}"
-            text.append(f"{name} {low if low == high else f'{low} to {high}'} times")
-    return (
-        "Every depth-2 ReLU network has a path norm of at least 2·M_ε at its own averaged error ε; "
-        f"of {len(networks)} networks here none lies below: {', '.join(text)} the floor. "
-        f"{without or 'No'} more {'has' if without == 1 else 'have'} a floor of 0, which says "
-        "nothing of them."
+            text.append(f"{name}, {low if low == high else f'{low} to {high}'}")
+    told = (
+        f"{below or 'None'} of {len(networks)} depth-2 networks {'is' if below < 2 else 'are'} "
+        f"below the floor of the path norm; the nearest has {least(networks, 'times'):.3g} times "
+        "the floor. A network whose average over rotations has the error ε has a path norm of at "
+        "least 2·M_ε, its floor. As multiples of their floors, the path norms are: "
+        f"{'; '.join(text)}."
     )
+    if without:
+        told += (
+            f" {without} more {'network has an error' if without == 1 else 'networks have errors'} "
+            "so large that the floor is 0, which says nothing."
+        )
+    return told
 
 
 def broken(rows: polars.DataFrame) -> list[str]:

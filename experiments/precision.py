@@ -200,7 +200,7 @@ def chart(rows: polars.DataFrame) -> Chart:
             promised.append(Series(line, ends, (first["promised"],) * 2, "promised", **own))
     x = "mantissa bits p"
     logs: dict[str, Any] = {"x_log": True, "y_log": True}
-    ticks = tuple(map(float, FEW))
+    ticks = (8.0, 24.0, 53.0, 106.0, 192.0, 512.0)
     left = Panel(
         x,
         "worst error against the network's exact values",
@@ -215,7 +215,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         f"worst error against the target (at least {LOWEST:g})",
         (*target, *promised),
         ticks=ticks,
-        title="what it is for",
+        title="rounding and the theorem's own error",
         **logs,
     )
     return Chart((left, right))
@@ -231,21 +231,23 @@ def curve(part: polars.DataFrame, column: str, name: str, lowest: float, **drawn
 def sentence(rows: polars.DataFrame) -> str:
     import polars
 
-    parts = []
+    parts, needed = [], []
     for (name,), part in rows.group_by("construction", maintain_order=True):
         last = part.row(-1, named=True)
+        needed.append(f"{label(str(name))} {useful_from(part) or 'more than were tried'}")
         double = part.filter(polars.col("mantissa_bits") == 53).row(0, named=True)
         proof = f"proved from {last['value_bits']}" if last["value_bits"] else "nothing is proved"
         torchs = double["error_torch"]
         own = "overflows" if math.isinf(torchs) else f"errs by {torchs:.1e}"
         parts.append(
-            f"{label(str(name))} ({last['layers']:,} layers): within the promised "
-            f"{last['promised']:.2g} of the target from {useful_from(part)} bits on; 53 bits round "
-            f"by {double['error_rounding']:.1e}, torch's float64 {own}; exact, bit for bit, from "
-            f"{last['equal_from']} bits on ({proof}); at {last['mantissa_bits']} bits "
-            f"{last['error_target']:.1e} off the target."
+            f"{label(str(name))} ({last['layers']:,} layers) promises to be within "
+            f"{last['promised']:.2g} of the target; rounded to 53 bits it is off its own exact "
+            f"values by {double['error_rounding']:.1e}, in torch's float64 it {own}; it is exact, "
+            f"bit for bit, from {last['equal_from']} bits on ({proof}), and at "
+            f"{last['mantissa_bits']} bits {last['error_target']:.1e} off the target."
         )
-    return " ".join(part[0].upper() + part[1:] for part in parts)
+    finding = f"Mantissa bits that keep the promise: {', '.join(needed)}; float64 has 53."
+    return " ".join([finding, *(part[0].upper() + part[1:] for part in parts)])
 
 
 def broken(rows: polars.DataFrame) -> list[str]:

@@ -218,10 +218,10 @@ def sentence(rows: polars.DataFrame) -> str:
         if verdict in counts:
             text += f", {counts[verdict]} {verdict}"
     return (
-        f"{text}; the closest is {label(closest['construction'])} for {closest['target']} in "
-        f"dimension {closest['input_dim']} at {closest['accuracy']:g}, attacked to "
-        f"{closest['ratio']:.0%} of what is promised; the median case to "
-        f"{float(np.median(built['ratio'].to_numpy())):.0%}."
+        f"{text}. The largest error that an attack finds is {closest['ratio']:.2%} of the promised "
+        f"one at worst ({label(closest['construction'])} for {closest['target']} in dimension "
+        f"{closest['input_dim']} at accuracy {closest['accuracy']:g}), "
+        f"{float(np.median(built['ratio'].to_numpy())):.0%} in the median case."
     )
 
 

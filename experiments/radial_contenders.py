@@ -275,7 +275,7 @@ def lines(
         colour = COLOURS[contender][number]
         looks: tuple[tuple[str, str, Kind, str], ...] = (
             ("error_l2", f"{contender}: L2", "measured", "error"),
-            ("error_sup_attacked", f"{contender}: sup, attacked", "sampled", "error"),
+            ("error_sup_attacked", f"{contender}: largest found", "sampled", "error"),
             ("path_norm", f"{named}{contender}", "size", "norm"),
             ("neurons", f"{named}{contender}", "size", "size"),
             ("build_seconds", f"{named}{contender}", "size", "seconds"),
@@ -290,7 +290,7 @@ def lines(
                 found[place].append(one)
     part = middle.filter(middle["contender"] == FLOOR)
     if "path_norm_needed" in part.columns and len(part):
-        told = f"{named}no depth-2 network within ε is below"
+        told = f"{named}floor of depth 2 within ε"
         found["norm"].append(
             series(part, column, "path_norm_needed", told, "floor",
                    contender=COLOURS[FLOOR][number],
@@ -300,7 +300,7 @@ def lines(
 
 
 def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
-    """Whether the solved network is at least as good as the trained ones, line by line.
+    """Whether the solved network is at least as good as the trained ones, case by case.
 
     Medians over seeds are compared, each error with that of the better of the two trained networks;
     then the attacked error with that of the sparse network.
@@ -332,23 +332,24 @@ def verdict(rows: polars.DataFrame, place: Sequence[str]) -> str:
             )
     total = len(kept) + len(other)
     if not total:
-        return "No line has both a solved and a trained network."
+        return "No case has both a solved and a trained network."
     counts = seeds_of(rows, place)
     text = (
-        f"Of one architecture, the solved network is at least as good as the best trained one in "
-        f"both L2 and attacked error on {len(kept)} of {total} lines (medians over {_span(counts)})"
+        f"In {len(kept)} of {total} cases the solved network errs no more than the best trained "
+        "one of its shape, on average and at worst. Compared are L2 errors and the largest errors "
+        f"found by the attack, medians over {_span(counts)}"
     )
     if min(counts) > 1:
-        text += f", on {clear} of them with its worst seed against their best"
+        text += f"; in {clear} of these cases its worst seed is as good as their best"
     if other:
-        text += f"; not on {'; '.join(other)}"
+        text += f". It errs more for {'; '.join(other)}"
     if behind:
-        text += f". The sparse one has a smaller attacked error than it on {', '.join(behind)}"
+        text += f". For {', '.join(behind)} the sparse network has a smaller largest error"
     return f"{text}."
 
 
 def seeds_of(rows: polars.DataFrame, place: Sequence[str]) -> list[int]:
-    """How many solved networks the lines have, each number once."""
+    """How many solved networks the cases have, each number once."""
     counts = rows.filter(rows["contender"] == SOLVED).group_by(list(place)).len()["len"]
     return sorted({int(n) for n in counts})
 

@@ -58,7 +58,7 @@ FINEST_CERTIFIED = {CERTIFIED: {2: 0.002, 3: 0.01, 5: 0.02}, RIDGE: {2: 0.002, 3
 SEEDS = {"smoke": 1, "cpu": 3, "gpu": 3}
 EQUAL = (SPARSE, SOLVED, TRAINED, FOR_SUP)
 """Contenders of one architecture."""
-NAMES = {SPARSE: "sparse, budget", CERTIFIED: "SparseRidge, certified", RIDGE: "Ridge"}
+NAMES = {SPARSE: "sparse", CERTIFIED: "certified", RIDGE: "ridge"}
 
 
 def cells(scale: str) -> Iterator[dict[str, Any]]:
@@ -119,10 +119,10 @@ def sentence(rows: polars.DataFrame) -> str:
                 grown.append(f"{name} (1/ε)^{slope}")
         if grown:
             told.append(f"in d = {d} {', '.join(grown)}")
-    grows = f"; the neurons grow {'; '.join(told)}" if told else ""
+    grows = f" Here the neurons grow like this: {'; '.join(told)}." if told else ""
     return (
-        f"SES19 Theorem 2 promises a width of exp(O(d·log(1/ε))) = (1/ε)^O(d) for constant d"
-        f"{grows}. {verdict(rows, ('input_dim', 'accuracy'))}"
+        f"{verdict(rows, ('input_dim', 'accuracy'))} SES19 Theorem 2 promises a width of "
+        f"exp(O(d·log(1/ε))) = (1/ε)^O(d) for constant d.{grows}"
     )
 
 

@@ -102,7 +102,7 @@ def chart(rows: polars.DataFrame) -> Chart:
                 high=tuple(part["worst"].to_list()),
             ),
             Series(
-                f"ℓ = {terms}: no mean below this",
+                f"ℓ = {terms}: floor of the mean",
                 at,
                 tuple(part["floor"].to_list()),
                 "floor",
@@ -130,12 +130,15 @@ def sentence(rows: polars.DataFrame) -> str:
     nearest = float((drawn["mean"] - drawn["floor"]).min())  # type: ignore[arg-type]
     five, own = SineRidge(DIMENSION, 5), SineRidge(DIMENSION, terms)
     return (
-        f"For ℓ = {terms} of {DIMENSION} inputs, {neurons} neurons have relative L2 errors of "
-        f"{told}, while HSSV21 wants at least {math.ceil(fewest(own)):,} random ones for an error "
-        f"of ‖f‖/4 with probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), and sign symmetry "
-        f"{math.ceil(15 / 32 * orbit(own)):,}; in {len(drawn)} cells the mean squared error of "
-        f"random features less its floor is at least {nearest:.2g} of ‖f‖², the sampling error of "
-        f"one of them about {1 / math.sqrt(2 * TRAINING.validation_points):.1g}."
+        f"With {neurons} neurons the L2 error is {errors['random_features']:.0%} of ‖f‖ if the "
+        f"first layer is random, {errors['trained_architecture']:.0%} if trained, "
+        f"{errors['constructed']:.0%} if constructed. This is for ℓ = {terms} of {DIMENSION} "
+        f"inputs; all relative errors: {told}. HSSV21 proves that at least "
+        f"{math.ceil(fewest(own)):,} random neurons are needed for an error of ‖f‖/4 with "
+        f"probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), an argument by sign symmetry "
+        f"{math.ceil(15 / 32 * orbit(own)):,}. In {len(drawn)} cells the mean squared error of "
+        f"random features is above its floor by at least {nearest:.2g} of ‖f‖²; the sampling error "
+        f"of one of them is about {1 / math.sqrt(2 * TRAINING.validation_points):.1g}."
     )
 
 

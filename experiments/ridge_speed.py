@@ -102,19 +102,20 @@ def cells(scale: str) -> list[dict[str, Any]]:
 
 
 def chart(rows: polars.DataFrame) -> Chart:
-    ratio = series(rows, "chunk", "ratio", "dense / structured", contender="constructed")
-    x, y = "points that the dense form takes at once", "seconds, dense / structured"
+    ratio = series(rows, "chunk", "ratio", "plain module / structure", contender="constructed")
+    x, y = "points that the plain module takes at once", "seconds, plain module / structure"
     return Chart((Panel(x, y, (ratio,), x_log=True, lines=(("equally fast", 1.0),)),))
 
 
 def sentence(rows: polars.DataFrame) -> str:
     one = rows.sort("ratio").row(0, named=True)
     return (
-        f"A cone's ridge network in dimension {one['input_dim']} (width {one['width']:,}) "
-        f"evaluates {one['points']:,} points {one['ratio']:.1f} times faster by its structure than "
-        f"as a plain module at its best chunk size ({one['chunk']}), in float32 with "
-        f"{one['threads']} threads and {one['structured_gigabytes']:.2f} GB of memory at its peak; "
-        f"the two differ by at most {one['difference']:.1e}, the stated rounding bound is "
+        f"By its structure a ridge network is evaluated {one['ratio']:.1f} times as fast as a "
+        f"plain module, at the module's best chunk size. It is the cone's in dimension "
+        f"{one['input_dim']}, of width {one['width']:,}, at {one['points']:,} points in float32 "
+        f"with {one['threads']} thread{'s' * (one['threads'] > 1)}; the best chunk is "
+        f"{one['chunk']} points, and memory is {one['structured_gigabytes']:.2f} GB at its peak. "
+        f"The two differ by at most {one['difference']:.1e}; the rounding bound is "
         f"{one['rounding_bound']:.1e}."
     )
 

@@ -39,6 +39,7 @@ STEPS = 200
 MOST_STARTS = 2048
 SEED = 0
 PROMISES_BY_NORM = {"none": "budget", "drawn": "99.9 %", "sup": "certain"}
+WORDS = {"budget": "nothing promised", "99.9 %": "promised with 99.9 %", "certain": "proved"}
 COLOURS = {
     ("Cone", "budget"): "#e09f3e",
     ("Cone", "99.9 %"): "#0b6e99",
@@ -184,7 +185,7 @@ def rows(run: Run) -> polars.DataFrame:
 def chart(rows: polars.DataFrame) -> Chart:
     sizes, errors = [], []
     for (target, kind), part in rows.group_by("target", "promise", maintain_order=True):
-        named, colour = f"{target}, {kind}", COLOURS[str(target), str(kind)]
+        named, colour = f"{target}, {WORDS[str(kind)]}", COLOURS[str(target), str(kind)]
         x = tuple(map(float, part["input_dim"]))
         notes = tuple(f"{target}, {kind}, accuracy {a:g}" for a in part["accuracy"])
         neurons = tuple(map(float, part["neurons"]))
@@ -193,7 +194,7 @@ def chart(rows: polars.DataFrame) -> Chart:
         errors.append(Series(named, x, ratio, "points", colour, notes=notes))
     record = rows.drop_nulls("frames")
     for (target,), part in record.group_by("target", maintain_order=True):
-        name = f"{target}, plain random frames"
+        name = f"{target}, unimproved directions"
         x, y = tuple(map(float, part["input_dim"])), tuple(map(float, part["frames"]))
         sizes.append(Series(name, x, y, "matched", COLOURS[str(target), "budget"]))
     ticks = tuple(map(float, rows["input_dim"].unique().sort()))
@@ -203,7 +204,7 @@ def chart(rows: polars.DataFrame) -> Chart:
             Panel(x_name, "neurons", tuple(sizes), x_log=True, y_log=True, ticks=ticks),
             Panel(
                 x_name,
-                "attacked sup error / what it must stay below",
+                "largest error found / what it must stay below",
                 tuple(errors),
                 x_log=True,
                 lines=limit,
@@ -221,18 +222,18 @@ def sentence(rows: polars.DataFrame) -> str:
     below = int((rows["error_sup_attacked"] <= rows["limit"]).sum())
     wide = rows.filter(polars.col("promise") == "budget").sort("input_dim").row(-1, named=True)
     ratio = float((rows["error_sup_attacked"] / rows["limit"]).max())  # type: ignore[arg-type]
-    record = f"{kept} of {len(known)} widths of record suffice, and " if len(known) else ""
     text = (
-        f"{record}{below} of {len(rows)} attacked "
-        f"errors are within the accuracy and the claim; the largest is {ratio:.1%} of its limit. "
-        f"In dimension {wide['input_dim']:,}, {wide['target']} at accuracy {wide['accuracy']:g} "
-        f"takes {wide['neurons']:,} neurons (attacked {wide['error_sup_attacked']:.4f}), nothing "
-        f"promised."
+        f"In dimension {wide['input_dim']:,} a sparse ridge network of {wide['neurons']:,} neurons "
+        f"is within {wide['error_sup_attacked']:.3g} of the {str(wide['target']).lower()}, as far "
+        f"as an attack finds. Nothing is promised there. {below} of {len(rows)} attacked errors "
+        f"are within the accuracy and the claim; the largest is {ratio:.1%} of its limit."
     )
+    if len(known):
+        text += f" {kept} of {len(known)} of the smallest widths known before are enough."
     for row in rows.filter(polars.col("promise") != "budget").iter_rows(named=True):
         text += (
-            f" {row['target']} in dimension {row['input_dim']} at {row['accuracy']:g}, "
-            f"{row['promise']}: {row['neurons']:,}."
+            f" {row['target']} in dimension {row['input_dim']} at accuracy {row['accuracy']:g}, "
+            f"{WORDS[row['promise']]}: {row['neurons']:,} neurons."
         )
     return text
 

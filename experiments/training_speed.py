@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 from depthwright.distributions import UniformRadius
-from depthwright.experiment import Experiment, Run, fastest, largest
+from depthwright.experiment import Experiment, Run, fastest, largest, least
 from depthwright.figures.chart import Chart, Panel, Series, series
 from depthwright.networks.precision import full_precision
 from depthwright.targets import Cone
@@ -307,9 +307,12 @@ def sentence(rows: polars.DataFrame) -> str:
             f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
             f"{largest(part, 'largest_difference'):.1e}, over seeds by {one['error_deviation']:.1e}"
         )
+    others = rows.filter(~rows["trainer"].str.starts_with(OURS))
+    threads = int(rows["threads"][0])
     return (
-        f"How many times faster this trainer is, on {rows['threads'][0]} threads, than — "
-        f"{'. '.join(parts)}."
+        f"This trainer is {least(others, 'slower_than_ours'):.2g} to "
+        f"{largest(others, 'slower_than_ours'):.2g} times as fast as the others. Below: how many "
+        f"times as fast as each, on {threads} thread{'s' * (threads > 1)}. {'. '.join(parts)}."
     )
 
 

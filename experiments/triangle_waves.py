@@ -191,13 +191,13 @@ def sentence(rows: polars.DataFrame) -> str:
     best = trained.sort("wrong", "parameters").row(0, named=True)
     shallow = trained.filter(polars.col("depth") == 2).sort("wrong").row(0, named=True)
     return (
-        f"Three composed triangles (width 2, depth {built['depth']}, {built['parameters']} "
-        f"parameters) put {built['wrong']:.1%} of 8,000 points on the wrong side of a label that "
-        f"flips every 1,000. Trained with the same shape, {least(same, 'wrong'):.1%} are wrong; "
-        f"the best trained network here, width {best['width']}, depth {best['depth']} and "
-        f"{best['parameters']:,} parameters, leaves {best['wrong']:.1%}; the best of depth 2, of "
-        f"width {shallow['width']}, {shallow['wrong']:.1%}. At width 2 and depth 2 no network can "
-        f"have less than {floor(1, 2):.0%}."
+        f"Three composed triangles get {built['wrong']:.1%} of the labels wrong, a trained "
+        f"network of the same shape {least(same, 'wrong'):.1%}. They have width 2, depth "
+        f"{built['depth']} and {built['parameters']} parameters; the label flips every 1,000 of "
+        f"8,000 points. The best trained network here, of width {best['width']}, depth "
+        f"{best['depth']} and {best['parameters']:,} parameters, gets {best['wrong']:.1%} wrong, "
+        f"the best of depth 2, of width {shallow['width']}, {shallow['wrong']:.1%}. No network of "
+        f"width 2 and depth 2 can get less than {floor(1, 2):.0%} wrong."
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import polars
 import pytest
 
 from depthwright.figures.chapters import PARTS
+from depthwright.figures.interactive import legend
+from depthwright.figures.record import Record
 from depthwright.figures.theorems import described
 from depthwright.published import compared, differences, experiments, found, record, report
 from depthwright.results import COLUMNS
@@ -92,6 +95,7 @@ def test_published_rows_say_with_what_they_were_computed() -> None:
 def test_a_docstring_becomes_a_chapter() -> None:
     text = (
         "A title.\n\nStatement. Let x\nbe.\n\nBuilds\n    1. one\n    2. two,\n    more\n\n"
+        "Claim\n    Both of\n      · this,\n        at length,\n      · that.\n\n"
         "Source\n    us"
     )
     assert described(text) == (
@@ -99,9 +103,64 @@ def test_a_docstring_becomes_a_chapter() -> None:
         (
             ("Statement", ("Let x be.",)),
             ("Builds", ("1. one\n2. two, more",)),
+            ("Claim", ("Both of\n· this, at length,\n· that.",)),
             ("Source", ("us",)),
         ),
     )
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Record]:
+    """Every published figure."""
+    return {
+        file.stem: record(found()[file.stem], PUBLISHED) for file in PUBLISHED.glob("*.parquet")
+    }
+
+
+def test_every_picture_is_headed_by_what_its_rows_show(drawn: dict[str, Record]) -> None:
+    for name, one in drawn.items():
+        assert one.error == "", name
+        title, rest = one.told
+        if one.chart and one.chart.thin:
+            assert (title, rest) == (one.title, one.sentence)
+            continue
+        assert f"{title}. {rest}" == one.sentence
+        assert rest
+        assert re.search(r"\d", title), f"{name} is headed by nothing that was measured: {title}"
+        assert len(title) < 180, f"{name}: three lines at most: {title}"
+
+
+def test_two_lines_of_a_panel_never_look_alike(drawn: dict[str, Record]) -> None:
+    for name, one in drawn.items():
+        assert one.chart
+        for panel in one.chart.panels:
+            looks = [tuple({**entry, "name": ""}.values()) for entry in legend(panel)]
+            assert len(looks) == len(set(looks)), f"{name}, {panel.y}"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import nothing_of_the_kind\n", "ModuleNotFoundError"),
+        ("def rows(\n", "SyntaxError"),
+        ("raise SystemExit('no')\n", "SystemExit"),
+        ("", "AttributeError"),
+    ],
+)
+def test_an_experiment_that_cannot_be_imported_is_told_in_its_place(
+    tmp_path: Path, source: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    ending = "EXPERIMENT = Experiment(rows, chart, sentence)\n" if source else ""
+    (file := tmp_path / "mine.py").write_text(f'"""My figure."""\n\n{source}{ending}')
+    for suffix in (".parquet", ".json"):
+        shutil.copyfile(PUBLISHED / f"bounded_weights{suffix}", tmp_path / f"mine{suffix}")
+    assert found(tmp_path) == ({"mine": file} if source else {})
+    one = record(file, tmp_path)
+    assert one.error.startswith(f"mine.py cannot be imported: {told}")
+    assert one.title == ("mine" if told == "SyntaxError" else "My figure")
+    assert (one.chart, one.scale) == (None, "cpu")
 
 
 @pytest.mark.slow

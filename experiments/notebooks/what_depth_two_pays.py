@@ -32,13 +32,14 @@ with app.setup:
     DIMENSIONS = [2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200]
     ACCURACIES = [0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.015, 0.01, 0.007, 0.005]
     SHAPES = {
-        "zigzag": lambda d, k: ZigZag(d, teeth=k),
-        "cone ‖x‖": lambda d, k: Cone(d),
-        "hat": lambda d, k: Hat(d, slope=k + 1.0),
-        "sine of ‖x‖²": lambda d, k: Sine(d, frequency=k),
-        "‖x‖ to the 2k": lambda d, k: Monomial(d, power=k),
-        "random": lambda d, k: RandomProfile(d, seed=k),
+        "zigzag": ("teeth", lambda d, k: ZigZag(d, teeth=k)),
+        "cone ‖x‖": ("", lambda d, k: Cone(d)),
+        "hat": ("steepness", lambda d, k: Hat(d, slope=k + 1.0)),
+        "sine of ‖x‖²": ("frequency", lambda d, k: Sine(d, frequency=k)),
+        "‖x‖ to the 2k": ("k", lambda d, k: Monomial(d, power=k)),
+        "random": ("seed", lambda d, k: RandomProfile(d, seed=k)),
     }
+    """What the third slider is for the profile ("": nothing), and the target."""
     DRAWN = "drawn by you"
     HANDLES = 9
 
@@ -60,10 +61,16 @@ def _():
 @app.cell(hide_code=True)
 def _():
     shape = mo.ui.dropdown([*SHAPES, DRAWN], value="zigzag", label="profile ϕ")
-    k = mo.ui.slider(1, 8, value=2, label="teeth, frequency, power, seed", show_value=True)
     d = mo.ui.slider(steps=DIMENSIONS, value=5, label="dimension d", show_value=True)
     eps = mo.ui.slider(steps=ACCURACIES, value=0.07, label="accuracy ε", show_value=True)
-    return d, eps, k, shape
+    return d, eps, shape
+
+
+@app.cell(hide_code=True)
+def _(shape):
+    word, _target = SHAPES.get(shape.value, ("", None))
+    k = mo.ui.slider(1, 8, value=2, label=word, show_value=True)
+    return k, word
 
 
 @app.cell(hide_code=True)
@@ -79,14 +86,14 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(d, eps, handles, k, shape):
+def _(d, eps, handles, k, shape, word):
     drawing = mo.hstack(list(handles), justify="start", wrap=True, gap=0.5)
     mo.vstack(
         [
             mo.hstack([shape, d, eps], justify="start", gap=2, wrap=True),
             mo.vstack([mo.md("Values of ϕ at r = 0, 1/8, …, 1:"), drawing])
             if shape.value == DRAWN
-            else k,
+            else (k if word else mo.md("")),
         ]
     )
     return
@@ -96,7 +103,7 @@ def _(d, eps, handles, k, shape):
 def chosen(shape, d, k, heights):
     """The target that the controls describe."""
     if shape != DRAWN:
-        return SHAPES[shape](d, k)
+        return SHAPES[shape][1](d, k)
     from depthwright.targets import Profile
 
     return Profile(list(heights), input_dim=d)

@@ -47,7 +47,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    hidden = mo.ui.slider(steps=[4, 8, 16, 32], value=8, label="hidden neurons", show_value=True)
+    hidden = mo.ui.slider(steps=[4, 8, 16, 32], value=16, label="hidden neurons", show_value=True)
     accuracy = mo.ui.slider(
         steps=[1.0, 0.3, 0.1, 0.03, 0.01], value=0.1, label="accuracy ε of a logit", show_value=True
     )
@@ -104,7 +104,8 @@ def _(accuracy, images, model):
 
     | | your network | its twin |
     |---|--:|--:|
-    | width | {max(64, model[0].out_features)} | {size.width} |
+    | inputs | 64 | 64 |
+    | largest hidden layer | {model[0].out_features} | {max(size.widths[1:])} |
     | depth | 2 | {size.depth:,} |
     | parameters | {own:,} | {size.parameters:,} |
 

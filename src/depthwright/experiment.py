@@ -7,7 +7,8 @@ A file `experiments/NAME.py` ends in
     if __name__ == "__main__":
         EXPERIMENT.main(__file__)
 
-and its docstring's first line is the figure's title. `python experiments/NAME.py [--scale smoke|
+and its docstring's first line is the figure's name; its title is its finding, the first sentence
+that `sentence(rows)` makes. `python experiments/NAME.py [--scale smoke|
 cpu|gpu]` computes what is missing and writes outputs/NAME/SCALE/ (figures/record.py says what);
 `experiments/reproduce.py` finds all such files and makes one page of them.
 """
@@ -218,7 +219,8 @@ class Experiment:
     rows: Callable[[Run], polars.DataFrame]
     chart: Callable[[polars.DataFrame], Chart]
     sentence: Callable[[polars.DataFrame], str]
-    """What the theory says, what was measured, with numbers taken from the rows."""
+    """First the finding, in one short sentence that is true of these rows, whatever they are: it is
+    the title. Then what the theory says and what was measured, with numbers taken from the rows."""
     columns: tuple[str, ...] = ()
     """Columns of the page's table; () shows all."""
     broken: Callable[[polars.DataFrame], list[str]] = no_broken_promise
@@ -327,17 +329,16 @@ def stored(run: Run) -> polars.DataFrame:
 
 
 def described(source: str) -> tuple[str, str]:
-    """First line and rest of a file's docstring, the usage line in it left out."""
-    first, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    """First line and rest of a file's docstring, the usage line in it left out; "" of no Python."""
+    try:
+        docstring = ast.get_docstring(ast.parse(source)) or ""
+    except SyntaxError:  # whoever runs the file tells it
+        docstring = ""
+    first, _, rest = docstring.partition("\n")
     paragraphs = [p for p in rest.strip("\n").split("\n\n") if not p.startswith("    python")]
     return first.rstrip("."), "\n\n".join(" ".join(p.split()) for p in paragraphs)
 
 
 def holds_experiment(source: str) -> bool:
     """Whether a file ends in `EXPERIMENT = Experiment(…)`; it is read, not run."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            made = node.value.func
-            if isinstance(made, ast.Name) and made.id == "Experiment":
-                return True
-    return False
+    return re.search(r"^EXPERIMENT = Experiment\(", source, re.M) is not None

@@ -98,14 +98,22 @@ def rows_of(name: str, published: Path) -> polars.DataFrame | None:
 
 
 def record(file: Path, published: Path) -> Record:
-    """The figure of an experiment's file, made anew of its published rows."""
-    rows, own = rows_of(file.stem, published), experiment(file)
+    """The figure of an experiment's file, made anew of its published rows.
+
+    What is wrong with the file is told in the figure's place, and stops no other.
+    """
+    rows = rows_of(file.stem, published)
     kept = read_json(published / f"{file.stem}.json")
     if rows is None or not isinstance(kept, dict) or not set(KEPT) <= kept.keys():
         raise Refusal(f"{file.stem} has no published rows in {published}")
     title, about = described(file.read_text(encoding="utf-8"))
     known = {**kept, "made": Provenance.of(kept["made"])}
-    plain = Record(file.stem, title, about, columns=own.columns, **known)
+    plain = Record(file.stem, title or file.stem, about, **known)
+    try:
+        own = experiment(file)
+    except (Exception, SystemExit) as error:  # whatever somebody is writing there
+        return replace(plain, error=f"{file.name} cannot be imported: {error!r}")
+    plain = replace(plain, columns=own.columns)
     try:
         return replace(
             plain,
@@ -232,6 +240,8 @@ def report(arguments: Sequence[str]) -> None:
     with _drawing(files, published, folder / "figures") as entries:
         chapters = theorems.chapters(folder)
     note = f"{len(entries)} figures, drawn from published rows; each says what computed them."
+    if failed := [entry.record.name for entry in entries if entry.record.error]:
+        note += f" Without a picture: {', '.join(failed)}."
     print(f"page  {page.write(entries, folder, page.TITLE, note, chapters).absolute()}")
 
 

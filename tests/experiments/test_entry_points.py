@@ -21,6 +21,7 @@ from polars import col
 from command_line import HANGS
 from depthwright.constructions import Construction, NarrowPacked, Ridge, SparseRidge
 from depthwright.experiment import holds_experiment
+from depthwright.figures.interactive import legend
 from depthwright.figures.record import read
 from depthwright.targets import Cone, Hat, RandomNetwork, Sine
 from experiment_files import FOLDER
@@ -424,8 +425,11 @@ def test_its_command_leaves_rows_chart_sentence_and_record(name: str, tmp_path: 
     assert (record.name, record.broken, record.error) == (name, (), "")
     assert record.made.versions
     assert record.chart is not None
-    for one in (one for panel in record.chart.panels for one in panel.series):
-        assert any(y is not None for y in one.y), one.name
+    for panel in record.chart.panels:
+        assert all(any(y is not None for y in one.y) for one in panel.series)
+        looks = [tuple({**entry, "name": ""}.values()) for entry in legend(panel)]
+        assert len(looks) == len(set(looks)), panel.y
+    assert ". " in record.sentence, "the finding, and more"
     assert set(record.columns) <= set(rows.columns)
     assert len(polars.read_csv(folder / f"{name}.csv", infer_schema=False)) == len(rows)
     for suffix in (".png", ".svg"):

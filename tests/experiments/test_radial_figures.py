@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,10 @@ def test_the_verdict_names_the_lines_that_are_lost(
         for seed in (range(1) if who == "trained for sup" else range(3))
     ]
     said = load("radial_contenders").verdict(polars.DataFrame(rows), ("target", "input_dim"))
-    assert f"on {kept} of 1 lines" in said
-    assert f"on {clear} of them" in said
+    assert said.startswith(f"In {kept} of 1 cases the solved network errs no more")
+    assert f"in {clear} of these cases its worst seed" in said
     assert told in said
-    assert ("not on" in said) == bool(told)
+    assert ("It errs more" in said) == bool(told)
 
 
 def test_a_halved_path_norm_breaks_the_figure() -> None:
@@ -72,13 +73,15 @@ def test_a_halved_path_norm_breaks_the_figure() -> None:
     rows = polars.DataFrame([{"name": "cone", "input_dim": 3, **row} for row in found])
     assert len(rows) == 3
     assert experiment.broken(rows) == []
-    assert "of 3 networks" in (told := experiment.sentence(rows))
-    assert "No more have a floor of 0" in told
+    told = experiment.sentence(rows)
+    assert told.startswith("None of 3 depth-2 networks is below the floor of the path norm; ")
+    assert "floor is 0" not in told
     floors = polars.Series("path_norm_floor", [0.0, *rows["path_norm_floor"][1:]])
     told = experiment.sentence(rows.with_columns(floors))
-    assert "of 2 networks" in told
-    assert "1 more has a floor of 0" in told
+    assert told.startswith("None of 2 depth-2 networks is")
+    assert "1 more network has an error so large that the floor is 0" in told
     halved = rows.with_columns(polars.col("path_norm") / 2)
+    assert re.match(r"[123] of 3 depth-2 networks (is|are) below", experiment.sentence(halved))
     assert any(
         "SparseRidge" in line or "sparse_ridge" in line for line in experiment.broken(halved)
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
 from depthwright.figures.chart import Chart, Panel, Series
 from depthwright.figures.interactive import SHAPES, interactive, legend
 from depthwright.figures.paper import _draw
-from depthwright.figures.style import COLOURS, MARKS, OTHERS, figure
+from depthwright.figures.style import COLOURS, MARKS, OTHERS, below, figure, lay_out, mark
 
 
 def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
@@ -19,22 +20,31 @@ def test_a_single_point_is_drawn_as_a_landmark_and_a_cloud_is_not() -> None:
     chart = Chart((Panel("x", "y", (one, cloud)),))
     marks = {t["name"]: t["marker"] for t in interactive(chart)[0]["data"]}
     assert marks["one"]["size"] > marks["cloud"]["size"]
-    assert [entry["mark"] for entry in legend(chart)] == [m["symbol"] for m in marks.values()]
+    shown = legend(chart.panels[0])
+    assert [entry["mark"] for entry in shown] == [m["symbol"] for m in marks.values()]
+
+
+def test_of_single_points_one_sees_which_is_a_lower_bound() -> None:
+    drawn = tuple(Series(kind, (1.0,), (2.0,), kind, "tuned") for kind in ("measured", "sampled"))  # type: ignore[arg-type]
+    panel = Panel("x", "y", drawn)
+    assert [entry["hollow"] for entry in legend(panel)] == ["", "1"]
+    symbols = [trace["marker"]["symbol"] for trace in interactive(Chart((panel,)))[0]["data"]]
+    assert symbols == ["pentagon", "pentagon-open"]
+    axes = figure(1)[1][0]
+    for one in drawn:
+        _draw(axes, one)
+    assert [line.get_markerfacecolor() for line in axes.lines] == [drawn[0].colour, "none"]
 
 
 def test_the_legend_shows_points_as_points_and_dashes_as_dashes() -> None:
     kinds = ("points", "promised", "measured")
     drawn = tuple(Series(kind, (1.0, 2.0), (2.0, 3.0), kind, "constructed") for kind in kinds)  # type: ignore[arg-type]
-    chart = Chart((Panel("x", "y", drawn),))
-    looks = [(entry["dash"], entry["mark"]) for entry in legend(chart)]
+    looks = [(entry["dash"], entry["mark"]) for entry in legend(Panel("x", "y", drawn))]
     assert looks == [("none", "circle"), ("7 4", ""), ("0", "circle")]
 
 
 def test_contenders_of_two_colours_have_two_marks_on_the_page_and_on_paper() -> None:
-    full = [
-        mark for colour, mark in MARKS.items() if colour not in ("#86b9d1", "#e6a99c", "#f0c98f")
-    ]
-    assert len(full) == len(set(full))
+    assert len(MARKS) == len(set(MARKS.values()))
     assert {*COLOURS.values(), *OTHERS} <= MARKS.keys()
     assert set(MARKS.values()) == SHAPES.keys()
     drawn = tuple(
@@ -42,11 +52,24 @@ def test_contenders_of_two_colours_have_two_marks_on_the_page_and_on_paper() -> 
     )
     chart = Chart((Panel("x", "y", drawn),))
     on_page = [trace["marker"]["symbol"] for trace in interactive(chart)[0]["data"]]
-    assert on_page == [entry["mark"] for entry in legend(chart)] == ["circle", "pentagon"]
+    assert on_page == [entry["mark"] for entry in legend(chart.panels[0])] == ["circle", "pentagon"]
     axes = figure(1)[1][0]
     for one in drawn:
         _draw(axes, one)
     assert [line.get_marker() for line in axes.lines] == ["o", "p"]
+
+
+@pytest.mark.parametrize(
+    ("shade", "of"),
+    [
+        *(("#86b9d1", "#0b6e99"), ("#08405a", "#0b6e99"), ("#e6a99c", "#c8553d")),
+        *(("#b4b8a8", "#6b705c"), ("#b97f92", "#6d1a36"), ("#a9d3bb", "#4c956c")),
+        *(("#999999", "#222222"), ("#ffffff", "#222222")),
+        ("#c80003", "#c8553d"),  # their hues are 359° and 10°: the circle closes
+    ],
+)
+def test_pale_and_dark_shades_have_the_mark_of_their_colour(shade: str, of: str) -> None:
+    assert mark(shade) == MARKS[of]
 
 
 @pytest.mark.parametrize("lowest", [1e-3, 1e-20, 1e-150])
@@ -79,3 +102,34 @@ def test_a_chart_of_two_places_says_that_it_shows_nothing() -> None:
 
     assert [chart(places).thin for places in (1, 2, 3)] == [True, True, False]
     assert not Chart((*chart(2).panels, *chart(3).panels)).thin
+
+
+@pytest.mark.parametrize(
+    ("series", "thin"),
+    [
+        ([((1.0, 1.1, 0.9), (1.0, 2.0, 3.0))], False),
+        ([((0.9,), (1.0,)), ((1.0,), (1.0,)), ((1.1,), (1.0,))], True),  # one place, side by side
+        ([((1.0, 1.0, 1.0, 2.0), (1.0, 2.0, 3.0, 4.0))], True),
+        ([((1.0, 2.0, 3.0), (1.0, None, 3.0))], True),
+        ([((1.0, 2.0), (1.0, 2.0)), ((3.0, 4.0), (1.0, 2.0))], True),
+    ],
+)
+def test_points_count_line_by_line(series: list[tuple[Any, Any]], thin: bool) -> None:
+    drawn = tuple(Series(str(k), x, y, "points") for k, (x, y) in enumerate(series))
+    assert Chart((Panel("x", "y", drawn),)).thin is thin
+
+
+def test_a_drawing_is_as_high_as_its_legend_needs_and_grows_once() -> None:
+    def height(entries: int) -> float:
+        drawing, (axes,) = figure(1)
+        for k in range(entries):
+            axes.plot([0, 1], [0, 1], label=f"an entry of more than thirty letters, {k}")
+        below(axes)
+        lay_out(drawing)
+        first = drawing.get_figheight()
+        lay_out(drawing)
+        assert drawing.get_figheight() == first
+        assert axes.get_window_extent().height / drawing.dpi > 2.0
+        return first
+
+    assert height(12) > height(2) + 1.0

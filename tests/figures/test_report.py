@@ -57,7 +57,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     entries = []
     for name in ("first", "second"):
-        made = Record(name, f"The {name}", "What.\n\nHow.", "smoke", "python x", "It is so.")
+        made = Record(
+            name, f"The {name}", "What.\n\nHow.", "smoke", "python x", "It is so. Then more."
+        )
         records.write(
             Record(**vars(made) | {"chart": chart(ROWS)}),
             ROWS,
@@ -108,10 +110,20 @@ def test_the_page_holds_every_experiment_and_every_panel(page: Path, parsed: Par
     links = [a["href"] for tag, a in parsed.tags if tag == "a" and "download" not in a]
     assert sections == ["first", "second", "third", "fourth"]
     assert links == [f"#{name}" for name in sections]
+    named = [
+        a["data-series"]
+        for _, a in parsed.tags
+        if a.get("data-figure") == "first" and "data-series" in a
+    ]
+    assert named == ["constructed", "promised", "trained", "constructed"]  # below its own panel
     plots = [a["data-figure"] for _, a in parsed.tags if a.get("class") == "plot"]
     assert plots == ["first", "first", "second", "second"]
     assert {name: len(panels) for name, panels in parsed.data.items()} == {"first": 2, "second": 2}
-    assert "ValueError: &lt;why&gt;" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "ValueError: &lt;why&gt;" in text
+    assert "<h3>It is so</h3>" in text  # the finding; the figure's name is below it and in the list
+    assert '<p class="soft">The second</p>' in text
+    assert '<p class="sentence">Then more.</p>' in text
 
 
 def test_the_page_loads_nothing(page: Path, parsed: Parsed) -> None:
@@ -188,7 +200,8 @@ setTimeout(() => {
   const drawn = (plot) => plot.querySelectorAll(".scatterlayer .trace").length;
   const plots = [...document.querySelectorAll(".plot")];
   const before = plots.map(drawn);
-  document.querySelector('button[data-series="constructed"]').click();
+  const buttons = [...document.querySelectorAll('button[data-series="constructed"]')];
+  buttons[0].click();
   const types = [plots[0].layout.xaxis.type, plots[0].layout.yaxis.type];
   for (const axis of "xy") document.querySelector(`button[data-axis="${axis}"]`).click();
   setTimeout(() => {
@@ -197,6 +210,7 @@ setTimeout(() => {
     out.id = "probe";
     out.textContent = JSON.stringify({
       trouble, before, after: plots.map(drawn), types,
+      pressed: buttons.map((b) => b.getAttribute("aria-pressed")),
       loaded: performance.getEntriesByType("resource").map((e) => e.name),
       overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
       width: innerWidth,
@@ -263,6 +277,7 @@ def test_in_a_browser_all_is_drawn_toggles_and_asks_for_nothing(
     assert seen["loaded"] == []
     assert seen["before"] == [5, 1, 5, 1]  # a band is two traces
     assert seen["after"] == [4, 0, 5, 1]  # switched off in the first figure, both panels
+    assert seen["pressed"] == ["false", "false", "true", "true"]
     assert seen["types"] == ["linear", "log", "log", "linear"]
     assert seen["overflow"] <= 0
 

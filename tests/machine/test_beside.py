@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,18 @@ def test_answers_and_failures_come_back_and_a_stopped_call_is_gone() -> None:
     sleeping.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+@pytest.mark.slow
+def test_the_process_steps_back_before_it_imports_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported_beside.py").write_text(
+        "import os\n\nNICE = os.nice(0)\n\n\ndef nice():\n    return NICE\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    here = importlib.import_module("imported_beside")
+    assert Beside(here.nice).result() == min(here.NICE + 10, 19)
 
 
 @pytest.mark.slow

@@ -19,14 +19,14 @@ Builds
     1 for b_k = 0, where abs(t) = 2σ(t) − t and all linear parts share two neurons.
 
 Claim
-    Three kinds, never confused.
-    `failure_probability` in (0, 1): norm "drawn", terms program, deviation, net, rounding.
-    `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering of
-    the ball (`approximation.covering`).
-    `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
-    `solved`: it descends (`constructions.solved`), and no proof of the draw outlives that: norm
-    "none"; for d ≤ 3 norm "sup", whatever boxes prove (`approximation.branch_and_bound`).
-    Where a constant is near enough it is taken, two neurons wide, its error bounded for all x.
+    Three kinds, never confused. Where a constant is near enough it is taken, two neurons wide, its
+    error bounded for all x.
+      · `failure_probability` in (0, 1): norm "drawn", terms program, deviation, net, rounding.
+      · `failure_probability` 0, d ≤ 4: norm "sup", certified on the network as drawn by a covering
+        of the ball (`approximation.covering`).
+      · `width`: a budget, norm "none". Scales and constant are levelled on attacked points.
+      · `solved`: it descends (`constructions.solved`), and no proof of the draw outlives that: norm
+        "none"; for d ≤ 3 norm "sup", whatever boxes prove (`approximation.branch_and_bound`).
 
 Shapes and arithmetic
     (batch, d) → (batch, 1); float64.

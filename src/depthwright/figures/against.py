@@ -29,10 +29,10 @@ def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
         name = str(contender)
         line = partial(_line, part, column, name)
         errors.append(line("error_l2", "L2", "measured", interval=INTERVAL))
-        errors.append(line("error_sup_attacked", "sup, attacked", "sampled"))
+        errors.append(line("error_sup_attacked", "largest found", "sampled"))
         if name == CONSTRUCTED and part["error_sup_certified"].is_not_null().any():
             errors.append(
-                line("error_sup_certified", "sup, promised", "promised", interval=BAND, band=True)
+                line("error_sup_certified", "promised", "promised", interval=BAND, band=True)
             )
         kind: Kind = "size" if name == CONSTRUCTED else "matched"
         sizes.append(line("parameters", "parameters", kind))

@@ -19,9 +19,9 @@ PARTS = (
     Part(
         "radial",
         "Radial functions: depth 2 against depth 3",
-        "SES19 asks what separates depth 2 from depth 3. For Lipschitz functions of ‖x‖, depth 2 "
-        "manages with a number of neurons that is polynomial in d for fixed ε, and polynomial in "
-        "1/ε for fixed d; when both grow together, no polynomial will do.",
+        "SES19 asks what separates depth 2 from depth 3. For Lipschitz functions of ‖x‖, the "
+        "neurons of depth 2 are polynomial in d for fixed ε, and polynomial in 1/ε for fixed d. "
+        "When both grow together, no polynomial is enough.",
         (
             *("no_polynomial_in_both", "path_norm", "radial_vs_dimension"),
             *("radial_vs_inverse_accuracy", "longer_training", "sparse_sizes"),
@@ -32,8 +32,8 @@ PARTS = (
     Part(
         "narrow",
         "Narrow twins: width against depth",
-        "VYS22 shows that width is less important than depth: a wide network can be imitated by a "
-        "narrow and deep one. These figures say how deep, how exactly, and at what cost.",
+        "VYS22 shows that width is less important than depth: a narrow and deep network can "
+        "imitate a wide one. These figures say how deep it is, how exact, and at what cost.",
         (
             *("narrow_parameters_vs_width", "narrow_error_vs_inverse_accuracy", "narrow_scale"),
             *("bounded_weights", "digits", "misread_inputs", "precision", "narrow_checks"),
@@ -43,8 +43,8 @@ PARTS = (
     Part(
         "trained",
         "Trained beside constructed",
-        "That a network exists does not say that training finds it. Networks of the shapes that "
-        "the theorems speak of, trained.",
+        "That a network exists does not mean that training finds it. Here networks are trained "
+        "that have the shapes of which the theorems speak.",
         ("narrow_trained_vs_constructed", "lu_narrow", "triangle_waves"),
     ),
     Part(

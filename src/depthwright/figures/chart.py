@@ -4,7 +4,8 @@ Colour and mark of a series say who it is (style.py), its line what its numbers 
 never drawn like a measurement):
 
 - `measured`   estimated from a sample or counted; solid, with its interval where it has one
-- `sampled`    found by search, so a lower bound of what it estimates (a sup error); dotted
+- `sampled`    found by search, so a lower bound of what it estimates (a sup error); dotted, a
+               single point hollow
 - `promised`   proved upper bound; dashed, without marks
 - `floor`      proved lower bound; dash-dotted
 - `size`       exact, from formulas; solid
@@ -42,7 +43,7 @@ Kind = Literal[
 Numbers = tuple[float | None, ...]
 
 LEAST = 3
-"""Places on the x axis from which on a chart shows more than that its command works."""
+"""Places on the x axis from which on a line shows more than that its command works."""
 THIN = "Fewer than three points: this only shows that the command works"
 
 
@@ -74,6 +75,16 @@ class Series:
     def mark(self) -> str:
         """The contender's mark; "" where the line has none."""
         return "" if self.kind in ("promised", "target", "line") else mark(self.colour)
+
+    @property
+    def hollow(self) -> bool:
+        """Whether its marks are; a single point has no line that says what it is."""
+        return self.kind == "matched" or (self.kind == "sampled" and len(self.x) == 1)
+
+    @property
+    def places(self) -> int:
+        """Places on the x axis at which it has a value."""
+        return len({x for x, y in zip(self.x, self.y, strict=True) if None not in (x, y)})
 
     @property
     def landmark(self) -> bool:
@@ -111,8 +122,11 @@ class Chart:
 
     @property
     def thin(self) -> bool:
-        """Whether no panel has three places on its x axis: a picture of no finding."""
-        return all(len({x for one in p.series for x in one.x}) < LEAST for p in self.panels)
+        """Whether no series has three places on the x axis: a picture of no finding.
+
+        Series by series: those that stand side by side at one place are not at several.
+        """
+        return all(one.places < LEAST for panel in self.panels for one in panel.series)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that are not finite become null."""

@@ -86,7 +86,7 @@ def constraint(least: Minimum) -> Panel:
     touching = _integral(least, at) / scale
     return Panel(
         "knot b",
-        "∫ T h_b dμ",
+        "∫ T h<sub>b</sub> dμ",
         (
             Series("any hinge", _numbers(KNOTS), _numbers(values / scale), "line", "floor"),
             Series(

@@ -47,8 +47,8 @@ LEAST_DECADES = 1.5
 
 
 def interactive(chart: Chart) -> list[dict[str, Any]]:
-    """Per panel {"data": traces, "layout": layout}."""
-    return [_panel(panel) for panel in chart.panels]
+    """Per panel {"data": traces, "layout": layout, "legend": its entries}."""
+    return [_panel(panel) | {"legend": legend(panel)} for panel in chart.panels]
 
 
 def widget(panel: Panel) -> Any:
@@ -64,23 +64,22 @@ def widget(panel: Panel) -> Any:
     return Figure(drawn)
 
 
-def legend(chart: Chart) -> list[dict[str, str]]:
-    """The entries of the legend, each name once: name, colour, dashes and mark of its line.
+def legend(panel: Panel) -> list[dict[str, str]]:
+    """The entries of a panel's legend, each name once: name, colour, dashes and mark of its line.
 
     `dash` is an SVG dash array, "none" for marks alone; `mark` a name of SHAPES, or "".
     """
     found: dict[str, dict[str, str]] = {}
-    for panel in chart.panels:
-        for one in panel.series:
-            alone = _mode(one) == "markers"
-            look = {
-                "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
-                "mark": one.mark,
-                "shape": SHAPES.get(one.mark, ""),
-                "hollow": "1" if one.kind == "matched" else "",
-                "width": "5" if one.kind == "target" else "1.8",
-            }
-            found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
+    for one in panel.series:
+        alone = _mode(one) == "markers"
+        look = {
+            "dash": "none" if alone else SWATCHES[DASHES.get(one.kind, "solid")],
+            "mark": one.mark,
+            "shape": SHAPES.get(one.mark, ""),
+            "hollow": "1" if one.hollow else "",
+            "width": "5" if one.kind == "target" else "1.8",
+        }
+        found.setdefault(one.name, {"name": one.name, "colour": one.colour, **look})
     return list(found.values())
 
 
@@ -156,7 +155,7 @@ def _axis(title: str, log: bool, values: list[float | None]) -> dict[str, Any]:
 def _traces(one: Series) -> list[dict[str, Any]]:
     """The line, and its band drawn below it."""
     mark = {"size": LANDMARK if one.landmark else 6, "symbol": one.mark or "line-ew-open"}
-    if one.kind == "matched":
+    if one.hollow:
         mark = {"size": 9, "symbol": f"{one.mark}-open"}
     hover = f"<b>{one.name}</b><br>%{{x:.6~g}}, %{{y:.6~g}}"
     line: dict[str, Any] = {

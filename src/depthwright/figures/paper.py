@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwright.figures.chart import THIN, Chart, Kind, Numbers, Panel, Series, tick_text
-from depthwright.figures.style import CLAIM, below, figure, lay_out, powers, save
+from depthwright.figures.style import CLAIM, TITLE, below, figure, head, lay_out, powers, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ LOOKS: dict[Kind, dict[str, Any]] = {
     "promised": CLAIM,
     "floor": {"markersize": 4, "linestyle": "-.", "linewidth": 1.0},
     "size": {"markersize": 4.5, "linewidth": 1.1},
-    "matched": {"markersize": 7, "markerfacecolor": "none", "linestyle": ":"},
+    "matched": {"markersize": 7, "linestyle": ":"},
     "points": {"markersize": 5, "linestyle": "none", "alpha": 0.75},
     "target": {"linewidth": 2.6, "alpha": 0.35},
     "line": {"linewidth": 1.2},
@@ -32,10 +32,8 @@ MARKS = {
     **{"star": "*", "pentagon": "p"},
 }
 """From the words of style.py to matplotlib's."""
-LABEL = 36
+LABEL = 32
 """Characters of an upright label that fit beside its panel."""
-TITLE = 62
-"""Characters of a title that fit above a panel."""
 LANDMARK = {"markersize": 9, "linestyle": "none", "zorder": 5}
 
 
@@ -44,18 +42,17 @@ def paper(chart: Chart, *paths: Path, title: str = "") -> None:
     drawing, axes = figure(len(chart.panels))
     for at, panel in zip(axes, chart.panels, strict=True):
         _panel(at, panel)
-    head = [title] * bool(title) + [f"{THIN}."] * chart.thin
-    if head:
-        told = textwrap.fill(". ".join(head), TITLE * len(axes))
-        colour = "#a4302a" if chart.thin else "#222222"
-        drawing.suptitle(told, x=0.01, ha="left", fontsize=11, color=colour)
+    if chart.thin:
+        head(drawing, ". ".join(filter(None, [title, f"{THIN}."])), "#a4302a")
+    elif title:
+        head(drawing, title)
     lay_out(drawing)
     for path in paths:
         save(drawing, path)
 
 
 def _panel(at: Axes, panel: Panel) -> None:
-    at.set(xlabel=panel.x, ylabel=textwrap.fill(panel.y, LABEL))
+    at.set(xlabel=textwrap.fill(panel.x, TITLE), ylabel=textwrap.fill(panel.y, LABEL))
     at.set(xscale="log" if panel.x_log else "linear", yscale="log" if panel.y_log else "linear")
     powers(at)
     for one in panel.series:
@@ -86,6 +83,8 @@ def _draw(at: Axes, one: Series) -> None:
     if one.kind == "stems":
         at.vlines(x, 0.0, y, linewidth=1.0, **own)
     style = {"marker": MARKS[one.mark], **(LANDMARK if one.landmark else LOOKS[one.kind])}
+    if one.hollow:
+        style = {**style, "markerfacecolor": "none"}
     if len(x) == 1 and not style["marker"]:
         style = {**style, "marker": "_", "markersize": 14}  # a line of one point is invisible
     at.plot(x, y, label=one.name, **own, **style)

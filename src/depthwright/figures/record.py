@@ -50,12 +50,24 @@ class Record:
     made: Provenance = field(default_factory=Provenance)
     """Provenance of the rows, also of those that were only read."""
 
+    @property
+    def told(self) -> tuple[str, str]:
+        """What heads the figure, and what is told below.
+
+        The finding, which is the first sentence of `sentence`, and the others; the title and all of
+        them where there are too few points for a finding.
+        """
+        if self.chart is None or self.chart.thin:
+            return self.title, self.sentence
+        finding, _, rest = self.sentence.partition(". ")
+        return finding.rstrip(".") or self.title, rest
+
 
 def draw(record: Record, folder: Path) -> None:
     """The record's pictures."""
     if record.chart:
         paths = [folder / f"{record.name}{suffix}" for suffix in PICTURES]
-        paper(record.chart, *paths, title=record.title)
+        paper(record.chart, *paths, title=record.told[0])
 
 
 def write(record: Record, rows: polars.DataFrame, folder: Path, *, pictures: bool = True) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from depthwright import results
 from depthwright.figures.chapters import parts_of
 from depthwright.figures.chart import THIN
-from depthwright.figures.interactive import interactive, legend
+from depthwright.figures.interactive import interactive
 from depthwright.figures.record import DATA, PICTURES, Record
 from depthwright.figures.theorems import Chapter
 from depthwright.files import write_text
@@ -137,20 +137,18 @@ def _power(found: re.Match[str]) -> str:
 
 
 def _theorem(chapter: Chapter) -> dict[str, Any]:
-    return {
-        "chapter": chapter,
-        "panels": interactive(chapter.chart),
-        "legend": legend(chapter.chart),
-    }
+    return {"chapter": chapter, "panels": interactive(chapter.chart)}
 
 
 def _figure(entry: Entry) -> dict[str, Any]:
     record = entry.record
     header, rows = _table(entry)
+    heading, sentence = record.told
     return {
         "record": record,
+        "heading": heading,
+        "sentence": sentence,
         "panels": interactive(record.chart) if record.chart else [],
-        "legend": legend(record.chart) if record.chart else [],
         "header": header,
         "rows": rows,
         "files": [path.name for path in entry.files],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import cmath
+import colorsys
+import math
 import re
+import textwrap
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +52,9 @@ MARKS = {
     "#b56576": "x",
     "#3d5a80": "star",
     "#a3b18a": "pentagon",
-    "#86b9d1": "circle",
-    "#e6a99c": "square",
-    "#f0c98f": "diamond",
 }
-"""A mark for each colour (the last three are pale blue, red and yellow): in grey, too, one can tell
-who is who. What a number is, the line says (chart.py)."""
+"""A mark for each colour: in grey, too, one can tell who is who. What a number is, the line says
+(chart.py)."""
 CLAIM: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 
 
@@ -65,9 +66,21 @@ def colour(contender: str) -> str:
 
 
 def mark(colour: str) -> str:
-    """The mark that goes with a colour (#rrggbb), in plotly's words."""
-    names = list(MARKS.values())
-    return MARKS.get(colour) or names[zlib.crc32(colour.encode()) % len(names)]
+    """The mark that goes with a colour (#rrggbb), in plotly's words.
+
+    Any other colour has the mark of its nearest hue: pale and dark blue that of blue.
+    """
+    if found := MARKS.get(colour):
+        return found
+    hue = _hue(colour)
+    return MARKS[min(MARKS, key=lambda other: abs(hue - _hue(other)))]
+
+
+def _hue(colour: str) -> complex:
+    """On the colour circle, whatever the lightness; 0 in the middle, without any hue."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    hue, _, saturation = colorsys.rgb_to_hls(*parts)
+    return cmath.rect(1.0, 2 * math.pi * hue) if saturation else 0j
 
 
 def label(contender: str, style: str | None = None) -> str:
@@ -85,6 +98,14 @@ def label(contender: str, style: str | None = None) -> str:
 
 ACROSS = 4
 """Most panels in one row."""
+SIZE = (4.6, 3.7)
+"""Inches of a panel without its legend: letters of 8 to 11 points are readable at half its size."""
+LINE = 0.17
+"""Inches of a line of 8 points."""
+TITLE = 54
+"""Letters of a title that fit above a panel."""
+WIDE = 30
+"""Letters of an entry from which on a legend has one column."""
 
 
 def figure(panels: int) -> tuple[Figure, list[Axes]]:
@@ -92,9 +113,9 @@ def figure(panels: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = 1 if panels <= ACROSS else 2
+    rows = _rows(panels)
     columns = -(-panels // rows)
-    drawing = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="tight", dpi=140)
+    drawing = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), layout="tight", dpi=158)
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(rows, columns, k + 1) for k in range(panels)]
     for panel in axes:
@@ -102,6 +123,10 @@ def figure(panels: int) -> tuple[Figure, list[Axes]]:
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return drawing, axes
+
+
+def _rows(panels: int) -> int:
+    return 1 if panels <= ACROSS else 2
 
 
 def powers(panel: Axes) -> None:
@@ -112,15 +137,24 @@ def powers(panel: Axes) -> None:
         def __call__(self, x: float, pos: int | None = None) -> str:
             formula = super().__call__(x, pos).replace(r"\mathdefault", "").replace(r"\times", "×")
             text = re.sub(r"[${}]", "", formula)
-            return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(RAISED), text)
+            text = re.sub(r"\^(-?\d+)", lambda found: found[1].translate(RAISED), text)
+            return text.removesuffix("×10⁰")
 
     for axis in (panel.xaxis, panel.yaxis):
         if axis.get_scale() == "log":
             axis.set_major_formatter(Letters())
             axis.set_minor_formatter(Letters())
+            axis.set_tick_params(which="minor", labelsize=8)
 
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def head(drawing: Figure, title: str, colour: str = "#222222") -> None:
+    """The title above all panels, in as many lines as it needs."""
+    kept = title.replace(" = ", "\u00a0=\u00a0")  # never at the end of a line
+    wide = TITLE * min(len(drawing.axes), ACROSS)
+    drawing.suptitle(textwrap.fill(kept, wide), x=0.01, ha="left", fontsize=11, color=colour)
 
 
 def below(panel: Axes) -> None:
@@ -128,22 +162,30 @@ def below(panel: Axes) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     inch = panel.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+    names = panel.get_legend_handles_labels()[1]
+    lines = panel.get_xlabel().count("\n")
     panel.legend(
-        fontsize=7,
+        fontsize=8,
         frameon=False,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5, inch),
-        ncols=2,
+        bbox_transform=panel.transAxes + ScaledTranslation(0, -0.5 - LINE * lines, inch),
+        ncols=1 if max(map(len, names), default=0) > WIDE else 2,
     )
 
 
 def lay_out(drawing: Figure) -> None:
     """Fix where everything is, once for all files: laying out takes as long as drawing.
 
-    In one round ("tight"); "constrained" makes two, and the pictures are the same to the eye.
+    The drawing becomes as high as its longest legend needs. In one round ("tight"); "constrained"
+    makes two, and the pictures are the same to the eye.
     """
-    if engine := drawing.get_layout_engine():
+    from matplotlib.layout_engine import TightLayoutEngine
+
+    if isinstance(engine := drawing.get_layout_engine(), TightLayoutEngine):
+        legends = [found for panel in drawing.axes if (found := panel.get_legend())]
+        longest = max((-(-len(one.get_texts()) // one._ncols) for one in legends), default=0)  # type: ignore[attr-defined]
+        drawing.set_figheight(drawing.get_figheight() + LINE * longest * _rows(len(drawing.axes)))
         engine.execute(drawing)
         drawing.set_layout_engine("none")
 

@@ -125,10 +125,10 @@ def described(docstring: str) -> tuple[str, tuple[tuple[str, tuple[str, ...]], .
 
 
 def _unwrapped(paragraph: str) -> str:
-    """One line, but for the steps of a list, and formulas that stand further in."""
+    """One line, but for the items of a list."""
     lines = inspect.cleandoc(f"\n{paragraph}").strip().splitlines()
     return "".join(
-        f"\n{line}" if k and re.match(r"\d\. |    ", line) else f" {line.strip()}"
+        f"\n{line.strip()}" if k and re.match(r"(\d\.|·) ", line.strip()) else f" {line.strip()}"
         for k, line in enumerate(lines)
     ).strip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, parent_process
@@ -19,7 +20,7 @@ class Beside:
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         context = get_context("spawn")
         self._ours, theirs = context.Pipe(duplex=False)
-        told = (theirs, function, arguments)
+        told = (theirs, pickle.dumps((function, arguments)))
         self._process = context.Process(target=_answer, args=told, daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process ends the pipe
@@ -43,10 +44,13 @@ class Beside:
         self._ours.close()
 
 
-def _answer(theirs: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    os.nice(10)  # whoever waits for an answer of the calling process goes first
+def _answer(theirs: Connection, call: bytes) -> None:
+    # Whoever waits for an answer of the calling process goes first, and reading the call imports
+    # the modules that it needs: seconds of the processor.
+    os.nice(10)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        function, arguments = pickle.loads(call)
         theirs.send((function(*arguments), None))
     except Exception as failure:
         theirs.send((None, failure))
