@@ -108,7 +108,7 @@ def test_a_sweep_whose_node_and_partition_go_says_so_and_ends(tmp_path: Path) ->
     asked = subprocess.run(["sinfo", "-hNo%N %R"], capture_output=True, text=True, check=True)
     node, partition = asked.stdout.split()[:2]
     update = ["scontrol", "update", f"partitionname={partition}"]
-    cells = (f"training.steps={LONG[0]}", *CELLS[1:], *SLURM)
+    cells = (f"training.steps={LONG[0]}", *CELLS[1:], *SLURM, "beside=[]")
     impatient = "from depthwright.runs import queue; queue.LOOK, queue.PATIENCE = 1.0, 10.0"
     process = multirun(tmp_path, *cells, before=impatient)
     folder, job = until(lambda: running(tmp_path, LONG[0]))

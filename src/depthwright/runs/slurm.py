@@ -112,7 +112,8 @@ def _ended(jobs: Sequence[Any], cells: Sequence[Sequence[str]]) -> dict[str, str
     alike = set(cells[0]).intersection(*cells)
     words = [" ".join(word for word in cell if word not in alike) for cell in cells]
     names = {job.job_id: name for job, name in zip(jobs, words, strict=True)}
-    watched, given_up, looked = queue.Queue(names), {}, time.monotonic()
+    given_up: dict[str, str] = {}
+    watched, looked = queue.Queue(names), time.monotonic()
     while any(job.job_id not in given_up and not job.done() for job in jobs):
         if time.monotonic() >= looked + queue.LOOK:
             open_ = {job.job_id for job in jobs if not job.done()} - given_up.keys()
