@@ -48,7 +48,7 @@ WIDTHS = {"smoke": (4, 8, 16), "cpu": (4, 8, 16, 64, 256, 1024), "gpu": (8, 64, 
 POINTS = {"smoke": 10_000, "cpu": 100_000, "gpu": 100_000}
 SECONDS = {"smoke": 0.3, "cpu": 1.0, "gpu": 0.5}
 """Approximate time of a run of one of the slower methods."""
-PATIENCE = {"smoke": None, "cpu": None, "gpu": 3.0}
+PATIENCE = {"smoke": None, "cpu": 60.0, "gpu": 3.0}
 """Seconds after which a reference is left out; None: never."""
 REPEATS = 3
 """Runs of every method; the fastest counts."""
