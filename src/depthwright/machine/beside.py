@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
@@ -24,7 +25,7 @@ class Beside:
         self._process.start()
         heard.close()
         theirs.close()  # so that the end of the process ends the pipe
-        with told:
+        with told, suppress(BrokenPipeError):  # gone already: `result` says it
             told.send((function, arguments))
 
     def ended(self, seconds: float = 0.0) -> bool:
