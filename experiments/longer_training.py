@@ -87,7 +87,7 @@ def chart(rows: polars.DataFrame) -> Chart:
 
 
 def sentence(rows: polars.DataFrame) -> str:
-    told = []
+    told, finding = [], "No network was trained for two lengths"
     for d in sorted(set(rows["input_dim"].to_list())):
         middle = over_seeds(rows.filter(rows["input_dim"] == d), "steps")
         (solved,) = middle.filter(middle["contender"] == SOLVED).to_dicts()
@@ -98,20 +98,14 @@ def sentence(rows: polars.DataFrame) -> str:
                 continue
             each = ", ".join(f"{_errors(row)} after {row['steps']:,}" for row in of)
             part += f"; {who} {each} steps ({of[-1]['train_seconds']:.2g} s)"
+            if who == TRAINED and len(of) > 1:
+                finding = (
+                    f"{of[-1]['steps'] / of[0]['steps']:.0f} times as many steps bring a trained "
+                    f"network from an L2 error of {of[0]['error_l2']:.2g} to "
+                    f"{of[-1]['error_l2']:.2g}; the solved one has {solved['error_l2']:.2g} "
+                    f"(d = {d})"
+                )
         told.append(part)
-    finding = "No training was run for two lengths"
-    for d in sorted(set(rows["input_dim"].to_list())):
-        middle = over_seeds(rows.filter(rows["input_dim"] == d), "steps").to_dicts()
-        (solved,) = (row for row in middle if row["contender"] == SOLVED)
-        trained = [row for row in middle if row["contender"] == TRAINED]
-        if len(trained) > 1:
-            first, last = trained[0], trained[-1]
-            finding = (
-                f"{last['steps'] / first['steps']:.0f} times as many steps bring a trained "
-                f"network from an L2 error of {first['error_l2']:.2g} to {last['error_l2']:.2g}; "
-                f"the solved one has {solved['error_l2']:.2g} (d = {d})"
-            )
-            break
     return (
         f"{finding}. Below are L2 error / largest error found by the attack, medians over seeds. "
         f"{'. '.join(told)}."

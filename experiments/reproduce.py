@@ -152,7 +152,7 @@ class Process:
             title, about = described(self.file.read_text(encoding="utf-8"))
             name, scale, error = self.file.stem, self.how.scale, error or str(nothing)
             command = f"python experiments/{self.file.name} --scale {scale}"
-            return Entry(Record(name, title, about, scale, command, error=error))
+            return Entry(Record(name, title or name, about, scale, command, error=error))
 
 
 def waves(files: Sequence[Path], at_once: int) -> Iterator[tuple[list[Path], int]]:

@@ -307,11 +307,11 @@ def sentence(rows: polars.DataFrame) -> str:
             f"({one['limit_gigaflops']:.0f} Gflop/s); errors differ by at most "
             f"{largest(part, 'largest_difference'):.1e}, over seeds by {one['error_deviation']:.1e}"
         )
-    others = rows.filter(~rows["trainer"].str.starts_with(OURS))
+    peers = rows.filter(~rows["trainer"].str.starts_with(OURS))
     threads = int(rows["threads"][0])
     return (
-        f"This trainer is {least(others, 'slower_than_ours'):.2g} to "
-        f"{largest(others, 'slower_than_ours'):.2g} times as fast as the others. Below: how many "
+        f"This trainer is {least(peers, 'slower_than_ours'):.2g} to "
+        f"{largest(peers, 'slower_than_ours'):.2g} times as fast as the others. Below: how many "
         f"times as fast as each, on {threads} thread{'s' * (threads > 1)}. {'. '.join(parts)}."
     )
 

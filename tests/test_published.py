@@ -151,13 +151,13 @@ def test_an_experiment_that_cannot_be_imported_is_told_in_its_place(
     tmp_path: Path, source: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
     ending = "EXPERIMENT = Experiment(rows, chart, sentence)\n" if source else ""
     (file := tmp_path / "mine.py").write_text(f'"""My figure."""\n\n{source}{ending}')
     for suffix in (".parquet", ".json"):
         shutil.copyfile(PUBLISHED / f"bounded_weights{suffix}", tmp_path / f"mine{suffix}")
     assert found(tmp_path) == ({"mine": file} if source else {})
     one = record(file, tmp_path)
+    sys.modules.pop("mine", None)
     assert one.error.startswith(f"mine.py cannot be imported: {told}")
     assert one.title == ("mine" if told == "SyntaxError" else "My figure")
     assert (one.chart, one.scale) == (None, "cpu")
@@ -165,20 +165,28 @@ def test_an_experiment_that_cannot_be_imported_is_told_in_its_place(
 
 @pytest.mark.slow
 def test_the_report_is_drawn_from_rows_alone_and_follows_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = tmp_path / "published"
+    own, files = tmp_path / "published", tmp_path / "experiments"
     own.mkdir()
-    for name in ("bounded_weights", "narrow_error_vs_inverse_accuracy"):
+    files.mkdir()
+    for name in ("bounded_weights", "narrow_error_vs_inverse_accuracy", "yours"):
+        source = "bounded_weights" if name == "yours" else name
         for suffix in (".parquet", ".json"):
-            shutil.copyfile(PUBLISHED / f"{name}{suffix}", own / f"{name}{suffix}")
+            shutil.copyfile(PUBLISHED / f"{source}{suffix}", own / f"{name}{suffix}")
+        text = (experiments() / f"{source}.py").read_text(encoding="utf-8")
+        broken = text.replace("import math", "import nothing_of_the_kind", 1)
+        (files / f"{name}.py").write_text(broken if name == "yours" else text, encoding="utf-8")
+    monkeypatch.setattr("depthwright.published.experiments", lambda: files)
     report(["--published", str(own), "--output", str(tmp_path)])
     page = Path(capsys.readouterr().out.split(maxsplit=1)[1].strip())
     text = page.read_text(encoding="utf-8")
     sections = re.findall(r'<section id="([\w-]+)"', text)
     theorems = [name for name in sections if name.startswith("theorem-")]
     assert sections[0] == "words"
-    assert sections[1:3] == ["narrow_error_vs_inverse_accuracy", "bounded_weights"]
+    assert sections[1:4] == ["narrow_error_vs_inverse_accuracy", "bounded_weights", "yours"]
+    assert "yours.py cannot be imported: ModuleNotFoundError" in text
+    assert "Without a picture: yours." in text
     assert len(theorems) == 10
     assert sections[-1] == "columns"
     for name in theorems:

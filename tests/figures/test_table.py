@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -57,8 +58,13 @@ def test_every_network_has_its_line() -> None:
 
 def test_the_verdict_names_who_is_nearest_and_who_is_sure() -> None:
     near, sure = verdict([OWN, SOLVED, TRAINED])
-    assert near.startswith("On average solved sparse ridge is nearest (0.001; next: trained")
-    assert "at the worst input found trained, same architecture is nearest (0.01; next" in near
+    assert near.startswith("Solved sparse ridge is nearest on average (0.001; next: trained")
+    assert ") and trained, same architecture at the worst input found (0.01; next" in near
+    both = verdict([OWN, dataclasses.replace(SOLVED, error_sup_attacked=1e-3), TRAINED])[0]
+    assert re.fullmatch(
+        r"Solved sparse ridge is nearest on average \(.*\) and at the worst input found \(.*\)\.",
+        both,
+    )
     assert sure.startswith("Ridge (error at most 0.0998 for all inputs) is alone guaranteed; ")
     assert sure.endswith("ridge 3 s, solved sparse ridge 20 s and trained, same architecture 8 s.")
 
@@ -66,7 +72,7 @@ def test_the_verdict_names_who_is_nearest_and_who_is_sure() -> None:
 def test_the_verdict_follows_the_rows() -> None:
     better = dataclasses.replace(OWN, error_l2=1e-4, error_sup_certified=None, error_promised=None)
     near, sure = verdict([better, SOLVED])
-    assert near.startswith("On average ridge is nearest (0.0001; next: solved sparse ridge 0.001)")
+    assert near.startswith("Ridge is nearest on average (0.0001; next: solved sparse ridge 0.001)")
     assert sure.startswith("No error is guaranteed")
     assert verdict([OWN]) == []
     both = verdict([OWN, dataclasses.replace(SOLVED, error_sup_certified=0.03)])[1]

@@ -87,10 +87,10 @@ def test_a_sweep_ends_with_its_table_and_a_picture_for_each_axis(
 ) -> None:
     from depthwright.figures import paper
 
-    drawn = {}
+    drawn, titles = {}, {}
 
-    def keep(chart: object, path: Path) -> None:
-        drawn[path.name] = chart
+    def keep(chart: object, path: Path, title: str) -> None:
+        drawn[path.name], titles[path.name] = chart, title
 
     monkeypatch.setattr(paper, "paper", keep)
     printed = io.StringIO()
@@ -100,6 +100,9 @@ def test_a_sweep_ends_with_its_table_and_a_picture_for_each_axis(
     errors = drawn["mine_against_input_dim.png"].panels[0]  # type: ignore[attr-defined]
     assert errors.x == "input dim (accuracy 0.25)"
     assert (errors.series[0].x, errors.series[0].y) == ((2.0, 3.0), (3.5, 7.5))
+    assert titles["mine_against_input_dim.png"] == (
+        "The smallest L2 error by input dim: at 2 constructed (3.5), at 3 constructed (7.5)"
+    )
     assert "mine_against_accuracy.png" in printed.getvalue()
 
 

@@ -47,6 +47,16 @@ def against(rows: polars.DataFrame, column: str, axis: str) -> Chart:
     )
 
 
+def nearest(rows: polars.DataFrame, column: str) -> str:
+    """Who errs least where the column is smallest and where it is largest: a title."""
+    told = []
+    values: list[float] = rows[column].sort().to_list()
+    for end in (values[0], values[-1]):
+        best = rows.filter(rows[column] == end).sort("error_l2").row(0, named=True)
+        told.append(f"at {end:g} {label(best['contender'])} ({best['error_l2']:.3g})")
+    return f"The smallest L2 error by {column.replace('_', ' ')}: {', '.join(told)}"
+
+
 def _line(
     part: polars.DataFrame,
     column: str,

@@ -42,8 +42,8 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
     for name, history in curves["validation_rmse"].items():
         steps, errors = zip(*history, strict=True)
         ends = [min(steps), max(steps)]
-        every = {"markevery": -(-len(steps) // MARKED)}
-        training.plot(steps, errors, label=f"{labels[name]}: L2", **every, **_who(name))
+        every = -(-len(steps) // MARKED)
+        training.plot(steps, errors, label=f"{labels[name]}: L2", markevery=every, **_who(name))
         row = _row(rows, name)
         if row and row.error_sup_attacked:
             found: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "clip_on": False}
@@ -72,8 +72,10 @@ def draw(folder: Path, rows: list[Row] | None = None) -> Path:
     at, truth = values.pop("at"), values.pop("target")
     slice_.plot(at, truth, color=colour("target"), linewidth=2.4, alpha=0.35, label="target")
     for name, along in values.items():
-        every = {"markevery": -(-len(at) // MARKED)}
-        slice_.plot(at, along, label=labels[name], **every, **_who(name) | {"linewidth": 1.1})
+        every = -(-len(at) // MARKED)
+        slice_.plot(
+            at, along, label=labels[name], markevery=every, **_who(name) | {"linewidth": 1.1}
+        )
     slice_.set(xlabel="position s on a random ray, x = s·u", ylabel="value")
     slice_.set_title(
         f"{constructed.target}, d = {constructed.input_dim}, width {constructed.width:,}",

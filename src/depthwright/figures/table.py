@@ -69,9 +69,11 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     average = sorted(rows, key=lambda row: row.error_l2)
     attacked = [row for row in rows if row.error_sup_attacked is not None]
     worst = sorted(attacked, key=_attacked)
-    near = f"on average {_nearest(average, lambda row: row.error_l2)}"
+    usual = _margin(average, lambda row: row.error_l2)
+    near = f"{_short(average[0])} is nearest on average {usual}"
     if len(worst) > 1:
-        near += f", at the worst input found {_nearest(worst, _attacked)}"
+        who = "" if worst[0] is average[0] else f"{_short(worst[0])} "
+        near += f" and {who}at the worst input found {_margin(worst, _attacked)}"
     sure = [f"{_short(row)} ({_guarantee(row)})" for row in rows if _guarantee(row)]
     alone = "is alone guaranteed" if len(sure) == 1 else "are guaranteed"
     guarantee = f"{_listed(sure)} {alone}" if sure else "no error is guaranteed"
@@ -87,10 +89,10 @@ def _guarantee(row: Row) -> str:
     return ""
 
 
-def _nearest(ordered: Sequence[Row], of: Callable[[Row], float]) -> str:
-    """Best first: "ridge is nearest (0.0014; next: trained 0.0043)"."""
+def _margin(ordered: Sequence[Row], of: Callable[[Row], float]) -> str:
+    """Best first: "(0.0014; next: trained 0.0043)"."""
     best, then = ordered[:2]
-    return f"{_short(best)} is nearest ({of(best):.3g}; next: {_short(then)} {of(then):.3g})"
+    return f"({of(best):.3g}; next: {_short(then)} {of(then):.3g})"
 
 
 def _sentence(text: str) -> str:

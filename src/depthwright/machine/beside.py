@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,10 +20,13 @@ class Beside:
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         context = get_context("spawn")
         self._ours, theirs = context.Pipe(duplex=False)
-        told = (theirs, pickle.dumps((function, arguments)))
-        self._process = context.Process(target=_answer, args=told, daemon=True)
+        heard, told = context.Pipe(duplex=False)
+        self._process = context.Process(target=_answer, args=(heard, theirs), daemon=True)
         self._process.start()
+        heard.close()
         theirs.close()  # so that the end of the process ends the pipe
+        with told, suppress(BrokenPipeError):  # gone already: `result` says it
+            told.send((function, arguments))
 
     def ended(self, seconds: float = 0.0) -> bool:
         """Whether there is an answer, or the process is gone; waits for it so long."""
@@ -44,13 +47,13 @@ class Beside:
         self._ours.close()
 
 
-def _answer(theirs: Connection, call: bytes) -> None:
-    # Whoever waits for an answer of the calling process goes first, and reading the call imports
+def _answer(heard: Connection, theirs: Connection) -> None:
+    # Whoever waits for an answer of the calling process goes first, and hearing the call imports
     # the modules that it needs: seconds of the processor.
     os.nice(10)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        function, arguments = pickle.loads(call)
+        function, arguments = heard.recv()
         theirs.send((function(*arguments), None))
     except Exception as failure:
         theirs.send((None, failure))

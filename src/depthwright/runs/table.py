@@ -161,7 +161,7 @@ def _picture(rows: polars.DataFrame, column: str, axes: Sequence[str], folder: P
     """Against one axis, the others but seeds as in the last cell; medians over what is left."""
     import polars
 
-    from depthwright.figures.against import against
+    from depthwright.figures.against import against, nearest
     from depthwright.figures.paper import paper
 
     values = rows[column]
@@ -175,7 +175,7 @@ def _picture(rows: polars.DataFrame, column: str, axes: Sequence[str], folder: P
     fixed = ", ".join(f"{name.replace('_', ' ')} {_text(last[name])}" for name in others)
     chart = against(middle, column, column.replace("_", " ") + (f" ({fixed})" if fixed else ""))
     path = folder.with_name(f"{folder.name}_against_{column}.png")  # a folder holds cells alone
-    paper(chart, path)
+    paper(chart, path, title=nearest(middle, column))
     return path
 
 
