@@ -305,3 +305,18 @@ def test_bad_hypotheses_are_refused():
         mass.minimum(Cone(1), 0.1)
     with pytest.raises(Refusal, match="error=-1"):
         mass.minimum(Cone(3), -1.0)
+
+
+@dataclass(frozen=True)
+class Off(Cone):
+    """ϕ(r) = r, computed as far off it as samples of a profile are allowed to be."""
+
+    def profile(self, r):
+        return np.asarray(r) + np.where(np.asarray(r) > 0, 1, -1) * 30 * 2.0**-52
+
+
+def test_a_floor_counts_what_its_profile_rounds():
+    """Of the measure (1, 1) at ½ and 1, balanced at 0: ∫ϕ dμ = 3/2, the mass of μ is 4."""
+    dual = mass._Dual.of(Off(3), 0.25, np.array([0.5, 1.0]), np.ones(2))
+    assert dual.value <= 0.5
+    assert dual.value == pytest.approx(0.5, abs=1e-12)

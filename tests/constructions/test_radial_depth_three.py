@@ -12,7 +12,7 @@ from depthwright.constructions.radial_depth_three import _knots
 from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
 from depthwright.networks.torch_network import ModuleNetwork
-from depthwright.targets import Cone, Hat, Monomial, RandomProfile, Sine, ZigZag
+from depthwright.targets import Cone, Hat, Monomial, Profile, RandomProfile, Sine, ZigZag
 
 
 def attacked(network, target, starts: int = 200, steps: int = 60) -> float:
@@ -114,3 +114,9 @@ def test_bad_hypotheses_are_refused():
         RadialDepthThree(Cone(3), -1.0)
     with pytest.raises(Refusal, match="GB"):
         RadialDepthThree(Cone(5000), 0.01).build()
+
+
+def test_the_claim_counts_what_the_profile_rounds():
+    """A constant whose declared steepness allows samples to be off by 1.8e-9 each."""
+    steep = Profile(lambda r: np.full_like(r, 0.5), lipschitz=1e6, curvature=0.0, input_dim=2)
+    assert RadialDepthThree(steep, 2e4).build().claim.terms["rounding"] >= 16 * 2.0**-52 * 1e6

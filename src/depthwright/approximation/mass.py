@@ -39,7 +39,7 @@ from depthwright.approximation.enclosure import Samples, sup_abs
 from depthwright.approximation.exchange import Answer, SemiInfinite
 from depthwright.networks.arithmetic import EPS
 from depthwright.refusal import Refusal
-from depthwright.targets.declared import check_radial
+from depthwright.targets.declared import PROFILE_ROUNDING, check_radial
 from depthwright.targets.radial import Radial
 
 Price = Callable[[np.ndarray], np.ndarray]
@@ -65,6 +65,8 @@ MOST_EXCESS = 0.01
 BLURRED, MOST_FALLS = 0.25, 2
 """Rounding of a dual's constraint, against 1, above which measures may grow by noise of float64;
 and the number of successive floors below half of the best after which the search ends."""
+LAST_STEPS = PROFILE_ROUNDING + 8 * EPS
+"""Relative rounding of a profile's values, and of a few operations with them."""
 SMALLEST_FLOOR = 2.0**-960
 """Below, products underflow."""
 
@@ -118,7 +120,7 @@ class RadialSum:
             return np.minimum(target.curvature * h**2 / 8, target.lipschitz * h / 2)
 
         bound, where = sup_abs(sample, leaves_chord, _cells(target.breaks, 128), tolerance)
-        return bound + self.rounding + 8 * EPS * (bound + target.lipschitz), where
+        return bound + self.rounding + LAST_STEPS * (bound + target.lipschitz), where
 
 
 def _cells(breaks: np.ndarray, count: int) -> np.ndarray:
@@ -327,7 +329,7 @@ class _Dual:
         total = float(np.abs(measure).sum())
         phi = np.asarray(target.profile(radii), dtype=np.float64)
         # The constant a_∞ of a network within ε is at most abs(ϕ(0)) + ε, its value at r = 0.
-        slack = 8 * EPS * total * (float(np.abs(phi).max()) + target.lipschitz + error)
+        slack = LAST_STEPS * total * (float(np.abs(phi).max()) + target.lipschitz + error)
         value = math.fsum(measure * phi) - error * total - slack
         return cls(target.input_dim, radii, measure, value)
 

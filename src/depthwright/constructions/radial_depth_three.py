@@ -46,6 +46,7 @@ from depthwright.constructions.hypotheses import check_float_accuracy, check_rad
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import PROFILE_ROUNDING
 from depthwright.targets.radial import Radial
 
 if TYPE_CHECKING:
@@ -165,8 +166,10 @@ class RadialDepthThree(Construction):
         ]
         sums = FLOAT64_ROUNDOFF * ((len(bias) + 16) * (4 + d / q**2) + 8 * d)
         own = FLOAT64_ROUNDOFF * (len(s) + 16) * (4 * float(np.abs(turns).sum()) + abs(values[0]))
-        # ϕ at the knots is right to 16 units in the last place, r² to one.
-        read = FLOAT64_ROUNDOFF * (32 * float(np.abs(values).max()) + 2 * self.target.lipschitz)
+        # ϕ at the knots is rounded, and r² by one unit.
+        lipschitz = self.target.lipschitz
+        read = PROFILE_ROUNDING * (float(np.abs(values).max()) + lipschitz)
+        read += 2 * FLOAT64_ROUNDOFF * lipschitz
         rounding = 2 * (
             sums * float(np.abs(slopes).max()) + own + sums * float(np.abs(turns).sum()) + read
         )

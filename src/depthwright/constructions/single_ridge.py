@@ -39,6 +39,7 @@ from depthwright.constructions.hypotheses import check_float_accuracy, check_sin
 from depthwright.networks.architecture import Architecture
 from depthwright.networks.arithmetic import FLOAT64_ROUNDOFF
 from depthwright.refusal import Refusal
+from depthwright.targets.declared import PROFILE_ROUNDING
 from depthwright.targets.single_ridge import SingleRidge as Target
 
 MOST_PIECES = 1_000_000
@@ -109,12 +110,13 @@ class SingleRidge(Construction):
     ) -> float:
         """A first-order bound with constants large enough for the higher orders.
 
-        Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; values of g
-        are right to 8u·max + lipschitz·uT, which slopes pass on to every x; g is no steeper than
-        its steepest chord and C times a piece.
+        Every w·x − t_k is rounded by (d + 2)u·2T and every term of the sum by (m + 4)u; what values
+        of g are rounded by, slopes pass on to every x; g is no steeper than its steepest chord and
+        C times a piece.
         """
         d, reach = self.target.input_dim, self.target.reach
         total = float(np.abs(turns).sum()) * 2 * reach + float(np.abs(values).max())
         steepest = float(np.abs(slopes).max()) + self.target.curvature * longest
         inner = (d + 2) * float(np.abs(turns).sum()) * 2 * reach
-        return 1.01 * FLOAT64_ROUNDOFF * ((len(turns) + 12) * total + inner + 8 * steepest * reach)
+        read = PROFILE_ROUNDING * (float(np.abs(values).max()) + steepest * reach)
+        return 1.01 * (FLOAT64_ROUNDOFF * ((len(turns) + 12) * total + inner) + read)

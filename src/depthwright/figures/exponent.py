@@ -31,15 +31,10 @@ def exponent(x: Iterable[float], y: Iterable[float | None]) -> float:
 def interval(x: Iterable[float], y: Iterable[float | None]) -> Exponent:
     """The same with the interval of Student's t for independent normal deviations of log y, the
     usual one of a regression; two points have an infinite one."""
-    from scipy.stats import t as student
+    from scipy import stats
 
     points = [(a, b) for a, b in zip(x, y, strict=True) if b]
-    at, value = np.log(np.array(points)).T
-    slope, offset = np.polyfit(at, value, 1)
-    free = len(points) - 2
-    if not free:
-        return Exponent(float(slope), -math.inf, math.inf)
-    left = value - slope * at - offset
-    error = math.sqrt(float(left @ left) / free / float(((at - at.mean()) ** 2).sum()))
-    half = float(student.ppf(0.975, free)) * error
-    return Exponent(float(slope), float(slope) - half, float(slope) + half)
+    fit = stats.linregress(*np.log(np.array(points)).T)
+    free, slope = len(points) - 2, float(fit.slope)
+    half = float(stats.t.ppf(0.975, free) * fit.stderr) if free else math.inf
+    return Exponent(slope, slope - half, slope + half)

@@ -19,9 +19,10 @@ from depthwright.targets.single_ridge import SingleRidge
 SAMPLES = 4097
 LARGEST = 1e100
 """Values and constants above this are refused: their squares and quotients leave float64."""
-ROUNDING = 16 * EPS
-"""Allowance for a profile's own rounding: relative to its largest value, and to its argument, whose
-rounding the profile magnifies by its Lipschitz constant."""
+PROFILE_ROUNDING = 16 * EPS
+"""What a profile itself may round, which samples are allowed and claims count: relative to its
+largest value, and to its argument, whose rounding the profile magnifies by its Lipschitz constant.
+"""
 
 
 def check_radial(target: Radial) -> None:
@@ -44,7 +45,7 @@ def check_radial(target: Radial) -> None:
     _check(name, "r", at, phi, breaks, float(target.lipschitz), float(target.curvature))
     if values is not None:
         gap = np.abs(np.interp(at, breaks, values) - phi)
-        if gap.max() > 2 * ROUNDING * float(np.abs(phi).max() + target.lipschitz):
+        if gap.max() > 2 * PROFILE_ROUNDING * float(np.abs(phi).max() + target.lipschitz):
             r = at[gap.argmax()]
             raise Refusal(
                 f"the line through the values of {name} is off its profile by {gap.max():.3g} at "
@@ -54,7 +55,7 @@ def check_radial(target: Radial) -> None:
         coefficients = np.array([float(a) for a in exact])
         gap = np.abs(np.polynomial.polynomial.polyval(at * at, coefficients) - phi)
         size = float(np.abs(coefficients).sum() + np.abs(phi).max())
-        if gap.max() > (len(exact) + 1) * ROUNDING * size:
+        if gap.max() > (len(exact) + 1) * PROFILE_ROUNDING * size:
             r = at[gap.argmax()]
             raise Refusal(
                 f"even_polynomial of {name} is off its profile by {gap.max():.3g} at r = {r:.6g}; "
@@ -106,7 +107,7 @@ def _check(
         )
     if not curvature >= 0:
         raise Refusal(f"curvature={curvature:g} of {name} is no bound; declare one ≥ 0, or inf")
-    rounding = ROUNDING * float(np.abs(values).max() + lipschitz * np.abs(at).max())
+    rounding = PROFILE_ROUNDING * float(np.abs(values).max() + lipschitz * np.abs(at).max())
     step, rise = np.diff(at), np.diff(values)
     excess = np.abs(rise) - 2 * rounding - lipschitz * step * (1 + 1e-9)
     if excess.max() > 0:

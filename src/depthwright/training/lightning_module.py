@@ -21,7 +21,6 @@ from torch import nn
 from depthwright.distributions.distribution import Distribution
 from depthwright.networks.styles import PLAIN, effective
 from depthwright.networks.torch_network import Layers
-from depthwright.targets.network import ReLUNetwork
 from depthwright.targets.target import Target
 from depthwright.training.config import TrainingConfig
 from depthwright.training.family import Family, schedule, trials
@@ -80,7 +79,7 @@ class RivalTraining(pl.LightningModule):
         self.families = nn.ModuleList(families.values())
         self.identity = (
             f"{target!r} {target.digest} on {distribution!r} seed {seed} {config!r} "
-            f"{self.contenders!r} weights {_digest(target, starts or {})}"
+            f"{self.contenders!r} starts {_digest(starts or {})}"
         )
         """Identity of this training: checkpoints of others are refused."""
         self.steps_done = 0
@@ -238,13 +237,11 @@ def _kinds(shapes: Sequence[Widths], styles: Sequence[str]) -> tuple[Kind, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _digest(target: Target, starts: Mapping[str, Layers]) -> str:
-    """Digest of weights that no `repr` shows, values and dtypes: of network targets and starts."""
+def _digest(starts: Mapping[str, Layers]) -> str:
+    """Of the weights from which members start, values and dtypes."""
     found = hashlib.sha256()
-    arrays = [*target.weights, *target.biases] if isinstance(target, ReLUNetwork) else []
-    for layers in starts.values():
-        arrays += [part.detach().cpu().numpy() for layer in layers for part in layer]
-    for array in arrays:
+    parts = (part for layers in starts.values() for layer in layers for part in layer)
+    for array in (part.detach().cpu().numpy() for part in parts):
         found.update(f"{array.dtype} {array.shape} ".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()

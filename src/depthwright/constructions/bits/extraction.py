@@ -24,10 +24,9 @@ from itertools import chain
 
 from depthwright.networks.architecture import Block
 from depthwright.networks.exact.calculus import Linear, Program
-from depthwright.networks.exact.dyadic import Dyadic, Number
+from depthwright.networks.exact.dyadic import HALF, Dyadic, Number
 
 ZERO = Linear({})
-HALF = Dyadic(1, -1)
 Pair = tuple[Linear, Linear]
 
 

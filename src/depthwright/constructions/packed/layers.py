@@ -22,13 +22,12 @@ from depthwright.constructions.packed.numbers import Fields, Numbers, first_rows
 from depthwright.constructions.packed.scales import Scaled
 from depthwright.constructions.packed.widths import architecture, groups
 from depthwright.networks.exact.calculus import Linear
-from depthwright.networks.exact.dyadic import Dyadic
+from depthwright.networks.exact.dyadic import HALF, Dyadic
 from depthwright.networks.exact.network import ExactNetwork
 from depthwright.networks.inputs import Inputs
 from depthwright.progress import Bar
 from depthwright.refusal import Refusal
 
-HALF = Dyadic(1, -1)
 MARGIN = 60
 """Bits by which the noise behind long gaps stays below what is added up."""
 LENGTH_LIMIT = 2_000_000

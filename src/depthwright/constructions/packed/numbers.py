@@ -19,9 +19,7 @@ from depthwright.constructions.bits.cells import Reading, power
 from depthwright.constructions.packed.bounds import Sizing
 from depthwright.constructions.packed.scales import Scaled, to_float
 from depthwright.networks.exact.calculus import Linear
-from depthwright.networks.exact.dyadic import Dyadic
-
-HALF = Dyadic(1, -1)
+from depthwright.networks.exact.dyadic import HALF, Dyadic
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,9 @@ class Dyadic:
         return " + ".join(f"{integer}·2^{power}" for integer, power in self.terms) or "0"
 
 
+HALF = Dyadic(1, -1)
+
+
 def rounded(terms: tuple[Term, ...]) -> float:
     """Σ integer × 2^power as a float64, rounded once, ties to even; ±inf beyond the range."""
     if not terms:
