@@ -157,7 +157,8 @@ def test_networks_descend_on_the_gpu(solved, monkeypatch):
     x = UniformRadius(4).sample(20_000, torch.Generator().manual_seed(0))
     for device in ("cpu", "cuda"):
         monkeypatch.setitem(descent.LAW, device, 256)
-        monkeypatch.setitem(descent.CLIMBERS, device, 500)
+        for goal in (descent.BOTH, descent.LARGEST):
+            monkeypatch.setitem(goal.climbers, device, 500)
         monkeypatch.setitem(descent.MOST_STEPS, device, 1000)
 
     def errors():

@@ -1,6 +1,7 @@
 """Neurons that descend: closed forms against quadrature, slopes against differences."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import torch
 
 from depthwright.approximation import descent
 from depthwright.approximation.descent import (
+    LARGEST,
     LIFE,
     LONGEST,
+    MEAN_SQUARE,
     SHORTEST,
     Climbers,
     Descent,
+    Goal,
     Networks,
     _climbed,
     descend,
@@ -130,7 +134,8 @@ def test_networks_as_tensors_are_the_same_networks() -> None:
 def test_slopes_are_those_of_the_objective(law_count: int, climbers: int) -> None:
     """In all parameters, against automatic differentiation of the objective written down again."""
     networks = tensors([drawn(6, 3, 0), drawn(6, 3, 1)])
-    run = Descent(networks, Hat(3), 3.0, law_count, climbers, torch.Generator(), 10)
+    goal = Goal(3.0, {"cpu": law_count}, {"cpu": climbers}, {}, 0.0)
+    run = Descent(networks, Hat(3), goal, torch.Generator(), 10)
     x = torch.rand(2, law_count + climbers, 3, generator=torch.Generator().manual_seed(3)) - 0.5
     ones, wanted = with_ones(x), Hat(3).profile(x.norm(dim=2))
     active = networks.active(ones)
@@ -230,7 +235,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_mean_square_falls(few_steps: None) -> None:
     target, rng = Hat(3), np.random.default_rng(0)
     begun = starts(drawn(16, 3), target, rng)
-    found = descend(begun, target, 0, 1.0, False, quiet)
+    found = descend(begun, target, 0, MEAN_SQUARE, quiet)
     assert root(found, target) < 0.9 * min(root(start, target) for start in begun)
 
 
@@ -238,17 +243,17 @@ def test_the_largest_error_falls(few_steps: None) -> None:
     target = Cone(4)
     w = drawn(24, 4).weight
     start = least_squares(Neurons(w, np.zeros(24), np.ones(24), 0.0), target, np.zeros((1, 4)))
-    found = descend([start], target, 0, None, True, quiet)
+    found = descend([start], target, 0, LARGEST, quiet)
     generator = torch.Generator().manual_seed(5)
     x = fresh(tensors([start]).inner[..., :-1], 1000, generator)
     before, after = (worst(tensors([one]), target, x, 60)[1].max() for one in (start, found))
     assert after < 0.75 * before
 
 
-def test_a_start_that_is_better_is_kept(few_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descent, "RATE", 30.0)
+def test_a_start_that_is_better_is_kept(few_steps: None) -> None:
+    wild = replace(MEAN_SQUARE, rate=30.0)
     start = least_squares(drawn(16, 3, bias=0.0), Cone(3), np.zeros((1, 3)))
-    assert descend([start], Cone(3), 0, 1.0, False, quiet) is start
+    assert descend([start], Cone(3), 0, wild, quiet) is start
 
 
 def test_a_gpu_takes_the_networks_that_are_large(monkeypatch: pytest.MonkeyPatch) -> None:

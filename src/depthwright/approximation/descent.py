@@ -4,9 +4,9 @@ All parameters by Adam. The objective of a step is
 
     share · (root mean square at points of the law) + (p-norm of abs(N − f) at climbers),
 
-and either part may be absent. The points of the law are drawn anew for every step, so no network
-learns a sample by heart. *Climbers* are points on their way up abs(N − f) in the ball: each takes
-one step at every step of the descent, shorter and shorter, and after LIFE of them begins anew
+and either part may be absent (`Goal`). The points of the law are drawn anew for every step, so no
+network learns a sample by heart. *Climbers* are points on their way up abs(N − f) in the ball: each
+takes one step at every step of the descent, shorter and shorter, and after LIFE of them begins anew
 elsewhere. So the errors that count are always those an attack would meet now; p rises.
 
 *Several starts.* Small networks descend from many starts at once, and the best third goes on.
@@ -29,27 +29,19 @@ from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
 Progress = Callable[[float, str], None]
-WORK = {"cpu": 4e11, "cuda": 2e13}
-"""Multiply-adds of a descent of the mean square, by device: most of a minute on either."""
-CLIMBING_WORK = {"cpu": 6e10, "cuda": 2e13}
-"""The same of one with climbers, who take most of it."""
 REST = 12
 """What is done to a number beside products, in multiply-adds, for each point and neuron."""
-LAW = {"cpu": 256, "cuda": 4096}
-CLIMBERS = {"cpu": 500, "cuda": 8000}
-"""Points of a step; the climbers' number is a multiple of LIFE."""
 LEAST_ON_GPU = 20_000
 """n·(d + REST) from which a GPU is faster than a core: smaller networks wait for launches there."""
 FEWEST_STEPS = 500
 MOST_STEPS = {"cpu": 8000, "cuda": 4000}
 """A GPU has more points a step."""
-RATE, RATE_OF_LARGEST = 0.05, 0.01
-"""Adam's rate as a part of the inner weights' root mean square."""
 WARM_UP = 0.05
 """Part of the steps."""
 MEMORIES = (0.9, 0.99)
 """Adam's, of slopes and of their squares."""
-POWERS = 20.0, 90.0
+FIRST_POWER = 20.0
+"""Of the norm at the climbers."""
 LIFE = 20
 LONGEST, SHORTEST = 0.2, 1e-3
 """A climber's first and last step."""
@@ -60,6 +52,34 @@ RUNGS = 0.1, 0.3
 JUDGED_POINTS, JUDGED_STARTS, JUDGED_STEPS = 16_384, 1024, 60
 AT_ONCE = 1 << 26
 """Most points × neurons of a search that are held at once on a GPU; on a CPU a cache's worth."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What descends, and what that may take; by device, where a GPU takes more."""
+
+    share: float
+    """Weight of the root mean square beside the largest error; 0 leaves it out."""
+    law: dict[str, int]
+    climbers: dict[str, int]
+    """Points of a step; the climbers' number is a multiple of LIFE."""
+    work: dict[str, float]
+    """Most multiply-adds."""
+    rate: float
+    """Adam's, as a part of the inner weights' root mean square."""
+    power: float = FIRST_POWER
+    """Of the norm at the climbers, at the end."""
+
+
+NO_POINTS = {"cpu": 0, "cuda": 0}
+LAW = {"cpu": 256, "cuda": 4096}
+MEAN_SQUARE = Goal(1.0, LAW, NO_POINTS, {"cpu": 4e11, "cuda": 2e13}, 0.05)
+BOTH = Goal(16.0, LAW, {"cpu": 500, "cuda": 8000}, {"cpu": 6e10, "cuda": 2e13}, 0.01, 90.0)
+"""Most of a minute on either device, as the mean square."""
+LARGEST = Goal(
+    0.0, NO_POINTS, {"cpu": 2000, "cuda": 8000}, {"cpu": 4e12, "cuda": 2e13}, 0.005, 250.0
+)
+"""Minutes on a processor: the largest error falls for as long as it is worked on."""
 
 
 @dataclass(frozen=True)
@@ -218,30 +238,22 @@ def descend(
     starts: Sequence[Neurons],
     target: Radial,
     seed: int,
-    share: float | None,
-    largest: bool,
+    goal: Goal,
     step: Progress,
-    device: torch.device | None = None,
 ) -> Neurons:
-    """The network of least objective: the best start's descent, or the start where it is better.
-
-    `share` is the weight of the root mean square beside the largest error; None leaves it out.
-    With `largest` false the mean square alone descends.
-    """
+    """The network of least objective: the best start's descent, or the start where it is better."""
     n, d = starts[0].weight.shape
-    device = device or device_for(n, d)
+    device = device_for(n, d)
     generator = torch.Generator(device).manual_seed(seed)
-    law_count = 0 if share is None else LAW[device.type]
-    count = CLIMBERS[device.type] if largest else 0
-    each = 3 * n * (d + REST) * (law_count + count) * len(starts)
-    work = (CLIMBING_WORK if largest else WORK)[device.type]
-    steps = int(np.clip(work / each, FEWEST_STEPS, MOST_STEPS[device.type]))
-    judge = _Judge(target, share or 0.0, largest, device, seed)
+    count = goal.law[device.type] + goal.climbers[device.type]
+    each = 3 * n * (d + REST) * count * len(starts)
+    steps = int(np.clip(goal.work[device.type] / each, FEWEST_STEPS, MOST_STEPS[device.type]))
+    judge = _Judge(target, goal.share, goal.climbers[device.type] > 0, device, seed)
     before = judge(first := Networks.of(starts, device))
     now, done = first, 0
     rungs = [math.ceil(part * steps) for part in RUNGS] if len(starts) > 1 else []
     for end in [*rungs, steps]:
-        run = Descent(now, target, share, law_count, count, generator, steps)
+        run = Descent(now, target, goal, generator, steps)
         run.go(done, end, step)
         done = end
         found = judge(now)
@@ -260,11 +272,13 @@ class Descent:
 
     now: Networks
     target: Radial
-    share: float | None
-    law: int
-    climbers: int
+    goal: Goal
     generator: torch.Generator
     steps: int
+
+    def __post_init__(self) -> None:
+        device = self.generator.device.type
+        self.law, self.climbers = self.goal.law[device], self.goal.climbers[device]
 
     def go(self, first: int, last: int, step: Progress) -> None:
         now, d = self.now, self.now.inner.shape[2] - 1
@@ -298,9 +312,10 @@ class Descent:
                 flock.move(active[:, self.law :], error[:, self.law :])
             for parameter, grad in zip(now._parts, grads, strict=True):
                 parameter.grad = grad
-            rate = RATE_OF_LARGEST if self.climbers else RATE
             warm = min(1.0, (part + 1 / self.steps) / WARM_UP)
-            adam.param_groups[0]["lr"] = rate * size * warm * (1 + math.cos(math.pi * part)) / 2
+            adam.param_groups[0]["lr"] = (
+                self.goal.rate * size * warm * (1 + math.cos(math.pi * part)) / 2
+            )
             adam.step()
             if k % 50 == 0:
                 step(part, "descending")
@@ -311,10 +326,10 @@ class Descent:
         if self.law:
             on_law = error[:, : self.law]
             root = on_law.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
-            slopes.append((self.share or 0.0) / self.law * on_law / root)
+            slopes.append(self.goal.share / self.law * on_law / root)
         if self.climbers:
             pool = error[:, self.law :]
-            power = POWERS[0] * (POWERS[1] / POWERS[0]) ** part
+            power = FIRST_POWER * (self.goal.power / FIRST_POWER) ** part
             size = pool.abs() / pool.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
             powers = size ** (power - 1)
             norm = (powers * size).sum(dim=1, keepdim=True) ** (1 / power)
