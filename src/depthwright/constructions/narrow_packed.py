@@ -34,7 +34,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import ClassVar
 
 import numpy as np
 
@@ -58,7 +57,6 @@ class NarrowPacked(NarrowConstruction):
     long_gaps: bool = False
     """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
     where no packed number has more than LENGTH_LIMIT digits (packed/layers.py)."""
-    theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The integers that stand for the coordinates: cells of `bits` bits, or the grid."""
