@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any
 
 from depthwright.constructions.built import Built
 from depthwright.constructions.claim import Claim
@@ -28,8 +28,6 @@ class Construction(ABC):
     checks the hypotheses and raises `Refusal` naming the one that fails.
     """
 
-    theorem: ClassVar[str]
-    """The result it realises, with its source key."""
     target: Target
 
     def __init_subclass__(cls, **keywords: Any) -> None:

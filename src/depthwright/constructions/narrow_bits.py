@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -74,7 +74,6 @@ class NarrowBits(NarrowConstruction):
     """Width max{5d, 10, 6 + 2·d_out}, one pass per imitated neuron."""
 
     bits: Literal["certified", "paper"] = "certified"
-    theorem: ClassVar[str] = "VYS22 Theorem 2"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 from depthwright.constructions.bits.cells import Floats
 from depthwright.constructions.construction import Built, Construction
@@ -75,7 +75,6 @@ class NarrowBounded(Construction):
     grid: float | None = None
     inputs: Floats = "float64"
     density_bound: float | None = None
-    theorem: ClassVar[str] = "VYS22 Corollary 3"
 
     def __post_init__(self) -> None:
         check_target(self.target)

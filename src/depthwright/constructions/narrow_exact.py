@@ -38,7 +38,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -56,7 +55,6 @@ class NarrowExact(Construction):
     """The network of Theorem 7, with the base case repaired."""
 
     target: ReLUNetwork
-    theorem: ClassVar[str] = "VYS22 Theorem 7 (repaired)"
 
     def __post_init__(self) -> None:
         check_target(self.target)

@@ -32,7 +32,6 @@ Source. VYS22, Theorem 7 (arXiv 2202.03841), for the induction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -55,7 +54,6 @@ class NarrowExactSlim(Construction):
     """Width max{2d, d + L + d_out}, equal everywhere."""
 
     target: ReLUNetwork
-    theorem: ClassVar[str] = "VYS22 Theorem 7, made slimmer (ours)"
 
     def __post_init__(self) -> None:
         check_target(self.target)

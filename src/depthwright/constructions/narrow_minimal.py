@@ -26,7 +26,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
 
 from depthwright.constructions.bits.extraction import encode_in_turn, in_turn_blocks
 from depthwright.constructions.narrow_bits import NarrowBits
@@ -38,8 +37,6 @@ from depthwright.networks.exact.dyadic import Dyadic
 @dataclass(frozen=True)
 class NarrowMinimal(NarrowBits):
     """Width max{d + 2, 10, 6 + 2·d_out}, coordinates read one after the other."""
-
-    theorem: ClassVar[str] = "VYS22 Theorem 5"
 
     @property
     def shared(self) -> bool:

@@ -35,7 +35,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 
@@ -64,7 +63,6 @@ class NarrowPacked(NarrowConstruction):
     long_gaps: bool = False
     """Zeros behind the fields make every layer cost 6 parameters a bit; for the sizes, and built
     where no packed number has more than LENGTH_LIMIT digits (packed/layers.py)."""
-    theorem: ClassVar[str] = "Packed narrow network (ours)"
 
     def reading(self, bits: int, cells: bool = True) -> Reading:
         """The integers that stand for the coordinates: cells of `bits` bits, or the grid."""

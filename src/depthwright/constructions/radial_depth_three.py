@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -77,7 +77,6 @@ class Plan:
 class RadialDepthThree(Construction):
     """Depth-3 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
-    theorem: ClassVar[str] = "ES16, SES19 (depth 3)"
     target: Radial
     accuracy: float = 0.1
 

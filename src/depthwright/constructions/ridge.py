@@ -41,7 +41,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -116,7 +115,6 @@ def _rounding(rule: Cubature | ProductRule, ridge: EvenPiecewiseLinear, word: Ar
 class Ridge(Construction):
     """Depth-2 network within `accuracy` of a radial target, everywhere on the unit ball."""
 
-    theorem: ClassVar[str] = "SES19 Theorems 1, 2, 3"
     target: Radial
     accuracy: float = 0.1
     arithmetic: Arithmetic = "float64"

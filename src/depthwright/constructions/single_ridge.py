@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -51,7 +50,6 @@ ROUNDING_SHARE = 1e-3
 class SingleRidge(Construction):
     """Depth-2 network within `accuracy` of a function of one direction, on all of the cube."""
 
-    theorem: ClassVar[str] = "HSSV21 Lemma 34 (upper bound)"
     target: Target
     accuracy: float = 0.1
 

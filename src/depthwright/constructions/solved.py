@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthwright.approximation.branch_and_bound import Search, sup_error
+from depthwright.approximation.branch_and_bound import sup_error
 from depthwright.approximation.descent import BOTH, LARGEST, MEAN_SQUARE, descend
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, one_sided
@@ -72,6 +72,5 @@ def _proved(neurons: Neurons, target: Radial) -> dict[str, float]:
     if d > MOST_CERTIFIED:
         return {}
     parts = neurons.outer, neurons.weight, neurons.bias, neurons.offset
-    size = Search(*parts, target).size
     found = sup_error(*parts, target, boxes=BOXES)
-    return {"boxes": found.upper, "rounding": (n + d + 8) * FLOAT64_ROUNDOFF * size}
+    return {"boxes": found.upper, "rounding": (n + d + 8) * FLOAT64_ROUNDOFF * found.size}

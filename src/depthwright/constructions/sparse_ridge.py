@@ -45,7 +45,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -113,7 +112,6 @@ def _linear(program: Minimum) -> int:
 class SparseRidge(Construction):
     """Depth-2 network near a radial target: a probable claim, a certain one, or a budget."""
 
-    theorem: ClassVar[str] = "SES19 Theorems 1, 2 (sparse)"
     target: Radial
     accuracy: float = 0.1
     failure_probability: float = 1e-3
