@@ -3,7 +3,8 @@
     python experiments/sparse_sizes.py [--scale smoke|cpu|gpu]
 
 Budgets (no promise): Cone and Hat at the widths of record, beside what plain random frames need,
-and narrower. Promises: with probability 0.999, and with certainty. Per row: neurons, the claim,
+and narrower. Solved (no promise): the same with `solved="minimax"`, minutes each. Promises: with
+probability 0.999, and with certainty. Per row: neurons, the claim,
 the error of the rotation average (the program's, where nothing was levelled), the error met by
 projected ascent from many starts (the worst samples, the sphere, the network's own directions,
 sums of a few of them, its kinks), seconds to build, peak memory of the process so far. A promise is
@@ -27,7 +28,9 @@ from depthwright.distributions import UniformRadius
 from depthwright.errors import attack
 from depthwright.experiment import Experiment, Run, peak_gigabytes
 from depthwright.figures.chart import Chart, Panel, Series
+from depthwright.networks.network import Network
 from depthwright.networks.ridge import RidgeNetwork
+from depthwright.networks.torch_network import layers_of
 from depthwright.targets import Cone, Hat, Radial
 
 if TYPE_CHECKING:
@@ -39,12 +42,15 @@ STEPS = 200
 MOST_STARTS = 2048
 SEED = 0
 PROMISES_BY_NORM = {"none": "budget", "drawn": "99.9 %", "sup": "certain"}
-WORDS = {"budget": "nothing promised", "99.9 %": "promised with 99.9 %", "certain": "proved"}
+WORDS = {"budget": "nothing promised", "solved": "solved, nothing promised"}
+WORDS |= {"99.9 %": "promised with 99.9 %", "certain": "proved"}
 COLOURS = {
     ("Cone", "budget"): "#e09f3e",
     ("Cone", "99.9 %"): "#0b6e99",
     ("Cone", "certain"): "#4c956c",
+    ("Cone", "solved"): "#3d5a80",
     ("Hat", "budget"): "#c8553d",
+    ("Hat", "solved"): "#b56576",
     ("Hat", "certain"): "#7a5195",
 }
 
@@ -56,6 +62,7 @@ class Case:
     target: Radial
     accuracy: float = 0.1
     width: int | None = None
+    solved: str = "program"
     failure_probability: float = 1e-3
     record: int | None = None
     """Width that should suffice."""
@@ -69,6 +76,7 @@ class Case:
             "input_dim": self.target.input_dim,
             "accuracy": self.accuracy,
             "budget": self.width,
+            "solved": self.solved,
             "failure_probability": self.failure_probability,
             "of_record": self.record,
             "frames": self.frames,
@@ -88,6 +96,10 @@ BUDGETS = (
     Case(Hat(100), width=12_000, record=12_000, frames=16_200),
     Case(Hat(100), width=5500),
 )
+SOLVED = tuple(
+    Case(target, width=width, solved="minimax", record=width)
+    for target, width in ((Cone(10), 120), (Cone(20), 270), (Cone(100), 1500), (Hat(20), 1800))
+)
 PROMISES = (
     Case(Cone(10)),
     Case(Cone(100), record=200_000),
@@ -104,15 +116,15 @@ CASES = {
         Case(Cone(3)),
         Case(Cone(3), accuracy=0.3, failure_probability=0.0),
     ),
-    "cpu": (*BUDGETS, *PROMISES),
-    "gpu": (*BUDGETS, *PROMISES),
+    "cpu": (*BUDGETS, *SOLVED, *PROMISES),
+    "gpu": (*BUDGETS, *SOLVED, *PROMISES),
 }
 
 
-def attacked(network: RidgeNetwork, target: Radial, seed: int, work: float) -> tuple[float, int]:
+def attacked(network: Network, target: Radial, seed: int, work: float) -> tuple[float, int]:
     """The largest error found, and from how many starts."""
     d, generator = target.input_dim, torch.Generator().manual_seed(seed)
-    directions = np.concatenate([group.dense(d) for group in network.groups])
+    directions = _directions(network)
     count = int(np.clip(work / (4 * directions.size * STEPS), 24, MOST_STARTS))
     x = UniformRadius(d).sample(20 * count, generator)
     gap = torch.cat([(network.evaluate(p) - target(p)).abs()[:, 0] for p in x.split(512)])
@@ -141,7 +153,17 @@ def _frame(directions: np.ndarray, count: int, rng: np.random.Generator) -> np.n
     return directions[start : start + count]
 
 
-def _program(network: RidgeNetwork, target: Radial) -> float:
+def _directions(network: Network) -> np.ndarray:
+    """(n, d) unit vectors."""
+    if isinstance(network, RidgeNetwork):
+        return np.concatenate(
+            [group.dense(network.architecture.input_dim) for group in network.groups]
+        )
+    weight = layers_of(network)[0][0].double().numpy()
+    return np.asarray(weight / np.linalg.norm(weight, axis=1, keepdims=True))
+
+
+def _program(network: Network, target: Radial) -> float:
     """The error that is left in the mean over rotations, where directions no longer matter."""
     return rotation_average(network).sup_distance(target)[0]
 
@@ -151,6 +173,7 @@ def measure(
     input_dim: int,
     accuracy: float,
     budget: int | None,
+    solved: str,
     failure_probability: float,
     of_record: int | None,
     frames: int | None,
@@ -158,13 +181,14 @@ def measure(
 ) -> dict[str, Any]:
     radial = getattr(targets, target)(input_dim)
     start = time.perf_counter()
-    recipe = SparseRidge(radial, accuracy, failure_probability, width=budget, seed=SEED)
+    recipe = SparseRidge(
+        radial, accuracy, failure_probability, width=budget, seed=SEED, solved=solved
+    )
     built = recipe.build()
     seconds, network, claim = time.perf_counter() - start, built.network, built.claim
-    assert isinstance(network, RidgeNetwork)
     found, starts = attacked(network, radial, SEED, work)
     return {
-        "promise": PROMISES_BY_NORM[claim.norm],
+        "promise": PROMISES_BY_NORM[claim.norm] if solved == "program" else "solved",
         "neurons": network.architecture.width,
         "error_promised": None if claim.norm == "none" else claim.bound,
         "limit": min(accuracy, claim.bound),
