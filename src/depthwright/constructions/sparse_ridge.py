@@ -122,7 +122,8 @@ class SparseRidge(Construction):
     """Of the directions."""
     solved: str = PROGRAM
     """program: weights of the linear program, claims as above. With a `width`, least_squares (under
-    uniform radius × direction) and minimax (the largest error that an attack finds) descend."""
+    uniform radius × direction) and minimax (the largest error that an attack finds; minutes)
+    descend."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
