@@ -91,13 +91,13 @@ def sentence(rows: polars.DataFrame) -> str:
     for d in sorted(set(rows["input_dim"].to_list())):
         middle = over_seeds(rows.filter(rows["input_dim"] == d), "steps")
         (solved,) = middle.filter(middle["contender"] == SOLVED).to_dicts()
-        part = f"d = {d}: solved {_errors(solved)} in {solved['build_seconds']:.3g} s"
+        part = f"d = {d}: solved {_errors(solved)} in {solved['build_seconds']:,.0f} s"
         for who in (TRAINED, TUNED):
             of = middle.filter(middle["contender"] == who).to_dicts()
             if not of:
                 continue
             each = ", ".join(f"{_errors(row)} after {row['steps']:,}" for row in of)
-            part += f"; {who} {each} steps ({of[-1]['train_seconds']:.2g} s)"
+            part += f"; {who} {each} steps ({of[-1]['train_seconds']:,.0f} s)"
             if who == TRAINED and len(of) > 1:
                 finding = (
                     f"{of[-1]['steps'] / of[0]['steps']:.0f} times as many steps bring a trained "
