@@ -92,6 +92,14 @@ def test_a_queue_that_is_only_long_is_waited_for(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == ""
 
 
+def test_a_job_for_several_partitions_waits_for_any_of_them() -> None:
+    slurm = Slurm("1_0|PENDING|Priority|debug,long|\n", UP)
+    watched = slurm.queue()
+    assert watched.look(["1_0"]) == {}
+    slurm.now = 2 * PATIENCE
+    assert watched.look(["1_0"]) == {}
+
+
 def test_a_job_that_slurm_holds_is_given_up_once_no_other_runs() -> None:
     slurm = Slurm(HELD + "1_1|RUNNING|None|debug|localhost\n", UP)
     watched = slurm.queue()

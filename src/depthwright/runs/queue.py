@@ -164,7 +164,7 @@ def _stuck(
     for name, job in jobs.items():
         if name not in open_:
             continue
-        own = [node for node in nodes if node.partition == job.partition]
+        own = [node for node in nodes if node.partition in job.partition.split(",")]
         if not any(node.up for node in own):
             gone = ", ".join(map(str, own[:SHOWN])) or "it has none"
             found[name] = f"no node of the partition {job.partition} is up: {gone}"
