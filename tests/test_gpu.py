@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from depthwright import distributions, targets
-from depthwright.approximation import descent, neurons
+from depthwright.approximation import descent, goals, neurons
 from depthwright.comparison import run
 from depthwright.constructions import NarrowPacked, Ridge, SparseRidge
 from depthwright.distributions import UniformCube, UniformRadius
@@ -156,8 +156,8 @@ def test_networks_descend_on_the_gpu(solved, monkeypatch):
     monkeypatch.setattr(descent, "LEAST_ON_GPU", 0)
     x = UniformRadius(4).sample(20_000, torch.Generator().manual_seed(0))
     for device in ("cpu", "cuda"):
-        monkeypatch.setitem(descent.LAW, device, 256)
-        for goal in (descent.BOTH, descent.LARGEST):
+        monkeypatch.setitem(goals.LAW, device, 256)
+        for goal in (goals.BOTH, goals.LARGEST):
             monkeypatch.setitem(goal.climbers, device, 500)
         monkeypatch.setitem(descent.MOST_STEPS, device, 1000)
 

@@ -9,14 +9,11 @@ import torch
 
 from depthwright.approximation import descent
 from depthwright.approximation.descent import (
-    LARGEST,
     LIFE,
     LONGEST,
-    MEAN_SQUARE,
     SHORTEST,
     Climbers,
     Descent,
-    Goal,
     Networks,
     _climbed,
     descend,
@@ -27,6 +24,7 @@ from depthwright.approximation.descent import (
     with_ones,
     worst,
 )
+from depthwright.approximation.goals import LARGEST, MEAN_SQUARE, Goal
 from depthwright.approximation.levelling import Hinges
 from depthwright.approximation.neurons import Neurons, least_squares, one_sided, profile, sample
 from depthwright.approximation.starts import DRAWS, starts

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from depthwright.approximation.goals import FIRST_POWER, Goal
 from depthwright.approximation.neurons import Neurons, best_device
 from depthwright.targets.radial import Radial
 
@@ -40,8 +41,6 @@ WARM_UP = 0.05
 """Part of the steps."""
 MEMORIES = (0.9, 0.99)
 """Adam's, of slopes and of their squares."""
-FIRST_POWER = 20.0
-"""Of the norm at the climbers."""
 LIFE = 20
 LONGEST, SHORTEST = 0.2, 1e-3
 """A climber's first and last step."""
@@ -52,34 +51,6 @@ RUNGS = 0.1, 0.3
 JUDGED_POINTS, JUDGED_STARTS, JUDGED_STEPS = 16_384, 1024, 60
 AT_ONCE = 1 << 26
 """Most points × neurons of a search that are held at once on a GPU; on a CPU a cache's worth."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What descends, and what that may take; by device, where a GPU takes more."""
-
-    share: float
-    """Weight of the root mean square beside the largest error; 0 leaves it out."""
-    law: dict[str, int]
-    climbers: dict[str, int]
-    """Points of a step; the climbers' number is a multiple of LIFE."""
-    work: dict[str, float]
-    """Most multiply-adds."""
-    rate: float
-    """Adam's, as a part of the inner weights' root mean square."""
-    power: float = FIRST_POWER
-    """Of the norm at the climbers, at the end."""
-
-
-NO_POINTS = {"cpu": 0, "cuda": 0}
-LAW = {"cpu": 256, "cuda": 4096}
-MEAN_SQUARE = Goal(1.0, LAW, NO_POINTS, {"cpu": 4e11, "cuda": 2e13}, 0.05)
-BOTH = Goal(16.0, LAW, {"cpu": 500, "cuda": 8000}, {"cpu": 6e10, "cuda": 2e13}, 0.01, 90.0)
-"""Most of a minute on either device, as the mean square."""
-LARGEST = Goal(
-    0.0, NO_POINTS, {"cpu": 2000, "cuda": 8000}, {"cpu": 4e12, "cuda": 2e13}, 0.005, 250.0
-)
-"""Minutes on a processor: the largest error falls for as long as it is worked on."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +121,7 @@ class Climbers:
     count: int
     """A multiple of LIFE."""
     generator: torch.Generator
+    few: int = 1
 
     def __post_init__(self) -> None:
         groups = [self._fresh() for _ in range(LIFE)]
@@ -159,9 +131,8 @@ class Climbers:
         self._oldest = LIFE - 1
 
     def _fresh(self) -> torch.Tensor:
-        """A quarter own directions, a quarter inside the ball, the rest on its sphere."""
         inner = self.networks.inner
-        return fresh(inner[..., :-1], self.count // LIFE, self.generator)
+        return fresh(inner[..., :-1], self.count // LIFE, self.generator, self.few)
 
     def heights(self) -> torch.Tensor:
         """(K, count) f here; call it before `move`."""
@@ -177,15 +148,25 @@ class Climbers:
         self._oldest = (self._oldest - 1) % LIFE
 
 
-def fresh(directions: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """(K, count, d) starts of an attack on networks with `directions` (K, n, d)."""
+def fresh(
+    directions: torch.Tensor, count: int, generator: torch.Generator, few: int = 1
+) -> torch.Tensor:
+    """(K, count, d) starts of an attack on networks with `directions` (K, n, d).
+
+    A quarter is directions, or sums of up to a `few` with signs, where hinges add up; a quarter
+    lies inside the ball, the rest on its sphere.
+    """
     many, n, d = directions.shape
     where = directions.device
     x = torch.randn(many, count, d, generator=generator, device=where)
     own = count // 4
     if own:
-        chosen = torch.randint(n, (own,), generator=generator, device=where)
-        x[:, :own] = directions[:, chosen]
+        picked = directions[:, torch.randint(n, (own, few), generator=generator, device=where)]
+        if few > 1:
+            signs = torch.randint(-1, 2, (own, few), generator=generator, device=where).to(x)
+            signs[:, 0] = 1
+            picked = picked / picked.norm(dim=3, keepdim=True).clamp_min(1e-20) * signs[..., None]
+        x[:, :own] = picked.sum(dim=2)
     x /= x.norm(dim=2, keepdim=True).clamp_min(1e-20)
     x[:, own : 2 * own] *= torch.rand(many, own, 1, generator=generator, device=where)
     return x
@@ -248,7 +229,7 @@ def descend(
     count = goal.law[device.type] + goal.climbers[device.type]
     each = 3 * n * (d + REST) * count * len(starts)
     steps = int(np.clip(goal.work[device.type] / each, FEWEST_STEPS, MOST_STEPS[device.type]))
-    judge = _Judge(target, goal.share, goal.climbers[device.type] > 0, device, seed)
+    judge = _Judge(target, goal, device, seed)
     before = judge(first := Networks.of(starts, device))
     now, done = first, 0
     rungs = [math.ceil(part * steps) for part in RUNGS] if len(starts) > 1 else []
@@ -286,7 +267,7 @@ class Descent:
         adam = torch.optim.Adam(now._parts, lr=1.0, betas=MEMORIES, eps=1e-12)
         flock = None
         if self.climbers:
-            flock = Climbers(now, self.target, self.climbers, self.generator)
+            flock = Climbers(now, self.target, self.climbers, self.generator, self.goal.few)
         batches: Iterator[tuple[torch.Tensor, torch.Tensor]] = iter(())
         at_once = int(np.clip(AT_ONCE // 8 // (max(self.law, 1) * (d + 1)), 1, 50))
         for k in range(first, last):
@@ -342,8 +323,7 @@ class _Judge:
     """The objective with the attacked error in the norm's place, at points for this alone."""
 
     target: Radial
-    share: float
-    largest: bool
+    goal: Goal
     device: torch.device
     seed: int
 
@@ -352,15 +332,15 @@ class _Judge:
         total = torch.zeros(len(networks.inner), dtype=torch.float64, device=self.device)
         d = networks.inner.shape[2] - 1
         generator = torch.Generator(self.device).manual_seed(self.seed + 1)
-        if self.share:
+        if self.goal.share:
             x = law(1, JUDGED_POINTS, d, generator)
             squares = torch.cat(
                 [errors(networks, self.target, p).double().square() for p in split(networks, x)],
                 dim=1,
             )
-            total += self.share * squares.mean(dim=1).sqrt()
-        if self.largest:
-            x = fresh(networks.inner[..., :-1], JUDGED_STARTS, generator)
+            total += self.goal.share * squares.mean(dim=1).sqrt()
+        if self.goal.climbers[self.device.type]:
+            x = fresh(networks.inner[..., :-1], JUDGED_STARTS, generator, self.goal.few)
             total += worst(networks, self.target, x, JUDGED_STEPS)[1].amax(dim=1)
         return total
 
