@@ -4,7 +4,7 @@
 
 An ordinary multilayer perceptron, 64 → 128 → 128 → 10, learns scikit-learn's 1,797 handwritten
 digits. Pixels are whole numbers from 0 to 16, so the inputs (pixel − 8)/8 lie on a grid, and the
-packed twin (width max{64 + 2, 4 + 10}) needs no probability: its claim holds for every image that
+packed twin, no wider than the images, needs no probability: its claim holds for every image that
 can be drawn. Asked for an accuracy below half of the smallest margin between the two largest
 logits, it must put all 1,797 images into the same class; then they are counted (at the smallest
 scale the first 40).

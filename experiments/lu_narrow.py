@@ -62,7 +62,7 @@ CHECKED = {"smoke": 20, "cpu": 300, "gpu": 2000}
 """Points at which twins are evaluated exactly."""
 NAMES = {
     "trained": "trained, Lu17's size",
-    "narrow_packed": "packed twin, width 5",
+    "narrow_packed": "packed twin",
     "narrow_exact_slim": "exact twin, slim",
 }
 

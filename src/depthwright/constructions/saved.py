@@ -150,7 +150,7 @@ A ReLU network that approximates {approximated}, {size.input_dim} inputs, {size.
 
 - **Promise.** {promise}.
 - **Size.** Width {size.width:,}, depth {size.depth:,}, {size.parameters:,} parameters.
-- **Made** by the construction {content["construction"]}; nothing was trained. {made}.
+- **Made** by the construction {content["construction"]}. {made}.
 
 ```python
 import depthwright as dw

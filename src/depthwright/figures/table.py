@@ -132,7 +132,7 @@ _REST: dict[str, Callable[[Row], str]] = {
     "L2 error / standard deviation of the target": lambda row: _number(row.error_l2_relative),
     "largest error among random inputs": lambda row: _number(row.error_sup_sampled),
     "share of inputs with an error above the accuracy": lambda row: _number(row.exceedance),
-    "error promised by the theorem": lambda row: _number(row.error_promised),
+    "error that is proved": lambda row: _number(row.error_promised),
     "  for these inputs": lambda row: row.promised_for or NOTHING,
     "L2 error outside the bad set": lambda row: _number(row.error_l2_good),
     "largest random error outside the bad set": lambda row: _number(row.error_sup_good),
