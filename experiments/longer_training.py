@@ -4,9 +4,9 @@
 
 Cone in d = 5 and 10 at the widths of `radial_vs_dimension.py`. Trained: the best of
 training=search, whose budget in network-steps is that of twelve members of so many steps. Solved:
-`SparseRidge(solved="least_squares")`, whose descent is not counted in these steps; its seconds are
-told. Tuned: trained on from the solved network's weights, for as many network-steps. Marks are medians over seeds, bars reach from the best seed to
-the worst one.
+`SparseRidge(solved="least_squares")`, whose own descent is told in seconds. Tuned: trained on from
+the solved network's weights, for as many network-steps. Marks are medians over seeds, bars reach
+from the best seed to the worst one.
 """
 
 from __future__ import annotations

@@ -117,13 +117,13 @@ class SparseRidge(Construction):
     failure_probability: float = 1e-3
     """0: a claim without exception, possible for d ≤ 4."""
     width: int | None = None
-    """A budget of hidden neurons: nothing is claimed, and accuracy is only recorded."""
+    """A budget of hidden neurons: the accuracy is only recorded, and a claim may be above it."""
     seed: int = 0
     """Of the directions."""
     solved: str = PROGRAM
-    """program: weights of the linear program, claims as above. With a `width`, least_squares (under
-    uniform radius × direction) and minimax (the largest error that an attack finds; minutes)
-    descend."""
+    """program: weights of the linear program, claims as above. With a `width`, all parameters
+    descend, by Adam: least_squares (the mean square under uniform radius × direction, then the
+    largest error beside it) or minimax (the largest error that climbers find, for minutes)."""
 
     def __post_init__(self) -> None:
         check_float_accuracy(self.accuracy)
