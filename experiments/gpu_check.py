@@ -193,15 +193,19 @@ def _text(value: Any) -> str:
 
 
 def sound(parts: dict[str, dict[str, Any]]) -> bool:
-    """Whether all that was looked at is right; a part out of time has not been wrong."""
+    """Whether something was looked at, and all of it is right; to be out of time is not wrong."""
     rows = [row for part in parts.values() for row in part["rows"]]
-    return not any(
-        row.get("state") in ("failure", "error")
-        or row.get("disagrees")
-        or row.get("differ")
-        or row.get("gpu_differ")
-        for row in rows
-    ) and all(part["state"] != "failed" for part in parts.values())
+    return (
+        bool(rows)
+        and not any(
+            row.get("state") in ("failure", "error")
+            or row.get("disagrees")
+            or row.get("differ")
+            or row.get("gpu_differ")
+            for row in rows
+        )
+        and all(part["state"] != "failed" for part in parts.values())
+    )
 
 
 def main() -> None:
@@ -216,7 +220,7 @@ def main() -> None:
     if options.rows:
         run_part(options.part[0], options)
         return
-    limit = options.limit or (DRY_LIMIT if options.cpu else LIMIT)
+    limit = (DRY_LIMIT if options.cpu else LIMIT) if options.limit is None else options.limit
     report, end = Report(options.output, options.cpu), time.monotonic() + limit
     with tempfile.TemporaryDirectory() as folder:
         wanted = list(options.part or PARTS)

@@ -123,15 +123,32 @@ def test_jobs_that_slurm_has_forgotten_are_given_up_while_others_run() -> None:
     assert "does not know it any more" in lost["1_0"]
 
 
-def test_a_cluster_that_does_not_answer_is_not_waited_for_without_end(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.mark.parametrize(
+    ("jobs", "nodes"),
+    [
+        (WAITING, "localhost|debug|drained|new disks\n"),
+        ("1_0|PENDING|JobHeldUser|debug|\n", UP),
+        ("1_0|PENDING|PartitionDown|debug|\n", UP),
+        ("1_0|PENDING|Priority|debug|\n", ""),
+        ("1_0|SUSPENDED|None|debug|localhost\n", GONE),
+        ("1_0|PENDING|Priority|debug|\n", "localhost|debug|idle|first line\nsecond line\n"),
+    ],
+)
+def test_what_may_pass_by_itself_is_waited_for(jobs: str, nodes: str) -> None:
+    slurm = Slurm(jobs, nodes)
+    watched = slurm.queue()
+    for _ in range(3):
+        assert watched.look(["1_0"]) == {}
+        slurm.now += PATIENCE
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     slurm = Slurm("", "")
     watched = slurm.queue()
     assert watched.look({"1_0"}) == {}
     assert "Slurm does not answer (Unable to contact slurm" in capsys.readouterr().err
     slurm.now += PATIENCE
-    assert watched.look({"1_0"}).keys() == {"1_0"}
+    assert watched.look({"1_0"}) == {}
 
 
 @pytest.mark.parametrize(

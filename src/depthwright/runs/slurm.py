@@ -17,13 +17,15 @@ from typing import Any
 
 from hydra.core.singleton import Singleton
 
-from depthwright.refusal import Refusal
+from depthwright.refusal import Refusal, need_whole
 from depthwright.runs import queue
 
 POLL = 1.0
 """Seconds between two looks at the jobs."""
 ARRAY = 500
 """Most jobs of one array; fewer where the cluster's MaxArraySize, 1,001 by default, is smaller."""
+MOST = 10**6
+"""Of settings that are numbers."""
 AT_ONCE = 1000
 """Jobs that one call cancels."""
 INIT_ONLY = ("submitit_folder", "max_num_timeout")
@@ -61,6 +63,9 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
     need_cluster(launcher)
     cluster = launcher._EXECUTOR
     given = launcher.params
+    for key in ("array_parallelism", "timeout_min", "cpus_per_task"):
+        if given.get(key) is not None:
+            need_whole(f"hydra.launcher.{key}", given[key], 1, MOST)
     limits = {f"{cluster}_{k}": given[k] for k in INIT_ONLY[1:] if k in given}
     executor = submitit.AutoExecutor(folder=given["submitit_folder"], cluster=cluster, **limits)
     executor.update_parameters(
@@ -94,7 +99,13 @@ def submit(launcher: Any, cells: Sequence[Sequence[str]]) -> list[str | None]:
         take_back([job for job in jobs if job], cluster)
         if isinstance(error, FailedJobError):
             why = str(error).strip().splitlines()[-1]
+            taken = sum(job is not None for job in jobs)
             told = f"{cluster} takes no jobs here ({why}); choose launcher=joblib"
+            if taken:
+                told = (
+                    f"{cluster} took {taken} of {len(cells)} jobs and no more ({why}), which are "
+                    "taken back; give fewer cells to one command"
+                )
             raise Refusal(told) from error
         raise
     return [given_up.get(job.job_id) or _fate(job, cluster) for job in jobs]
@@ -114,15 +125,20 @@ def _ended(jobs: Sequence[Any], cells: Sequence[Sequence[str]]) -> dict[str, str
     names = {job.job_id: name for job, name in zip(jobs, words, strict=True)}
     given_up: dict[str, str] = {}
     watched, looked = queue.Queue(names), time.monotonic()
-    while any(job.job_id not in given_up and not job.done() for job in jobs):
+    while any(job.job_id not in given_up and not _done(job) for job in jobs):
         if time.monotonic() >= looked + queue.LOOK:
-            open_ = {job.job_id for job in jobs if not job.done()} - given_up.keys()
+            open_ = {job.job_id for job in jobs if not _done(job)} - given_up.keys()
             lost = watched.look(open_)
             given_up |= lost
             cancel(lost)
             looked = time.monotonic()
         time.sleep(POLL)
     return given_up
+
+
+def _done(job: Any) -> bool:
+    """submitit takes a suspended job for one that has ended."""
+    return bool(job.done()) and job.state not in ("SUSPENDED", "RESIZING")
 
 
 def take_back(jobs: Sequence[Any], cluster: str) -> None:
