@@ -310,8 +310,8 @@ def sentence(rows: polars.DataFrame) -> str:
     peers = rows.filter(~rows["trainer"].str.starts_with(OURS))
     threads = int(rows["threads"][0])
     return (
-        f"This trainer is {least(peers, 'slower_than_ours'):.2g} to "
-        f"{largest(peers, 'slower_than_ours'):.2g} times as fast as the others. Below: how many "
+        f"This trainer is {least(peers, 'slower_than_ours'):.3g} to "
+        f"{largest(peers, 'slower_than_ours'):.3g} times as fast as the others. Below: how many "
         f"times as fast as each, on {threads} thread{'s' * (threads > 1)}. {'. '.join(parts)}."
     )
 
