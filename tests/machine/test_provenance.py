@@ -50,6 +50,10 @@ def test_commit_and_state_of_the_tree(
     (tmp_path / "new.py").write_text("")
     assert checkout() == (commit, False)
     (tmp_path / "new.py").unlink()
+    for result in ("published", "gallery"):
+        (tmp_path / "experiments" / result).mkdir(parents=True)
+        (tmp_path / "experiments" / result / "rows").write_text("what a figure before wrote")
+    assert checkout() == (commit, True)
     (asked / "__init__.py").write_text("# changed\n")
     assert checkout() == (commit, False)
     monkeypatch.setenv("PATH", str(tmp_path))  # no git there

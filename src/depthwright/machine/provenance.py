@@ -20,6 +20,8 @@ from depthwright.files import read_json
 PACKAGE = Path(__file__).parents[1]
 MADE = "made.json"
 """In a run's folder: its provenance."""
+RESULTS = ("experiments/published", "experiments/gallery")
+"""Of the checkout: what one figure writes there changes nothing of the next one's rows."""
 NAMED = (
     *("depthwright", "torch", "pytorch-lightning", "numpy", "scipy", "numba", "polars"),
     *("matplotlib", "wandb"),
@@ -107,13 +109,14 @@ def code_on_disk() -> str:
 
 @cache
 def checkout() -> tuple[str | None, bool | None]:
-    """The commit that the package is run from, and whether nothing differs from it.
+    """The commit that the package is run from, and whether nothing differs from it but RESULTS.
 
     Both None where git does not know the package: it is installed, or git is missing.
     """
     if not shutil.which("git") or _git("ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None  # also where only an environment that holds it lies in a checkout
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", ":/", *(f":(top,exclude){r}" for r in RESULTS))
     return commit, None if changes is None else not changes
 
 
