@@ -40,6 +40,11 @@ DRAWS = {"smoke": 2, "cpu": 4, "gpu": 12}
 TRAINING = TrainingConfig(validation_points=40_000)
 SPREAD = 2.0
 """Scale of the biases, in medians of abs(w·x)."""
+MADE = {
+    "random_features": "with a random first layer",
+    "trained_architecture": "trained",
+    "constructed": "constructed",
+}
 
 
 def measure(terms: int, neurons: int, draws: int) -> dict[str, Any]:
@@ -129,12 +134,11 @@ def sentence(rows: polars.DataFrame) -> str:
     drawn = rows.drop_nulls("neurons")
     nearest = float((drawn["mean"] - drawn["floor"]).min())  # type: ignore[arg-type]
     five, own = SineRidge(DIMENSION, 5), SineRidge(DIMENSION, terms)
+    found = ", ".join(f"{errors[who]:.0%} {how}" for who, how in MADE.items() if who in errors)
     return (
-        f"With {neurons} neurons the L2 error is {errors['random_features']:.0%} of ‖f‖ if the "
-        f"first layer is random, {errors['trained_architecture']:.0%} if trained, "
-        f"{errors['constructed']:.0%} if constructed. This is for ℓ = {terms} of {DIMENSION} "
-        f"inputs; all relative errors: {told}. HSSV21 proves that at least "
-        f"{math.ceil(fewest(own)):,} random neurons are needed for an error of ‖f‖/4 with "
+        f"With {neurons} neurons the L2 error, as a part of ‖f‖, is {found}. This is for "
+        f"ℓ = {terms} of {DIMENSION} inputs; all relative errors: {told}. HSSV21 proves that at "
+        f"least {math.ceil(fewest(own)):,} random neurons are needed for an error of ‖f‖/4 with "
         f"probability ½ ({math.ceil(fewest(five)):,} for ℓ = 5), an argument by sign symmetry "
         f"{math.ceil(15 / 32 * orbit(own)):,}. In {len(drawn)} cells the mean squared error of "
         f"random features is above its floor by at least {nearest:.2g} of ‖f‖²; the sampling error "

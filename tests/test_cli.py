@@ -46,7 +46,7 @@ def test_main_job_shows_and_keeps_everything(finished: tuple[Path, str]) -> None
     folder, shown = finished
     (run,) = (folder / "outputs" / "comparison").iterdir()
     assert run.name.startswith("cone-d2-ridge-acc0.3-s0-")
-    for word in ("constructed", "architecture", "promised", str(run), "wandb leet"):
+    for word in ("constructed", "architecture", "error that is proved", str(run), "wandb leet"):
         assert word in shown
     names = {path.name for path in run.iterdir()}
     assert names >= {
@@ -226,7 +226,7 @@ def test_experiments_sweep_draw_and_tell_what_failed(tmp_path: Path) -> None:
     command = [sys.executable, str(script), "--scale=smoke", *quick, "features=[]"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "while HSSV21 wants" in done.stdout
+    assert "HSSV21 proves that at least" in done.stdout
     assert (
         tmp_path / "outputs/random_feature_floor/smoke/random_feature_floor.png"
     ).stat().st_size > 10_000

@@ -276,7 +276,7 @@ def test_one_command_runs_all_and_shows_what_failed(tmp_path: Path) -> None:
     page = (tmp_path / "outputs/report-smoke/report.html").read_text(encoding="utf-8")
     assert page.count("<section ") == 4
     assert "after its record" in page
-    assert "Nine is 9." in page
+    assert "Nine is 9" in page
     assert "A promise was broken: two is not three" in page
     assert "division by zero" in page
     assert "this is not to be run" not in page
