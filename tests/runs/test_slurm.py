@@ -103,8 +103,8 @@ def test_preempted_resumes_killed_is_reported_and_made_up_for(tmp_path: Path) ->
     assert len(rows(quiet)) == 12
 
 
-def test_a_sweep_whose_node_and_partition_go_says_so_and_ends(tmp_path: Path) -> None:
-    """Needs the rights to take them down. A node whose slurmd lives may come back by itself."""
+def test_a_sweep_whose_node_goes_and_whose_job_is_held_says_so_and_ends(tmp_path: Path) -> None:
+    """Needs the rights of an administrator. A node whose slurmd lives may come back by itself."""
     asked = subprocess.run(["sinfo", "-hNo%N %R"], capture_output=True, text=True, check=True)
     node, partition = asked.stdout.split()[:2]
     update = ["scontrol", "update", f"partitionname={partition}"]
@@ -119,6 +119,8 @@ def test_a_sweep_whose_node_and_partition_go_says_so_and_ends(tmp_path: Path) ->
     try:
         down = ["scontrol", "update", f"nodename={node}", "state=down", "reason=power cut"]
         subprocess.run(down, check=True)
+        until(lambda: job in queued())  # a partition that is down may be up again: held, it is not
+        subprocess.run(["scontrol", "hold", job], check=True)
         _, told = process.communicate(timeout=HANGS)
     finally:
         subprocess.run([*update, "state=up"], check=True)
