@@ -203,6 +203,18 @@ def test_worst_points_have_the_errors_that_are_told() -> None:
     assert float(heights.mean()) > 1.5 * float(errors(networks, target, x).abs().mean())
 
 
+def test_climbers_begin_at_sums_of_a_few_directions() -> None:
+    """Of unit vectors along the axes: one to three entries, alike in size, of either sign."""
+    axes = torch.eye(6)[None] * torch.arange(1, 7)[:, None]  # of several lengths
+    own = fresh(axes, 400, torch.Generator().manual_seed(0), few=3)[0, :100]
+    entries = (own.abs() > 1e-6).sum(dim=1)
+    assert set(entries.tolist()) - {0} == {1, 2, 3}, "the centre where a direction meets itself"
+    assert own.norm(dim=1)[entries > 0].numpy() == pytest.approx(1.0, abs=1e-6)
+    assert (own < -1e-6).any()
+    triples = own[entries == 3].abs().amax(dim=1)
+    assert triples.numpy() == pytest.approx(3**-0.5, abs=1e-6), "alike, whatever their lengths"
+
+
 def test_a_start_has_the_kinks_that_suit_the_target() -> None:
     """Cones have theirs at 0; hats of slope 2 a second row near 0.7/√d."""
     rng = np.random.default_rng(0)

@@ -39,6 +39,20 @@ def test_the_tightest_limit_counts_and_what_can_be_dropped_is_free(system: Path)
         need_memory(1.6e9, "this", "take less")
 
 
+def test_groups_of_older_kernels_and_limits_of_a_process_count(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (system / "proc/self/cgroup").write_text("4:memory:/job\n1:cpu:/\n")
+    group = system / "sys/fs/cgroup/memory/job"
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("2000000000\n")
+    (group / "memory.usage_in_bytes").write_text("500000000\n")
+    (system / "proc/self/statm").write_text("1000 10 1\n")
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (10**9, 10**9))
+    monkeypatch.setattr(memory.resource, "getpagesize", lambda: 4096)
+    assert list(memory._free()) == [8_192_000_000, 1_500_000_000, 10**9 - 4_096_000]
+
+
 def test_where_the_system_says_nothing_nothing_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

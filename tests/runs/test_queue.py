@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from depthwright.runs import queue
+from depthwright.refusal import Refusal
+from depthwright.runs import queue, slurm
 from depthwright.runs.queue import LOOK, PATIENCE, Queue
 
 NAMES = {f"1_{k}": f"seed={k}" for k in range(6)}
@@ -161,3 +164,16 @@ def test_a_cluster_that_does_not_answer_is_waited_for(capsys: pytest.CaptureFixt
 )
 def test_states_of_nodes(state: str, up: bool) -> None:
     assert queue.Node("n1", "debug", state, "none").up == up
+
+
+@pytest.mark.parametrize("key", ["array_parallelism", "timeout_min", "cpus_per_task"])
+def test_settings_of_jobs_are_refused_before_any_is_submitted(key: str) -> None:
+    launcher = SimpleNamespace(_EXECUTOR="local", params={"submitit_folder": "unused", key: 0})
+    with pytest.raises(Refusal, match=f"hydra.launcher.{key}=0"):
+        slurm.submit(launcher, [["seed=0"]])
+
+
+def test_a_suspended_job_has_not_ended() -> None:
+    states = {"SUSPENDED": False, "COMPLETED": True}
+    for state, ended in states.items():
+        assert slurm._done(SimpleNamespace(done=lambda: True, state=state)) == ended
